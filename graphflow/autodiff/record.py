@@ -1,0 +1,54 @@
+"""What tapes see: every op that runs while a tape is recording."""
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..ir.op import Op
+from ..ir.source import Source
+
+__all__ = ["Record", "Recorder", "recorders", "record_operation", "record_access", "stop"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Record:
+    """One executed (or traced) op: the `node` that gradient rules receive."""
+
+    op: Op
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+    attributes: dict[str, Any]
+    source: Source
+
+
+class Recorder(Protocol):
+    def record(self, record: Record) -> None: ...
+    def accessed(self, variable: Any, value: Any) -> None: ...
+
+
+#: the active tapes of this context, outermost first
+recorders: ContextVar[tuple[Recorder, ...]] = ContextVar("graphflow_recorders", default=())
+
+
+def record_operation(op: Op, inputs: tuple[Any, ...], outputs: tuple[Any, ...], attributes: dict[str, Any], source: Source) -> None:
+    """Tell every active tape about an op."""
+    entry = Record(op, inputs, outputs, attributes, source)
+    for recorder in recorders.get():
+        recorder.record(entry)
+
+
+def record_access(variable: Any, value: Any) -> None:
+    """Tell every active tape that a variable was read, giving `value`."""
+    for recorder in recorders.get():
+        recorder.accessed(variable, value)
+
+
+class stop:
+    """`with stop():` nothing is recorded (tape.stop_recording uses a narrower form)."""
+
+    def __enter__(self) -> None:
+        self._token = recorders.set(())
+
+    def __exit__(self, *exception: object) -> None:
+        recorders.reset(self._token)

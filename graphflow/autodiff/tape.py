@@ -1,0 +1,267 @@
+"""GradientTape: reverse-mode differentiation over recorded ops.
+
+A tape keeps the ops that ran between a watched tensor and now; `gradient` walks them backwards with each op's own rule. Rules work on
+tensors, so in eager mode the gradient is computed at once, inside a trace it becomes nodes ("backward of line N") that are
+optimised with the rest, and an outer tape sees it too (higher orders).
+"""
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ..errors import NoGradientError, TapeError
+from ..ir.source import Source
+from ..tree import flatten, map_structure
+from .record import Record, recorders
+
+__all__ = ["GradientTape", "UnconnectedGradients"]
+
+
+class UnconnectedGradients:
+    """What `gradient` returns for a source that the target does not depend on."""
+
+    NONE = "none"
+    ZERO = "zero"
+
+
+class GradientTape:
+    """Records ops for differentiation.
+
+        with gf.GradientTape() as tape:
+            loss = f(w)
+        dw = tape.gradient(loss, w)
+
+    persistent: `gradient` may be called more than once. watch_accessed_variables: trainable variables are watched when read.
+    """
+
+    def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True) -> None:
+        self._persistent = persistent
+        self._watch_accessed = watch_accessed_variables
+        self._records: list[Record] = []
+        self._connected: set[int] = set()  # ids of tensors that depend on a watched one
+        self._alive: list[Any] = []  # keeps those tensors, so that no id is used twice
+        self._reads: dict[int, list[Any]] = {}  # id of a variable -> the tensors it was read as
+        self._watched: dict[int, Any] = {}
+        self._recording = False
+        self._used = False
+        self._tokens: list[Any] = []
+
+    # Recording --------------------------------------------------------------------------------------------------------
+    def __enter__(self) -> GradientTape:
+        if self._recording:
+            raise TapeError("this tape is already recording")
+        if self._used:
+            raise TapeError("a non-persistent GradientTape records once; make a new one")
+        self._start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._recording:
+            self._stop()
+
+    def _start(self) -> None:
+        self._recording = True
+        recorders.set((*recorders.get(), self))
+
+    def _stop(self) -> None:
+        self._recording = False
+        recorders.set(tuple(r for r in recorders.get() if r is not self))
+
+    def watch(self, tensor: Any) -> None:
+        """Make tensors or variables sources. Only floats have gradients: watching another dtype warns once and does nothing."""
+        for value in flatten(tensor):
+            if not hasattr(value, "dims"):
+                raise TapeError(f"watch: {value!r} is not a tensor; make one with gf.constant")
+            if not (value.dtype.is_floating or value.dtype.is_complex):
+                warnings.warn(f"watch: a tensor of {value.dtype.name} has no gradient; only floats do", UserWarning, stacklevel=2)
+                continue
+            self._watched[id(value)] = value
+            self._connect(value)
+
+    def _connect(self, tensor: Any) -> None:
+        if id(tensor) not in self._connected:
+            self._connected.add(id(tensor))
+            self._alive.append(tensor)
+
+    def record(self, record: Record) -> None:
+        if any(id(t) in self._connected for t in record.inputs):
+            self._records.append(record)
+            for output in record.outputs:
+                if output.dtype.is_floating or output.dtype.is_complex:
+                    self._connect(output)
+
+    def accessed(self, variable: Any, value: Any) -> None:
+        watch = id(variable) in self._watched
+        if self._watch_accessed and variable.trainable and not watch and (variable.dtype.is_floating or variable.dtype.is_complex):
+            self._watched[id(variable)] = variable
+            watch = True
+        if watch:
+            self._connect(value)
+            self._reads.setdefault(id(variable), []).append(value)
+
+    @contextmanager
+    def stop_recording(self) -> Iterator[None]:
+        """Inside this block nothing is recorded on this tape."""
+        if not self._recording:
+            raise TapeError("stop_recording: the tape is not recording")
+        self._stop()
+        try:
+            yield
+        finally:
+            self._start()
+
+    def reset(self) -> None:
+        """Forget everything recorded and watched."""
+        self._records.clear()
+        self._connected.clear()
+        self._alive.clear()
+        self._reads.clear()
+        self._watched.clear()
+
+    def watched_variables(self) -> tuple[Any, ...]:
+        """Variables this tape watches, in order of their first read."""
+        return tuple(v for v in self._watched.values() if hasattr(v, "assign"))
+
+    # Gradients --------------------------------------------------------------------------------------------------------
+    def gradient(
+        self, target: Any, sources: Any, output_gradients: Any = None, unconnected_gradients: str = UnconnectedGradients.NONE
+    ) -> Any:
+        """d(sum of targets)/d(sources), in the structure of `sources`; None (or zeros) where a target does not depend on a source.
+
+        target: tensor or structure of them. output_gradients: weights, one for each target. Raises TapeError when a non-persistent
+        tape is used twice, NoGradientError when a float op on the way has no gradient rule.
+        """
+        if self._used and not self._persistent:
+            raise TapeError("a non-persistent GradientTape can give gradients only once; use GradientTape(persistent=True)")
+        if unconnected_gradients not in (UnconnectedGradients.NONE, UnconnectedGradients.ZERO):
+            raise ValueError(f"unconnected_gradients must be 'none' or 'zero', got {unconnected_gradients!r}")
+        targets = flatten(target)
+        weights = [None] * len(targets) if output_gradients is None else flatten(output_gradients)
+        if len(weights) != len(targets):
+            raise ValueError(f"output_gradients: {len(weights)} weights for {len(targets)} targets")
+        recording = self._recording
+        if recording:
+            self._stop()
+        try:
+            found = self._backward(targets, weights, sources, unconnected_gradients)
+        finally:
+            if not self._persistent:
+                self._used = True
+                self.reset()
+            elif recording:
+                self._start()
+        return found
+
+    def _backward(self, targets: Sequence[Any], weights: Sequence[Any], sources: Any, unconnected: str) -> Any:
+        sums: dict[int, Any] = {}
+        for target, weight in zip(targets, weights, strict=True):
+            if not hasattr(target, "dims"):
+                raise TapeError(f"gradient: the target {target!r} is not a tensor")
+            if not (target.dtype.is_floating or target.dtype.is_complex):
+                warnings.warn(f"gradient: a target of {target.dtype.name} has no gradient; only floats do", UserWarning, stacklevel=3)
+                continue
+            for tensor in self._reads.get(id(target), [target]):
+                seed = _seed(tensor, weight)
+                sums[id(tensor)] = seed if id(tensor) not in sums else sums[id(tensor)] + seed
+        needed = self._needed(sources)
+        for record in reversed(self._records):
+            incoming = [sums.get(id(t)) for t in record.outputs]
+            if all(g is None for g in incoming) or not any(id(t) in needed for t in record.inputs):
+                continue
+            for tensor, gradient in zip(record.inputs, self._rule(record, incoming), strict=True):
+                if gradient is not None and id(tensor) in self._connected:
+                    with _backward_of(record.source):
+                        held = sums.get(id(tensor))
+                        sums[id(tensor)] = gradient if held is None else held + gradient
+
+        def result(source: Any) -> Any:
+            if not hasattr(source, "dims"):
+                raise TapeError(f"gradient: the source {source!r} is not a tensor or variable")
+            parts = [sums[id(t)] for t in self._reads.get(id(source), []) if id(t) in sums]
+            if id(source) in sums and id(source) in self._connected:
+                parts.append(sums[id(source)])
+            if not parts:
+                return None if unconnected == UnconnectedGradients.NONE else _zeros(source)
+            total = parts[0]
+            for part in parts[1:]:
+                total = total + part
+            return total
+
+        return map_structure(result, sources)
+
+    def _needed(self, sources: Any) -> set[int]:
+        """Tensors that depend on one of the sources: the walk back goes through these only."""
+        wanted = set()
+        for source in flatten(sources):
+            wanted.add(id(source))
+            wanted.update(id(t) for t in self._reads.get(id(source), ()))
+        for record in self._records:
+            if any(id(t) in wanted for t in record.inputs):
+                wanted.update(id(t) for t in record.outputs)
+        return wanted
+
+    def _rule(self, record: Record, incoming: list[Any]) -> Sequence[Any]:
+        op = record.op
+        if op.gradient is None:
+            if op.no_gradient.startswith("not differentiable"):
+                raise NoGradientError(f"{op.name} has no gradient: {op.no_gradient}\n  at {record.source}")
+            return [None] * len(record.inputs)
+        with _backward_of(record.source):
+            filled = [g if g is not None else _zeros(t) for g, t in zip(incoming, record.outputs, strict=True)]
+            return op.gradient(record, *filled)  # type: ignore[no-any-return]
+
+    def why_none(self, target: Any, source: Any) -> str:
+        """Why `gradient(target, source)` is None: the edge that cuts the path, with its line. Call it instead of gradient."""
+        if not (source.dtype.is_floating or source.dtype.is_complex):
+            return f"the source is {source.dtype.name}; only floats have gradients"
+        starts = {id(source), *(id(t) for t in self._reads.get(id(source), ()))}
+        if not starts & (self._connected | set(self._watched)):
+            return "the source is not watched: use tape.watch(source), or a trainable variable, and compute the target inside the tape"
+        reached = self._needed(source)
+        if id(target) in reached and target.dtype.is_floating:
+            blocked = [r for r in self._records if r.op.gradient is None and any(id(t) in reached for t in r.inputs)]
+            if not blocked:
+                return "the path is connected; the gradient is not None"
+        cuts = [r for r in self._records if any(id(t) in reached for t in r.inputs)
+                and (r.op.gradient is None or not any(o.dtype.is_floating for o in r.outputs))]  # fmt: skip
+        if cuts:
+            reason = cuts[-1].op.no_gradient or f"its result is {cuts[-1].outputs[0].dtype.name}"
+            return f"{cuts[-1].op.name} cuts the gradient: {reason}\n  at {cuts[-1].source}"
+        return "no recorded op leads from the source to the target"
+
+
+def _seed(tensor: Any, weight: Any) -> Any:
+    from ..ops.gradients import constant_like
+    from ..ops.shape import broadcast_to
+
+    with _backward_of(None):
+        if weight is None:
+            one = constant_like(1, tensor)
+            return broadcast_to(one, shape=tensor.dims) if tensor.dims else one
+        from ..ops import multiply
+
+        one = constant_like(1, tensor)
+        weighted = multiply(one, weight)
+        return weighted if weighted.dims == tensor.dims else broadcast_to(weighted, shape=tensor.dims)
+
+
+def _zeros(tensor: Any) -> Any:
+    from ..ops.gradients import constant_like
+    from ..ops.shape import broadcast_to
+
+    zero = constant_like(0, tensor)
+    return broadcast_to(zero, shape=tuple(tensor.dims)) if tensor.dims else zero
+
+
+@contextmanager
+def _backward_of(source: Source | None) -> Iterator[None]:
+    """Nodes traced inside are "backward of" the source's line."""
+    from ..ir.builder import backward_source
+
+    token = backward_source.set(source)
+    try:
+        yield
+    finally:
+        backward_source.reset(token)

@@ -1,0 +1,185 @@
+"""JAX on the CPU, written for speed: everything under `jit`, outputs written into donated buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from graphflow.bench import workloads as spec
+from graphflow.bench.workloads import Arrays, Program, Workload
+
+jax: Any = None
+jnp: Any = None
+
+
+def start(threads: int) -> dict[str, str]:
+    """Import JAX. Its CPU client takes one thread per core that the process may use."""
+    global jax, jnp
+    import jax as jax_module
+    import jax.numpy as jax_numpy
+    import jaxlib
+
+    jax, jnp = jax_module, jax_numpy
+    jax.devices("cpu")
+    return {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
+
+
+def build(contender: str, workload: Workload, inputs: Arrays) -> Program:
+    """The program of `workload`."""
+    makers: dict[str, Callable[[Arrays], Program]] = {
+        "linear1": _regression,
+        "linear8": _regression,
+        "gelu": _gelu,
+        "black_scholes": _black_scholes,
+        "softmax": _softmax,
+        "layer_norm": _layer_norm,
+        "mlp": _mlp,
+        "call": _call,
+    }
+    return makers[workload.name](inputs)
+
+
+def _repeated(function: Callable[..., Any], arguments: list[Any], names: list[str]) -> Program:
+    """A stateless program. The previous results are donated, so XLA writes into them instead of fresh pages."""
+    # Nothing may be traced or compiled before the first run, which is timed: device_put only copies.
+    scratch = [jax.device_put(np.zeros(arguments[0].shape, np.float32)) for _ in names]
+    compiled = jax.jit(lambda scratch, *rest: function(*rest), donate_argnums=0, keep_unused=True)
+    state = {"results": scratch}
+
+    def run(count: int) -> None:
+        results = state["results"]
+        for _ in range(count):
+            results = compiled(results, *arguments)
+        jax.block_until_ready(results)
+        state["results"] = results
+
+    return Program(run, lambda: {name: np.asarray(value) for name, value in zip(names, state["results"], strict=True)})
+
+
+def _regression(inputs: Arrays) -> Program:
+    x, y = jax.device_put(inputs["x"]), jax.device_put(inputs["y"])
+
+    # Donation costs more than it saves on a handful of floats (measured), so this step goes without.
+    @jax.jit
+    def step(w: Any, b: Any, x: Any, y: Any) -> Any:
+        def loss(w: Any, b: Any) -> Any:
+            return jnp.mean((x @ w + b - y) ** 2)
+
+        dw, db = jax.grad(loss, argnums=(0, 1))(w, b)
+        return w - spec.LEARNING_RATE * dw, b - spec.LEARNING_RATE * db
+
+    state: dict[str, Any] = {}
+
+    def reset() -> None:
+        state["w"], state["b"] = jax.device_put(inputs["w"].copy()), jax.device_put(inputs["b"].copy())
+
+    def run(count: int) -> None:
+        w, b = state["w"], state["b"]
+        for _ in range(count):
+            w, b = step(w, b, x, y)
+        jax.block_until_ready((w, b))
+        state["w"], state["b"] = w, b
+
+    reset()
+    return Program(run, lambda: {name: np.asarray(value) for name, value in state.items()}, reset)
+
+
+def _gelu(inputs: Arrays) -> Program:
+    return _repeated(lambda x: [jax.nn.gelu(x, approximate=True)], [jax.device_put(inputs["x"])], ["y"])
+
+
+def _black_scholes(inputs: Arrays) -> Program:
+    def price_options(price: Any, strike: Any, years: Any) -> Any:
+        spread = spec.VOLATILITY * jnp.sqrt(years)
+        d1 = (jnp.log(price / strike) + (spec.RISK_FREE_RATE + 0.5 * spec.VOLATILITY**2) * years) / spread
+        d2 = d1 - spread
+        discounted = strike * jnp.exp(-spec.RISK_FREE_RATE * years)
+        call = price * _normal_distribution(d1) - discounted * _normal_distribution(d2)
+        return [call, call - price + discounted]
+
+    return _repeated(price_options, [jax.device_put(inputs[name]) for name in ("price", "strike", "years")], ["call", "put"])
+
+
+def _normal_distribution(value: Any) -> Any:
+    return 0.5 * (1.0 + jax.lax.erf(value * np.float32(np.sqrt(0.5))))
+
+
+def _softmax(inputs: Arrays) -> Program:
+    return _repeated(lambda x: [jax.nn.softmax(x, axis=-1)], [jax.device_put(inputs["x"])], ["y"])
+
+
+def _layer_norm(inputs: Arrays) -> Program:
+    def layer_norm(x: Any, scale: Any, offset: Any) -> Any:
+        mean = jnp.mean(x, axis=-1, keepdims=True)
+        centred = x - mean
+        variance = jnp.mean(centred * centred, axis=-1, keepdims=True)
+        return [centred * jax.lax.rsqrt(variance + spec.LAYER_NORM_EPSILON) * scale + offset]
+
+    return _repeated(layer_norm, [jax.device_put(inputs[name]) for name in ("x", "scale", "offset")], ["y"])
+
+
+def _mlp(inputs: Arrays) -> Program:
+    names = spec.mlp_parameter_names()
+    x, labels = jax.device_put(inputs["x"]), jax.device_put(inputs["labels"])
+    beta_1, beta_2, epsilon = spec.ADAM["beta_1"], spec.ADAM["beta_2"], spec.ADAM["epsilon"]
+
+    def loss_of(weights: Any, x: Any, labels: Any) -> Any:
+        w0, b0, w1, b1, w2, b2 = weights
+        hidden = jax.nn.relu(x @ w0 + b0)
+        hidden = jax.nn.relu(hidden @ w1 + b1)
+        logits = hidden @ w2 + b2
+        picked = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+        return jnp.mean(jax.nn.logsumexp(logits, axis=1) - picked)
+
+    @partial(jax.jit, donate_argnums=0)
+    def step(state: Any, x: Any, labels: Any) -> Any:
+        weights, first, second, count = state
+        loss, gradients = jax.value_and_grad(loss_of)(weights, x, labels)
+        count = count + 1
+        moment = count.astype(jnp.float32)
+        rate = spec.ADAM["learning_rate"] * jnp.sqrt(1 - beta_2**moment) / (1 - beta_1**moment)
+        first = [m + (1 - beta_1) * (g - m) for m, g in zip(first, gradients, strict=True)]
+        second = [v + (1 - beta_2) * (g * g - v) for v, g in zip(second, gradients, strict=True)]
+        weights = [
+            w - rate * m / (jnp.sqrt(v) + epsilon) for w, m, v in zip(weights, first, second, strict=True)
+        ]
+        return (weights, first, second, count), loss
+
+    holder: dict[str, Any] = {}
+
+    def reset() -> None:
+        # Copies, because the step's donation must never reach the NumPy arrays that device_put may share.
+        weights = [jax.device_put(inputs[name].copy()) for name in names]
+        zeros = [[jax.device_put(np.zeros_like(inputs[name])) for name in names] for _ in range(2)]
+        holder["state"] = (weights, *zeros, jax.device_put(np.zeros((), np.int32)))
+
+    def run(count: int) -> None:
+        state, loss = holder["state"], None
+        for _ in range(count):
+            state, loss = step(state, x, labels)
+        jax.block_until_ready((state, loss))
+        holder["state"], holder["loss"] = state, loss
+
+    def outputs() -> Arrays:
+        weights = dict(zip(names, holder["state"][0], strict=True))
+        norms = {f"norm_{name}": np.linalg.norm(np.asarray(weights[name])) for name in ("w0", "w1", "w2")}
+        return {"loss": np.asarray(holder["loss"]), **norms}
+
+    reset()
+    return Program(run, outputs, reset)
+
+
+def _call(inputs: Arrays) -> Program:
+    add_one = jax.jit(lambda x: x + 1.0)
+    x, result = jax.device_put(inputs["x"]), {}
+
+    def run(count: int) -> None:
+        value = None
+        for _ in range(count):
+            value = add_one(x)
+        result["y"] = jax.block_until_ready(value)
+
+    return Program(run, lambda: {"y": np.asarray(result["y"])})

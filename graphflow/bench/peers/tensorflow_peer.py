@@ -1,0 +1,200 @@
+"""TensorFlow on the CPU: `tf.function`, without and with XLA, with the fused Adam kernel that TensorFlow ships."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphflow.bench import workloads as spec
+from graphflow.bench.workloads import Arrays, Program, Workload
+
+tf: Any = None
+
+
+def start(threads: int) -> dict[str, str]:
+    """Import TensorFlow with `threads` threads inside an op; independent ops share one more pool of that size."""
+    global tf
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow
+
+    tf = tensorflow
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    return {"tensorflow": tf.__version__}
+
+
+def build(contender: str, workload: Workload, inputs: Arrays) -> Program:
+    """The program of `workload`; the contender's name says whether XLA compiles it."""
+    makers: dict[str, Callable[[Arrays, Callable[..., Any]], Program]] = {
+        "linear1": _regression,
+        "linear8": _regression,
+        "gelu": _gelu,
+        "black_scholes": _black_scholes,
+        "softmax": _softmax,
+        "layer_norm": _layer_norm,
+        "mlp": _mlp,
+        "call": _call,
+    }
+    decorate = tf.function(jit_compile=contender == "tensorflow xla", autograph=False)
+    return makers[workload.name](inputs, decorate)
+
+
+def _concrete(state: dict[str, Any], function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+    """The traced function, which skips the look-up by signature as a serving loop would; made at the first run."""
+    if "concrete" not in state:
+        state["concrete"] = function.get_concrete_function(*arguments)
+    found: Callable[..., Any] = state["concrete"]
+    return found
+
+
+def _repeated(function: Callable[..., Any], arguments: list[Any], names: list[str]) -> Program:
+    state: dict[str, Any] = {}
+
+    def run(count: int) -> None:
+        concrete = _concrete(state, function, *arguments)
+        results = None
+        for _ in range(count):
+            results = concrete(*arguments)
+        state["results"] = results
+
+    def outputs() -> Arrays:
+        return {name: value.numpy() for name, value in zip(names, state["results"], strict=True)}
+
+    return Program(run, outputs)
+
+
+def _regression(inputs: Arrays, decorate: Callable[..., Any]) -> Program:
+    x, y = tf.constant(inputs["x"]), tf.constant(inputs["y"])
+    w, b = tf.Variable(inputs["w"]), tf.Variable(inputs["b"])
+
+    @decorate
+    def step(x: Any, y: Any) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(tf.linalg.matvec(x, w) + b - y))
+        dw, db = tape.gradient(loss, [w, b])
+        w.assign_sub(spec.LEARNING_RATE * dw)
+        b.assign_sub(spec.LEARNING_RATE * db)
+
+    state: dict[str, Any] = {}
+
+    def run(count: int) -> None:
+        concrete = _concrete(state, step, x, y)
+        for _ in range(count):
+            concrete(x, y)
+
+    def reset() -> None:
+        w.assign(inputs["w"])
+        b.assign(inputs["b"])
+
+    return Program(run, lambda: {"w": w.numpy(), "b": b.numpy()}, reset)
+
+
+def _gelu(inputs: Arrays, decorate: Callable[..., Any]) -> Program:
+    @decorate
+    def gelu(x: Any) -> Any:
+        return (tf.nn.gelu(x, approximate=True),)
+
+    return _repeated(gelu, [tf.constant(inputs["x"])], ["y"])
+
+
+def _black_scholes(inputs: Arrays, decorate: Callable[..., Any]) -> Program:
+    def normal_distribution(value: Any) -> Any:
+        return 0.5 * (1.0 + tf.math.erf(value * np.float32(np.sqrt(0.5))))
+
+    @decorate
+    def price_options(price: Any, strike: Any, years: Any) -> Any:
+        spread = spec.VOLATILITY * tf.sqrt(years)
+        d1 = (tf.math.log(price / strike) + (spec.RISK_FREE_RATE + 0.5 * spec.VOLATILITY**2) * years) / spread
+        d2 = d1 - spread
+        discounted = strike * tf.exp(-spec.RISK_FREE_RATE * years)
+        call = price * normal_distribution(d1) - discounted * normal_distribution(d2)
+        return call, call - price + discounted
+
+    return _repeated(price_options, [tf.constant(inputs[name]) for name in ("price", "strike", "years")], ["call", "put"])
+
+
+def _softmax(inputs: Arrays, decorate: Callable[..., Any]) -> Program:
+    @decorate
+    def softmax(x: Any) -> Any:
+        return (tf.nn.softmax(x),)
+
+    return _repeated(softmax, [tf.constant(inputs["x"])], ["y"])
+
+
+def _layer_norm(inputs: Arrays, decorate: Callable[..., Any]) -> Program:
+    @decorate
+    def layer_norm(x: Any, scale: Any, offset: Any) -> Any:
+        mean, variance = tf.nn.moments(x, axes=[-1], keepdims=True)
+        factor = tf.math.rsqrt(variance + spec.LAYER_NORM_EPSILON) * scale
+        return ((x - mean) * factor + offset,)
+
+    return _repeated(layer_norm, [tf.constant(inputs[name]) for name in ("x", "scale", "offset")], ["y"])
+
+
+def _mlp(inputs: Arrays, decorate: Callable[..., Any]) -> Program:
+    names = spec.mlp_parameter_names()
+    x, labels = tf.constant(inputs["x"]), tf.constant(inputs["labels"])
+    weights = [tf.Variable(inputs[name]) for name in names]
+    first = [tf.Variable(tf.zeros_like(weight)) for weight in weights]
+    second = [tf.Variable(tf.zeros_like(weight)) for weight in weights]
+    count = tf.Variable(0.0)
+
+    @decorate
+    def step(x: Any, labels: Any) -> Any:
+        w0, b0, w1, b1, w2, b2 = weights
+        with tf.GradientTape() as tape:
+            hidden = tf.nn.relu(tf.matmul(x, w0) + b0)
+            hidden = tf.nn.relu(tf.matmul(hidden, w1) + b1)
+            logits = tf.matmul(hidden, w2) + b2
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+        gradients = tape.gradient(loss, weights)
+        moment = count.assign_add(1.0)
+        for weight, m, v, gradient in zip(weights, first, second, gradients, strict=True):
+            # One fused kernel per parameter, which also updates in place: faster than Keras' op by op update.
+            tf.raw_ops.ResourceApplyAdam(
+                var=weight.handle,
+                m=m.handle,
+                v=v.handle,
+                beta1_power=tf.pow(spec.ADAM["beta_1"], moment),
+                beta2_power=tf.pow(spec.ADAM["beta_2"], moment),
+                lr=spec.ADAM["learning_rate"],
+                beta1=spec.ADAM["beta_1"],
+                beta2=spec.ADAM["beta_2"],
+                epsilon=spec.ADAM["epsilon"],
+                grad=gradient,
+            )
+        return loss
+
+    state: dict[str, Any] = {}
+
+    def run(steps: int) -> None:
+        concrete = _concrete(state, step, x, labels)
+        loss = None
+        for _ in range(steps):
+            loss = concrete(x, labels)
+        state["loss"] = loss
+
+    def reset() -> None:
+        count.assign(0.0)
+        for weight, name in zip(weights, names, strict=True):
+            weight.assign(inputs[name])
+        for slot in (*first, *second):
+            slot.assign(tf.zeros_like(slot))
+
+    def outputs() -> Arrays:
+        named = dict(zip(names, weights, strict=True))
+        norms = {f"norm_{name}": np.linalg.norm(named[name].numpy()) for name in ("w0", "w1", "w2")}
+        return {"loss": state["loss"].numpy(), **norms}
+
+    return Program(run, outputs, reset)
+
+
+def _call(inputs: Arrays, decorate: Callable[..., Any]) -> Program:
+    @decorate
+    def add_one(x: Any) -> Any:
+        return (x + 1.0,)
+
+    return _repeated(add_one, [tf.constant(inputs["x"])], ["y"])

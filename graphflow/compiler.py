@@ -1,0 +1,158 @@
+"""Graph -> executable: the only module that joins passes, kernels and runtime."""
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import config
+from .errors import AssertionFailedError, CompileError, DivisionByZeroError, GraphflowError, IndexOutOfRangeError, InvalidArgumentError
+from .ir.dims import Dim, evaluate, symbol
+from .ir.graph import Graph, Node, Value
+from .ir.op import Op
+from .ir.source import Source
+from .ir.types import CPU, TensorType
+from .passes.manager import PassContext, Stage, run_pipeline
+from .passes.pipeline import PIPELINE
+from .passes.plan_memory import plan_memory
+
+__all__ = ["Executable", "compile_graph", "execute_op", "optimise"]
+
+
+@dataclass
+class Executable:
+    """A compiled graph. `bind(variables, extents)` gives a callable on arrays; bindings are kept by extents."""
+
+    traced: Graph
+    graph: Graph
+    stages: list[Stage]
+    remarks: list[Any]
+    program: Any
+    compile_milliseconds: float
+    backend: str = "cpu"
+    _bindings: dict[Any, Any] = field(default_factory=dict)
+
+    def bind(self, variables: Mapping[Value, np.ndarray[Any, Any]], extents: Mapping[str, int], callback: Any = None) -> Any:
+        key = tuple(extents[name] for name in self.graph.symbols)
+        found = self._bindings.get(key)
+        if found is None:
+            found = self._bindings[key] = self.program.bind(variables, extents, callback)
+        return found
+
+    def output_shapes(self, extents: Mapping[str, int]) -> list[tuple[int, ...]]:
+        return [tuple(evaluate(d, extents) for d in v.type.shape) for v in self.graph.outputs]
+
+
+def optimise(graph: Graph, fuel: int | None = None) -> tuple[Graph, list[Stage], PassContext]:
+    """Run the pipeline; returns the final graph, every stage and the context (remarks)."""
+    context = PassContext(fuel=config.flags().fuel if fuel is None else fuel, evaluate=evaluate_node)
+    final, stages = run_pipeline(graph, PIPELINE, context)
+    return final, stages, context
+
+
+def compile_graph(graph: Graph, fuel: int | None = None) -> Executable:
+    """Optimise, plan memory, emit, compile and link. Raises CompileError naming the stage and the user's line."""
+    start = time.perf_counter()
+    final, stages, context = optimise(graph, fuel)
+    program, backend = build(final)
+    return Executable(graph, final, stages, context.remarks, program, (time.perf_counter() - start) * 1e3, backend)
+
+
+def build(final: Graph) -> tuple[Any, str]:
+    """The program of an optimised graph, and the back end that runs it."""
+    plan = plan_memory(final)
+    if any(v.type.device != CPU for n in final.nodes for v in n.outputs):
+        from .runtime.cuda.program import build_program as build_cuda
+
+        return build_cuda(final, plan), "cuda"
+    from .runtime.cpu.program import build_program
+
+    return build_program(final, plan), "cpu"
+
+
+# Run-time errors -------------------------------------------------------------------------------------------------------
+_ERRORS: dict[str, tuple[type[GraphflowError], str, str]] = {
+    "division_by_zero": (DivisionByZeroError, "integer division by zero", "guard the divisor with gf.where, or use floats"),
+    "index_out_of_range": (IndexOutOfRangeError, "index out of range", "clip the indices, or check how they are made"),
+    "negative_exponent": (InvalidArgumentError, "integer power with a negative exponent", "cast to float first"),
+    "assertion": (AssertionFailedError, "assertion failed", "see the condition on this line"),
+}
+
+
+def runtime_error(program: Any, status: int, shape_of: Callable[[Any], tuple[int, ...]] | None = None) -> GraphflowError:
+    """The exception of a call's status: op, element and the user's line."""
+    from .runtime.cpu.program import locate
+
+    check, element = locate(program.checks, status)
+    kind, text, step = _ERRORS.get(check.kind, (InvalidArgumentError, check.kind, "see the values on this line"))
+    message = check.message if getattr(check, "message", "") else text
+    return kind(f"{check.op}: {message} at element {element}\n  at {place(check.source)}\n  next: {step}")
+
+
+def place(source: Source) -> str:
+    """`file:line   expression` for messages."""
+    return f"{source.file}:{source.line}   {source.expression}"
+
+
+# Eager: one-node graphs -----------------------------------------------------------------------------------------------
+_EAGER_SOURCE = Source("eager", 1, 0, "")
+_eager: dict[Any, Executable] = {}
+_eager_lock = threading.Lock()
+
+
+def generic_types(arrays: Sequence[np.ndarray[Any, Any]], dtypes: Sequence[Any]) -> tuple[list[TensorType], dict[str, int]]:
+    """Types with a symbol for each distinct extent other than 1, and the symbols' values: one kernel serves every size."""
+    names: dict[int, str] = {}
+    types = []
+    for array, dtype in zip(arrays, dtypes, strict=True):
+        dims: list[Dim] = []
+        for extent in array.shape:
+            if extent == 1:
+                dims.append(1)
+            else:
+                dims.append(symbol(names.setdefault(extent, f"n{len(names)}")))
+        types.append(TensorType(dtype, tuple(dims)))
+    return types, {name: extent for extent, name in names.items()}
+
+
+def execute_op(op: Op, arrays: Sequence[np.ndarray[Any, Any]], dtypes: Sequence[Any], attributes: Mapping[str, Any], key: Any) -> list[np.ndarray[Any, Any]]:
+    """Run one op on arrays through its own kernel (eager mode, constant folding). Shapes were checked before."""
+    types, extents = generic_types(arrays, dtypes)
+    full_key = (op.name, tuple(types), key)
+    executable = _eager.get(full_key)
+    if executable is None:
+        with _eager_lock:
+            executable = _eager.get(full_key)
+            if executable is None:
+                executable = _eager[full_key] = compile_graph(one_node_graph(op, types, attributes))
+    binding = executable.bind({}, extents)
+    outputs = [np.empty(shape, v.type.dtype.numpy) for shape, v in zip(
+        executable.output_shapes(extents), executable.graph.outputs, strict=True)]  # fmt: skip
+    status = binding.call(*arrays, *outputs)
+    if status:
+        raise runtime_error(executable.program, status)
+    return outputs
+
+
+def one_node_graph(op: Op, types: Sequence[TensorType], attributes: Mapping[str, Any]) -> Graph:
+    inputs = [Value(t, name=f"x{k}") for k, t in enumerate(types)]
+    node = Node(op, inputs, attributes, _EAGER_SOURCE)
+    return Graph(op.name, tuple(inputs), (node,), node.outputs)
+
+
+def evaluate_node(node: Node, arrays: list[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+    """A pure node on concrete arrays, with the bits that eager mode gives (constant folding)."""
+    if node.op.numpy is not None:
+        with np.errstate(all="ignore"):
+            results = node.op.numpy(*arrays, **node.attributes)
+        results = results if isinstance(results, tuple) else (results,)
+        return [np.asarray(r, v.type.dtype.numpy) for r, v in zip(results, node.outputs, strict=True)]
+    contiguous = [np.ascontiguousarray(a) for a in arrays]
+    from .ir.graph import comparable
+
+    key = tuple((k, comparable(v)) for k, v in sorted(node.attributes.items()))
+    return execute_op(node.op, contiguous, [v.type.dtype for v in node.inputs], node.attributes, key)

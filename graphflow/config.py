@@ -1,0 +1,130 @@
+"""The flags of graphflow: one typed table, at most 15. A flag's value comes from, in this order: an enclosing `override`, `set_flags`,
+its environment variable at the time of import, its default.
+
+    >>> from graphflow import config
+    >>> with config.override(check=True):
+    ...     config.flags().check
+    True
+"""
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+__all__ = ["Flags", "flags", "functions_run_eagerly", "get", "override", "read_environment", "run_functions_eagerly", "set_flags", "table"]
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError("expected 1 or 0")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError("expected a number of at least 0")
+    return int(text)
+
+
+def _flag(default: Any, variable: str, read: Callable[[str], Any], documentation: str) -> Any:
+    return field(default=default, metadata={"variable": variable, "read": read, "documentation": documentation})
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Every flag with its type, default, environment variable and meaning."""
+
+    check: bool = _flag(False, "GRAPHFLOW_CHECK", _boolean, "Verify every graph after every pass, and the order of its effects.")
+    threads: int = _flag(0, "GRAPHFLOW_THREADS", _count, "Threads of a parallel kernel; 0 takes the cores this process may use.")
+    cache_dir: str = _flag("", "GRAPHFLOW_CACHE", str, "Directory of compiled code; empty takes the user's cache directory, 0 turns "
+                                                       "the cache off.")  # fmt: skip
+    fuel: int | None = _flag(None, "GRAPHFLOW_FUEL", _count, "Rewrites that the passes may make in one compilation; unset: any number. "
+                                                             "Bisects a wrong rewrite.")  # fmt: skip
+    dump_dir: str = _flag("", "GRAPHFLOW_DUMP", str, "Directory that gets each pass's graph as text, one file a pass; empty: none.")
+    fold_limit: int = _flag(4096, "GRAPHFLOW_FOLD_LIMIT", _count, "Most elements of a tensor that constant folding computes; 0 turns "
+                                                                  "folding off.")  # fmt: skip
+    run_functions_eagerly: bool = _flag(False, "GRAPHFLOW_EAGER", _boolean, "Run the body of every function as plain Python.")
+    retrace_warn: int = _flag(5, "GRAPHFLOW_RETRACE_WARN", _count, "Warn when a function is traced this many times; 0: never.")
+    soft_placement: bool = _flag(True, "GRAPHFLOW_SOFT_PLACEMENT", _boolean, "Run a node on the CPU, with a remark, where the asked "
+                                                                             "device has no kernel for it, instead of raising.")  # fmt: skip
+
+
+def table() -> list[tuple[str, str, Any, str]]:
+    """(flag, environment variable, default, meaning) of every flag, for `graphflow doctor` and the documentation."""
+    return [(f.name, f.metadata["variable"], f.default, f.metadata["documentation"]) for f in fields(Flags)]
+
+
+def read_environment(environment: Mapping[str, str]) -> Flags:
+    """The flags that these environment variables set. Raises ValueError naming the variable, its value and what it takes."""
+    values: dict[str, Any] = {}
+    for flag in fields(Flags):
+        variable = flag.metadata["variable"]
+        if variable in environment:
+            try:
+                values[flag.name] = flag.metadata["read"](environment[variable])
+            except ValueError as error:
+                raise ValueError(f"{variable}={environment[variable]!r}: {error}. {flag.metadata['documentation']}") from None
+    return Flags(**values)
+
+
+_process: Flags = read_environment(os.environ)
+_scoped: contextvars.ContextVar[Flags | None] = contextvars.ContextVar("graphflow_flags", default=None)
+
+
+def flags() -> Flags:
+    """The flags in force here."""
+    return _scoped.get() or _process
+
+
+def get(name: str) -> Any:
+    """The value of one flag. Raises AttributeError for an unknown one."""
+    return getattr(flags(), name)
+
+
+def set_flags(**changes: Any) -> None:
+    """Change flags for the whole process. Raises TypeError for an unknown flag or a value of another type."""
+    global _process
+    _process = _changed(_process, changes)
+
+
+@contextlib.contextmanager
+def override(**changes: Any) -> Iterator[Flags]:
+    """Change flags inside a `with` block, for this thread or task only. A set_flags inside the block is not seen there. Raises
+    TypeError for an unknown flag or a value of another type."""
+    token = _scoped.set(_changed(flags(), changes))
+    try:
+        yield flags()
+    finally:
+        _scoped.reset(token)
+
+
+def run_functions_eagerly(run_eagerly: bool) -> None:
+    """TensorFlow's `tf.config.run_functions_eagerly`: run the bodies of functions as plain Python, to debug them."""
+    set_flags(run_functions_eagerly=run_eagerly)
+
+
+def functions_run_eagerly() -> bool:
+    """Are functions run as plain Python?"""
+    return flags().run_functions_eagerly
+
+
+_TYPES: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "str": (str,), "int | None": (int, type(None))}
+
+
+def _changed(old: Flags, changes: Mapping[str, Any]) -> Flags:
+    known = {f.name: f for f in fields(Flags)}
+    for name, value in changes.items():
+        if name not in known:
+            raise TypeError(f"config has no flag {name!r}; the flags are {', '.join(known)}")
+        expected = str(known[name].type)
+        if not isinstance(value, _TYPES[expected]) or (isinstance(value, bool) and expected != "bool"):
+            raise TypeError(f"config.{name} is of type {expected}, got {value!r}")
+        if isinstance(value, int) and value < 0:
+            raise TypeError(f"config.{name} must be at least 0, got {value!r}")
+    return replace(old, **changes)

@@ -1,0 +1,180 @@
+"""Element types: one frozen record per dtype, with its NumPy twin and its short name in IR text."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .errors import DTypeError
+
+__all__ = [
+    "DType", "as_dtype", "from_short", "of_numpy", "float16", "bfloat16", "float32", "float64", "int8", "int16",
+    "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool_", "complex64", "complex128",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class DType:
+    """An element type. Compare with `==` against a DType, a name ("float32") or a NumPy dtype."""
+
+    name: str
+    short: str
+    kind: str  # "float", "int", "uint", "bool", "complex"
+    itemsize: int
+    as_numpy_dtype: Any = field(repr=False)
+
+    @property
+    def numpy(self) -> np.dtype[Any]:
+        return _NUMPY[self.name]
+
+    @property
+    def size(self) -> int:
+        return self.itemsize
+
+    @property
+    def is_floating(self) -> bool:
+        return self.kind == "float"
+
+    @property
+    def is_integer(self) -> bool:
+        return self.kind in ("int", "uint")
+
+    @property
+    def is_unsigned(self) -> bool:
+        return self.kind == "uint"
+
+    @property
+    def is_bool(self) -> bool:
+        return self.kind == "bool"
+
+    @property
+    def is_complex(self) -> bool:
+        return self.kind == "complex"
+
+    @property
+    def is_numeric(self) -> bool:
+        return self.kind != "bool"
+
+    @property
+    def min(self) -> Any:
+        """Smallest finite value."""
+        return _limits(self).min
+
+    @property
+    def max(self) -> Any:
+        """Largest finite value."""
+        return _limits(self).max
+
+    @property
+    def base_dtype(self) -> DType:
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, DType):
+            return self is other
+        if isinstance(other, str) and (other in _BY_NAME):
+            return _BY_NAME[other] is self
+        if other is None:
+            return False
+        try:
+            return bool(self.numpy == np.dtype(other))  # type: ignore[call-overload]
+        except TypeError:
+            return False
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __repr__(self) -> str:
+        return f"gf.{self.name}"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return as_dtype, (self.name,)
+
+
+def _limits(dtype: DType) -> Any:
+    if dtype.is_bool:
+        return _BoolLimits
+    if dtype.name == "bfloat16":
+        import ml_dtypes
+
+        return ml_dtypes.finfo(dtype.numpy)
+    return np.iinfo(dtype.numpy) if dtype.is_integer else np.finfo(dtype.numpy)
+
+
+class _BoolLimits:
+    min = False
+    max = True
+
+
+class _LazyNumpy(dict[str, Any]):
+    """NumPy dtypes by name; bfloat16 comes from ml_dtypes, which is imported only when it is asked for."""
+
+    def __missing__(self, name: str) -> np.dtype[Any]:
+        if name == "bfloat16":
+            import ml_dtypes
+
+            self[name] = np.dtype(ml_dtypes.bfloat16)
+        else:
+            self[name] = np.dtype(name)
+        return self[name]  # type: ignore[no-any-return]
+
+
+_NUMPY: dict[str, np.dtype[Any]] = _LazyNumpy()
+
+float16 = DType("float16", "f16", "float", 2, np.float16)
+bfloat16 = DType("bfloat16", "bf16", "float", 2, None)
+float32 = DType("float32", "f32", "float", 4, np.float32)
+float64 = DType("float64", "f64", "float", 8, np.float64)
+int8 = DType("int8", "i8", "int", 1, np.int8)
+int16 = DType("int16", "i16", "int", 2, np.int16)
+int32 = DType("int32", "i32", "int", 4, np.int32)
+int64 = DType("int64", "i64", "int", 8, np.int64)
+uint8 = DType("uint8", "u8", "uint", 1, np.uint8)
+uint16 = DType("uint16", "u16", "uint", 2, np.uint16)
+uint32 = DType("uint32", "u32", "uint", 4, np.uint32)
+uint64 = DType("uint64", "u64", "uint", 8, np.uint64)
+bool_ = DType("bool", "b1", "bool", 1, np.bool_)
+complex64 = DType("complex64", "c64", "complex", 8, np.complex64)
+complex128 = DType("complex128", "c128", "complex", 16, np.complex128)
+
+ALL = (
+    float16, bfloat16, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64, bool_, complex64,
+    complex128,
+)  # fmt: skip
+_BY_NAME = {d.name: d for d in ALL}
+_BY_SHORT = {d.short: d for d in ALL}
+_BY_NUMPY = {np.dtype(d.name): d for d in ALL if d is not bfloat16}
+_PYTHON: dict[Any, DType] = {float: float32, int: int32, bool: bool_, complex: complex128}
+
+
+def of_numpy(dtype: np.dtype[Any]) -> DType:
+    """The DType of a NumPy dtype (any byte order). Raises DTypeError for object, string and other dtypes."""
+    found = _BY_NUMPY.get(dtype)
+    if found is None:
+        found = _BY_NUMPY.get(dtype.newbyteorder("=")) if dtype.kind in "fiubc" else _BY_NAME.get(dtype.name)
+    if found is None:
+        raise DTypeError(f"NumPy dtype {dtype} has no graphflow dtype; use one of {', '.join(_BY_NAME)}")
+    return found
+
+
+def as_dtype(value: Any) -> DType:
+    """A DType from a DType, a name, a NumPy dtype or scalar type, or a Python type (float, int, bool)."""
+    if isinstance(value, DType):
+        return value
+    if isinstance(value, str) and value in _BY_NAME:
+        return _BY_NAME[value]
+    if isinstance(value, type) and value in _PYTHON:
+        return _PYTHON[value]
+    try:
+        return of_numpy(np.dtype(value))
+    except TypeError as error:
+        raise DTypeError(f"{value!r} is not a dtype; use one of {', '.join(_BY_NAME)}") from error
+
+
+def from_short(short: str) -> DType:
+    """The DType whose short name in IR text is `short` ("f32")."""
+    return _BY_SHORT[short]

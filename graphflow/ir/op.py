@@ -1,0 +1,208 @@
+"""The record of an op: all that is true of it, in one place. Ops are defined in graphflow/ops, one record each.
+
+A kernel description says what the op computes in target-neutral terms; what may be fused follows from its kind.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from .types import TensorType
+
+__all__ = ["OPS", "Alias", "Contract", "Effect", "Indexed", "Kernel", "Library", "Op", "Pointwise", "Reduce", "Sample", "View",
+           "define_op"]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Base of kernel descriptions."""
+
+
+@dataclass(frozen=True)
+class Pointwise(Kernel):
+    """One output element from the operands' elements at the same position (operands broadcast as in NumPy).
+    emit(s, *scalars, **attributes) -> Scalar. `cost` is about the number of instructions, for fusion decisions."""
+
+    emit: Callable[..., Any]
+    cost: int = 1
+
+
+@dataclass(frozen=True)
+class Indexed(Kernel):
+    """One output element from its position and from operand elements at computed positions.
+    emit(s, operands, index, **attributes) -> Scalar: operands[k](*positions) loads (a rank-0 call loads a scalar), index[a] is
+    the int64 position along output axis a, operands[k].shape[d] its extents as int64 scalars."""
+
+    emit: Callable[..., Any]
+    cost: int = 2
+
+
+@dataclass(frozen=True)
+class Reduce(Kernel):
+    """A monoid over attributes["axes"]. combine(s, a, b) -> Scalar and start(dtype) -> Python value. `index` reductions (argmax)
+    carry the position too: better(s, a, b) -> bool scalar says when b replaces a."""
+
+    combine: Callable[..., Any] | None
+    start: Callable[..., Any]
+    better: Callable[..., Any] | None = None
+
+
+@dataclass(frozen=True)
+class View(Kernel):
+    """The operand read through an affine index map, no arithmetic. map(shape, strides, **attributes) -> (offset, strides of the
+    output's axes), all in elements."""
+
+    map: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Alias(Kernel):
+    """The operand's bytes in order under another shape (reshape, identity)."""
+
+
+@dataclass(frozen=True)
+class Contract(Kernel):
+    """A matrix product; its own code generator."""
+
+
+@dataclass(frozen=True)
+class Library(Kernel):
+    """A kernel written by hand for this op; `name` selects it in the code generator."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Effect(Kernel):
+    """Reads or writes something outside the graph. kind: "read", "write", "print", "assert", "copy", "constant"."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One test input of an op: arrays (NumPy) for the operands, attributes, and the error class if it must fail. `gradient` says
+    that central differences are meaningful here (away from kinks)."""
+
+    arrays: tuple[Any, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    error: type[Exception] | None = None
+    gradient: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """See define_op."""
+
+    name: str
+    operands: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    infer: Callable[..., Any]
+    kernel: Kernel
+    gradient: Callable[..., Any] | None
+    no_gradient: str
+    reference: Callable[..., Any] | None
+    samples: Callable[[], list[Sample]] | None
+    numpy: Callable[..., Any] | None = None
+    commutative: bool = False
+    unit: float | None = None
+    zero: float | None = None
+    idempotent: bool = False
+    documentation: str = ""
+    fallible: str = ""
+
+    @property
+    def variadic(self) -> bool:
+        return bool(self.operands) and self.operands[-1].startswith("*")
+
+    @cached_property
+    def attribute_defaults(self) -> dict[str, Any]:
+        """The attributes that need not be given, with their values."""
+        return {name: value for name, value in self.attributes.items() if value is not ...}
+
+    @cached_property
+    def is_pure(self) -> bool:
+        """No effect: may be merged, moved, folded or dropped."""
+        return not isinstance(self.kernel, Effect) or self.kernel.kind in ("copy", "constant")
+
+    def result_types(self, types: tuple[TensorType, ...], attributes: Mapping[str, Any]) -> tuple[TensorType, ...]:
+        """Output types. Raises DTypeError, ShapeError ... naming op, requirement and both values."""
+        result = self.infer(types, **attributes)
+        return result if isinstance(result, tuple) else (result,)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _find, (self.name,)
+
+    def __call__(self, *operands: Any, **attributes: Any) -> Any:
+        """Apply the op to tensors: executes eagerly or adds a node to the trace, whichever is active."""
+        return dispatch(self, operands, attributes)
+
+
+def _find(name: str) -> Op:
+    return OPS[name]
+
+
+#: name -> record of every op.
+OPS: dict[str, Op] = {}
+
+
+def _no_dispatch(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
+    raise RuntimeError("graphflow's tensor layer is not loaded: import graphflow, not its parts")
+
+
+_dispatcher: Callable[[Op, tuple[Any, ...], dict[str, Any]], Any] = _no_dispatch
+
+
+def set_dispatcher(dispatcher: Callable[[Op, tuple[Any, ...], dict[str, Any]], Any]) -> None:
+    """Installed once by the tensor layer: how an op applied to tensors is carried out."""
+    global _dispatcher
+    _dispatcher = dispatcher
+
+
+def dispatch(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
+    return _dispatcher(op, operands, attributes)
+
+
+def define_op(
+    name: str,
+    operands: str = "",
+    *,
+    infer: Callable[..., Any],
+    kernel: Kernel,
+    gradient: Callable[..., Any] | None = None,
+    no_gradient: str = "",
+    reference: Callable[..., Any] | None = None,
+    samples: Callable[[], list[Sample]] | None = None,
+    numpy: Callable[..., Any] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    commutative: bool = False,
+    unit: float | None = None,
+    zero: float | None = None,
+    idempotent: bool = False,
+    documentation: str = "",
+    fallible: str = "",
+) -> Op:
+    """Define an op and register it.
+
+    name: the IR name. operands: their names, space separated; a last one `*values` takes any number.
+    attributes: name -> default (`...` marks a required one). infer(types, **attributes) -> TensorType(s).
+    kernel: what it computes. gradient(node, *output gradients) -> one gradient (or None) per operand, built with ops, where
+    node.inputs, node.outputs, node.attributes are those of the forward op; else no_gradient says why there is none.
+    reference(*arrays, **attributes) -> array(s): NumPy, the definition. samples() -> test inputs.
+    numpy: a NumPy call with exactly the kernel's bits, used by eager mode. commutative/unit/zero/idempotent: algebra.
+    fallible: the run-time error its kernel can report ("division_by_zero", "index_out_of_range").
+    """
+    if name in OPS:
+        raise ValueError(f"op {name!r} is defined twice")
+    if (gradient is None) == (not no_gradient):
+        raise ValueError(f"op {name!r} needs a gradient rule or a no_gradient reason, and not both")
+    op = OPS[name] = Op(
+        name, tuple(operands.split()), dict(attributes or {}), infer, kernel, gradient, no_gradient, reference, samples,
+        numpy, commutative, unit, zero, idempotent, documentation, fallible,
+    )  # fmt: skip
+    return op

@@ -1,0 +1,235 @@
+"""Walks over a graph that passes share: who uses what, what depends on what, which order is allowed.
+
+Sets of nodes are Python integers used as bitsets (bit k = k-th node of graph.nodes): on 2,000 nodes all ancestors take about 1 ms,
+where sets of objects take 300.
+"""
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from .graph import Graph, Node, Value
+from .op import Alias, Effect, View
+
+__all__ = ["ancestors", "bits_of", "dead_values", "dependency_path", "descendants", "effect_kinds", "has_side_effect", "is_convex",
+           "may_fail", "nodes_of", "ordering_edges", "positions", "topological_sort", "users", "variables_of"]  # fmt: skip
+
+#: kinds of effects that neither order nor observe anything outside
+_HARMLESS = frozenset(("copy", "constant"))
+
+
+def users(graph: Graph) -> dict[Value, list[Node]]:
+    """Value -> the nodes that read it, each once, in order. (graph.uses counts each operand position.)"""
+    found: dict[Value, list[Node]] = {}
+    for node in graph.nodes:
+        for value in dict.fromkeys(node.inputs):
+            found.setdefault(value, []).append(node)
+    return found
+
+
+def positions(graph: Graph) -> dict[Node, int]:
+    """Node -> its place in graph.nodes, the bit that stands for it in bitsets."""
+    return {node: k for k, node in enumerate(graph.nodes)}
+
+
+def dead_values(graph: Graph) -> list[Value]:
+    """Outputs of nodes that no node reads and the graph does not return."""
+    live = set(graph.outputs)
+    for node in graph.nodes:
+        live.update(node.inputs)
+    return [value for node in graph.nodes for value in node.outputs if value not in live]
+
+
+# Effects ---------------------------------------------------------------------------------------------------------------------
+
+
+def effect_kinds(node: Node) -> set[str]:
+    """The kinds of effects of a node and its sub-graphs: "read", "write", "print", "assert", ... Empty for a pure node."""
+    kernel = node.op.kernel
+    kinds = {kernel.kind} - _HARMLESS if isinstance(kernel, Effect) else set()
+    for graph in node.subgraphs():
+        for inner in graph.nodes:
+            kinds |= effect_kinds(inner)
+    return kinds
+
+
+def has_side_effect(node: Node) -> bool:
+    """Must the node run even if nobody uses its results? A read of a variable need not."""
+    kernel = node.op.kernel
+    if isinstance(kernel, Effect) and kernel.kind not in _HARMLESS and kernel.kind != "read":
+        return True
+    return any(has_side_effect(inner) for graph in node.subgraphs() for inner in graph.nodes)
+
+
+#: errors that integer operands alone can cause, with the last operands that cannot cause them
+_INTEGER_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "division_by_zero": lambda divisor: bool((divisor != 0).all()),
+    "negative_exponent": lambda exponent: bool((exponent >= 0).all()),
+}
+
+
+def may_fail(node: Node) -> bool:
+    """Can the node report a run-time error? Then it must run even if nobody uses its results: eager mode would have raised.
+    Float division never fails; an integer division by constants that are not zero neither."""
+    if node.op.fallible:
+        is_safe = _INTEGER_CHECKS.get(node.op.fallible)
+        if is_safe is None or not node.inputs:
+            return True
+        last = node.inputs[-1]
+        if last.type.dtype.is_integer:
+            number = _constant_seen_through_views(last)
+            if number is None or not is_safe(number):
+                return True
+    return any(may_fail(inner) for graph in node.subgraphs() for inner in graph.nodes)
+
+
+def _constant_seen_through_views(value: Value) -> Any:
+    """The array of the constant that value is or views, else None."""
+    producer = value.producer
+    while producer is not None and isinstance(producer.op.kernel, (View, Alias)):
+        producer = producer.inputs[0].producer
+    return producer.attributes.get("value") if producer is not None and producer.op.name == "constant" else None
+
+
+def variables_of(node: Node) -> tuple[Value, ...]:
+    """The variables that the node reads or writes."""
+    return tuple(v for v in node.inputs if v.is_variable)
+
+
+def ordering_edges(nodes: Sequence[Node]) -> list[list[int]]:
+    """For each node the positions of the nodes that must come before it: producers of its inputs, and earlier effects. Reads of a
+    variable may change places with each other and with effects that do not write; all other effects keep their order."""
+    place = {node: k for k, node in enumerate(nodes)}
+    edges: list[list[int]] = []
+    last_effect = -1
+    last_write: dict[Value, int] = {}
+    reads_since: dict[Value, list[int]] = {}
+    last_barrier = -1
+    reads_since_barrier: list[int] = []
+    for position, node in enumerate(nodes):
+        before = [place[v.producer] for v in node.inputs if v.producer is not None and v.producer in place]
+        if not node.is_pure:
+            kinds = effect_kinds(node)
+            variables = variables_of(node)
+            if last_barrier >= 0:
+                before.append(last_barrier)
+            before += [last_write[v] for v in variables if v in last_write]
+            if kinds == {"read"}:
+                reads_since_barrier.append(position)
+                for variable in variables:
+                    reads_since.setdefault(variable, []).append(position)
+            else:
+                if last_effect >= 0:
+                    before.append(last_effect)
+                last_effect = position
+                if not kinds <= {"read", "write", "print", "assert"}:  # may do anything: a Python call
+                    before += reads_since_barrier
+                    last_barrier, reads_since_barrier = position, []
+                if "write" in kinds:
+                    for variable in variables:
+                        before += reads_since.pop(variable, ())
+                        last_write[variable] = position
+        edges.append(before)
+    return edges
+
+
+def topological_sort(nodes: Iterable[Node], priority: Callable[[Node], int] | None = None) -> list[Node]:
+    """The nodes in an order that respects ordering_edges(); among the ready ones the lowest priority first (default: the given
+    order, so a valid order stays as it is). The given order decides the order of effects. Raises ValueError on a cycle."""
+    given = list(dict.fromkeys(nodes))
+    edges = ordering_edges(given)
+    rank = list(range(len(given))) if priority is None else [priority(node) for node in given]
+    waiting = [len(set(before)) for before in edges]
+    after: list[list[int]] = [[] for _ in given]
+    for position, before in enumerate(edges):
+        for earlier in set(before):
+            after[earlier].append(position)
+    ready = [(rank[k], k) for k, count in enumerate(waiting) if count == 0]
+    heapq.heapify(ready)
+    result: list[Node] = []
+    while ready:
+        _, position = heapq.heappop(ready)
+        result.append(given[position])
+        for later in after[position]:
+            waiting[later] -= 1
+            if waiting[later] == 0:
+                heapq.heappush(ready, (rank[later], later))
+    if len(result) < len(given):
+        stuck = [given[k] for k, count in enumerate(waiting) if count > 0]
+        raise ValueError(f"the nodes depend on each other in a circle: {stuck[:5]}")
+    return result
+
+
+# Reachability ----------------------------------------------------------------------------------------------------------------
+
+
+def ancestors(graph: Graph) -> list[int]:
+    """For each node the bitset of nodes that its inputs depend on (data edges), without itself."""
+    place: dict[Node, int] = {}
+    found: list[int] = []
+    for position, node in enumerate(graph.nodes):
+        bits = 0
+        for value in node.inputs:
+            if value.producer is not None:
+                k = place[value.producer]
+                bits |= found[k] | (1 << k)
+        place[node] = position
+        found.append(bits)
+    return found
+
+
+def descendants(graph: Graph) -> list[int]:
+    """For each node the bitset of nodes that depend on its outputs (data edges), without itself."""
+    place = positions(graph)
+    found = [0] * len(graph.nodes)
+    for position in range(len(graph.nodes) - 1, -1, -1):
+        bits = found[position] | (1 << position)
+        for value in graph.nodes[position].inputs:
+            if value.producer is not None:
+                found[place[value.producer]] |= bits
+    return found
+
+
+def bits_of(members: Iterable[int]) -> int:
+    """The bitset of these positions."""
+    bits = 0
+    for position in members:
+        bits |= 1 << position
+    return bits
+
+
+def nodes_of(graph: Graph, bits: int) -> list[Node]:
+    """The nodes of a bitset, in the graph's order."""
+    found = []
+    while bits:
+        lowest = bits & -bits
+        found.append(graph.nodes[lowest.bit_length() - 1])
+        bits ^= lowest
+    return found
+
+
+def is_convex(members: int, before: Sequence[int]) -> bool:
+    """Does every path between two members stay inside? Only then can they become one node. `before` is ancestors(graph)."""
+    outside, rest = 0, members
+    while rest:
+        lowest = rest & -rest
+        outside |= before[lowest.bit_length() - 1]
+        rest ^= lowest
+    outside &= ~members
+    while outside:
+        lowest = outside & -outside
+        if before[lowest.bit_length() - 1] & members:
+            return False
+        outside ^= lowest
+    return True
+
+
+def dependency_path(graph: Graph, source: Node, target: Node) -> list[Node]:
+    """A shortest chain of nodes by which target depends on source; empty if it does not. For messages, not for hot paths."""
+    import networkx
+
+    try:
+        return list(networkx.shortest_path(graph.networkx(), source, target))
+    except networkx.NetworkXNoPath:
+        return []

@@ -1,0 +1,208 @@
+"""Reductions over axes, and positions of extremes. The order of a float sum is fixed by the kernel level (docs/kernels.md)."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..dtypes import DType, int32, int64
+from ..errors import DTypeError, ShapeError
+from ..ir.op import Op, Reduce, Sample, define_op
+from ..ir.types import TensorType
+from .cast import cast
+from .comparison import equal, not_equal
+from .gradients import constant_like, keep_axes
+from .rules import check_kind, normalize_axis, reduced_shape, reduction
+from .samples import FLOATS, NUMBERS, axis_reductions, fill, samples
+from .select import select
+from .shape import broadcast_to
+
+__all__ = ["argmax", "argmin", "reduce_all", "reduce_any", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum"]
+
+_ATTRIBUTES = {"axes": ..., "keepdims": False}
+
+
+def _lowest(dtype: DType) -> Any:
+    return float("-inf") if dtype.is_floating else dtype.min
+
+
+def _highest(dtype: DType) -> Any:
+    return float("inf") if dtype.is_floating else dtype.max
+
+
+def _sum_reference(x: Any, axes: Any, keepdims: bool = False) -> Any:
+    wide = np.float64 if x.dtype.kind == "f" else x.dtype
+    return np.sum(x, axis=axes, keepdims=keepdims, dtype=wide).astype(x.dtype)
+
+
+def _sum_gradient(node: Any, dy: Any) -> list[Any]:
+    x = node.inputs[0]
+    return [broadcast_to(keep_axes(dy, x.dims, node.attributes["axes"]), shape=x.dims)]
+
+
+reduce_sum = define_op(
+    "reduce_sum", "x",
+    attributes=_ATTRIBUTES,
+    infer=reduction("reduce_sum"),
+    kernel=Reduce(lambda s, a, b: a + b, lambda dtype: 0),
+    gradient=_sum_gradient,
+    reference=_sum_reference,
+    samples=axis_reductions(),
+    documentation="The sum over axes, accumulated in x's dtype; integers wrap; 0 of nothing.",
+)  # fmt: skip
+
+
+def _prod_reference(x: Any, axes: Any, keepdims: bool = False) -> Any:
+    wide = np.float64 if x.dtype.kind == "f" else x.dtype
+    return np.prod(x, axis=axes, keepdims=keepdims, dtype=wide).astype(x.dtype)
+
+
+def _prod_gradient(node: Any, dy: Any) -> list[Any]:
+    """dy times the product of the other elements: the product divided by the element where it is not zero; at the only zero of a
+    row the product of the rest; 0 where the row has another zero. Right to second order with one zero in a row."""
+    x, axes = node.inputs[0], node.attributes["axes"]
+    nonzero = not_equal(x, constant_like(0, x))
+    safe = select(nonzero, x, constant_like(1, x))
+    product, dy = (keep_axes(t, x.dims, axes) for t in (node.outputs[0], dy))
+    rest = reduce_prod(safe, axes=axes, keepdims=True)
+    zeros = reduce_sum(select(nonzero, constant_like(0, x), constant_like(1, x)), axes=axes, keepdims=True)
+    at_zero = select(equal(zeros, constant_like(1, x)), rest, constant_like(0, x))
+    return [dy * select(nonzero, product / safe, at_zero)]
+
+
+reduce_prod = define_op(
+    "reduce_prod", "x",
+    attributes=_ATTRIBUTES,
+    infer=reduction("reduce_prod"),
+    kernel=Reduce(lambda s, a, b: a * b, lambda dtype: 1),
+    gradient=_prod_gradient,
+    reference=_prod_reference,
+    samples=samples(
+        axis_reductions(domain=(0.5, 2)),
+        [Sample((np.array([[2.0, 0.0, 3.0], [1.5, 2.0, 0.5]], d),), {"axes": (1,), "keepdims": False}) for d in FLOATS],
+    ),
+    documentation="The product over axes; integers wrap; 1 of nothing. Its gradient is right where elements are zero.",
+)  # fmt: skip
+
+
+def _extreme_gradient(node: Any, dy: Any) -> list[Any]:
+    """Elements that tie for the extreme share the gradient equally."""
+    x, axes = node.inputs[0], node.attributes["axes"]
+    extreme, dy = (keep_axes(t, x.dims, axes) for t in (node.outputs[0], dy))
+    mask = cast(equal(x, extreme), dtype=x.dtype)
+    return [mask / reduce_sum(mask, axes=axes, keepdims=True) * dy]
+
+
+def _extreme_reference(function: Any, start: Any) -> Any:
+    def reference(x: Any, axes: Any, keepdims: bool = False) -> Any:
+        from ..dtypes import of_numpy
+
+        return function.reduce(x, axis=axes, keepdims=keepdims, initial=start(of_numpy(x.dtype)))
+
+    return reference
+
+
+_NAN_ROWS = [
+    Sample((np.array([[1.0, np.nan, 3.0], [-np.inf, 2.0, 2.0]], d),), {"axes": (axis,), "keepdims": False}, gradient=False)
+    for d in FLOATS
+    for axis in (0, 1)
+]
+
+reduce_max = define_op(
+    "reduce_max", "x",
+    attributes=_ATTRIBUTES,
+    infer=reduction("reduce_max"),
+    kernel=Reduce(lambda s, a, b: s.maximum(a, b), _lowest),
+    gradient=_extreme_gradient,
+    reference=_extreme_reference(np.maximum, _lowest),
+    samples=samples(axis_reductions(), _NAN_ROWS),
+    documentation="The largest element over axes; NaN if any is NaN; the lowest value of nothing. Ties share the gradient equally.",
+)  # fmt: skip
+
+reduce_min = define_op(
+    "reduce_min", "x",
+    attributes=_ATTRIBUTES,
+    infer=reduction("reduce_min"),
+    kernel=Reduce(lambda s, a, b: s.minimum(a, b), _highest),
+    gradient=_extreme_gradient,
+    reference=_extreme_reference(np.minimum, _highest),
+    samples=samples(axis_reductions(), _NAN_ROWS),
+    documentation="The smallest element over axes; NaN if any is NaN; the highest value of nothing. Ties share the gradient equally.",
+)  # fmt: skip
+
+
+def _logical(name: str, combine: Any, start: bool, function: Any, documentation: str) -> Op:
+    return define_op(
+        name, "x",
+        attributes=_ATTRIBUTES,
+        infer=reduction(name, "bool"),
+        kernel=Reduce(combine, lambda dtype: start),
+        no_gradient="the result is a truth value",
+        reference=lambda x, axes, keepdims=False: function(x, axis=axes, keepdims=keepdims),
+        samples=axis_reductions(dtypes=("bool",), gradient=False),
+        documentation=documentation,
+    )  # fmt: skip
+
+
+reduce_any = _logical("reduce_any", lambda s, a, b: a | b, False, np.any, "Is any element over axes true? False of nothing.")
+reduce_all = _logical("reduce_all", lambda s, a, b: a & b, True, np.all, "Are all elements over axes true? True of nothing.")
+
+
+def _position_infer(name: str) -> Any:
+    def infer(types: tuple[TensorType, ...], axis: int, output_type: DType = int64) -> TensorType:
+        check_kind(name, types, "numeric")
+        if output_type not in (int32, int64):
+            raise DTypeError(f"{name}: output_type must be int32 or int64, got {output_type.name}")
+        own = types[0]
+        normalize_axis(name, axis, own.rank)
+        if own.shape[axis] == 0:
+            raise ShapeError(f"{name}: axis {axis} of {own} is empty; there is no position to give")
+        return own.with_dtype(output_type).with_shape(reduced_shape(own.shape, (axis,), False))
+
+    return infer
+
+
+def _position(name: str, better: Any, start: Any, function: Any, documentation: str) -> Op:
+    def make() -> list[Sample]:
+        found = []
+        for dtype in NUMBERS:
+            cases: list[tuple[tuple[int, ...], int]] = [((7,), 0), ((3, 17), 1), ((3, 17), 0), ((2, 3, 5), 1), ((2, 300), 1)]
+            for seed, (shape, axis) in enumerate(cases if dtype in FLOATS else cases[1:3]):
+                array = np.round(fill(shape, dtype, seed=seed))  # rounded, so that there are ties
+                found.append(Sample((array,), {"axis": axis, "output_type": int64}, gradient=False))
+        rows = np.array([[1.0, np.nan, 3.0, np.nan], [np.inf, 2.0, np.inf, 5.0], [-np.inf] * 4])
+        for axis in (0, 1):
+            found.append(Sample((rows,), {"axis": axis, "output_type": int32}, gradient=False))
+        found.append(Sample((rows,), {"axis": 2, "output_type": int64}, error=ShapeError))
+        found.append(Sample((np.zeros((3, 0)),), {"axis": 1, "output_type": int64}, error=ShapeError))
+        found.append(Sample((np.zeros(3, bool),), {"axis": 0, "output_type": int64}, error=DTypeError))
+        return found
+
+    return define_op(
+        name, "x",
+        attributes={"axis": ..., "output_type": int64},
+        infer=_position_infer(name),
+        kernel=Reduce(None, start, better=better),
+        no_gradient="the result is a position",
+        reference=lambda x, axis, output_type=int64: function(x, axis=axis).astype(output_type.numpy),
+        samples=make,
+        documentation=documentation,
+    )  # fmt: skip
+
+
+def _larger(s: Any, a: Any, b: Any) -> Any:
+    """Does b replace a as the largest? NaN is the largest; equal values leave the earlier one."""
+    return (b > a) | (s.is_nan(b) & ~s.is_nan(a)) if a.dtype.is_floating else b > a
+
+
+def _smaller(s: Any, a: Any, b: Any) -> Any:
+    """Does b replace a as the smallest? As in NumPy, the first NaN wins here too."""
+    return (b < a) | (s.is_nan(b) & ~s.is_nan(a)) if a.dtype.is_floating else b < a
+
+
+argmax = _position(
+    "argmax", _larger, _lowest, np.argmax, "The position of the largest element along axis, the first on ties; NaN counts as the largest."
+)
+argmin = _position(
+    "argmin", _smaller, _highest, np.argmin, "The position of the smallest element along axis, the first on ties or the first NaN."
+)

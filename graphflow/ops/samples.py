@@ -1,0 +1,143 @@
+"""Sample inputs that ops' records share: small arrays over each op's domain, with edges, and inputs that must fail.
+
+float32 and float64 get every shape; the other dtypes get two, because each dtype and rank costs the tests a compilation.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import DTypeError, ShapeError
+from ..ir.op import Sample
+
+__all__ = ["BITS", "FLOATS", "INTEGERS", "NUMBERS", "axis_reductions", "binary", "fill", "samples", "unary"]
+
+FLOATS = ("float32", "float64")
+INTEGERS = ("int32", "int64", "int8", "uint8", "int16", "uint16", "uint32", "uint64")
+SIGNED = ("float32", "float64", "int32", "int64", "int8", "int16")
+NUMBERS = FLOATS + INTEGERS
+BITS = INTEGERS + ("bool",)
+
+FLOAT_EDGES = (0.0, -0.0, 1.0, -1.0, float("inf"), float("-inf"), float("nan"), 1e-40, -1e-40, 3.4e38)
+
+Samples = Callable[[], list[Sample]]
+
+
+def fill(shape: Sequence[int], dtype: str, low: float = -4, high: float = 4, seed: int = 0) -> np.ndarray[Any, Any]:
+    """Random values in [low, high] (in [max(low, 0), high] for unsigned dtypes)."""
+    generator = np.random.default_rng(seed)
+    if dtype == "bool":
+        return np.asarray(generator.integers(0, 2, shape)).astype(bool)
+    if np.dtype(dtype).kind in "iu":
+        low = max(low, 0) if np.dtype(dtype).kind == "u" else low
+        return np.asarray(generator.integers(int(np.ceil(low)), int(np.floor(high)) + 1, shape)).astype(dtype)
+    return np.asarray(generator.uniform(low, high, shape)).astype(dtype)
+
+
+def samples(*groups: Samples | Sequence[Sample] | Sample) -> Samples:
+    """Several sources of samples as one."""
+
+    def make() -> list[Sample]:
+        found: list[Sample] = []
+        for group in groups:
+            found.extend([group] if isinstance(group, Sample) else group() if callable(group) else group)
+        return found
+
+    return make
+
+
+def _edges(dtype: str) -> np.ndarray[Any, Any]:
+    if np.dtype(dtype).kind == "f":
+        with np.errstate(over="ignore"):
+            return np.array(FLOAT_EDGES, dtype)
+    limits = np.iinfo(dtype)
+    return np.array(sorted({limits.min, limits.min + 1, 0, 1, 2, limits.max - 1, limits.max, max(limits.min, -1)}), dtype)
+
+
+def _wrong_dtype(dtypes: Sequence[str]) -> str:
+    """A dtype that an op of these dtypes must refuse."""
+    return "bool" if "int32" in dtypes else "int32"
+
+
+def unary(
+    domain: tuple[float, float] = (-4, 4),
+    dtypes: Sequence[str] = FLOATS,
+    edges: bool = True,
+    gradient: bool = True,
+    refuses: bool = True,
+) -> Samples:
+    """Vectors, matrices, scalars and empty arrays over `domain`; edge values where the op takes any input; a wrong dtype."""
+
+    def make() -> list[Sample]:
+        found = []
+        for dtype in dtypes:
+            shapes: list[tuple[int, ...]] = [(), (7,), (3, 17), (2, 3, 5), (0, 4)] if dtype in FLOATS else [(), (3, 17)]
+            for seed, shape in enumerate(shapes):
+                found.append(Sample((fill(shape, dtype, *domain, seed),), gradient=gradient))
+            if edges and dtype != "bool":
+                found.append(Sample((_edges(dtype),), gradient=False))
+        if refuses:
+            found.append(Sample((fill((3,), _wrong_dtype(dtypes), 0, 1),), error=DTypeError, gradient=False))
+        return found
+
+    return make
+
+
+def binary(
+    left: tuple[float, float] = (-4, 4),
+    right: tuple[float, float] = (-4, 4),
+    dtypes: Sequence[str] = FLOATS,
+    gradient: bool = True,
+    edges: bool = True,
+    refuses: bool = True,
+) -> Samples:
+    """Equal shapes and every broadcast pattern of rank up to 3; edge values crossed where both operands may be anything; mixed
+    dtypes, a wrong dtype and shapes that do not broadcast."""
+
+    def make() -> list[Sample]:
+        every = [((), ()), ((7,), (7,)), ((3, 17), (17,)), ((3, 1), (1, 5)), ((2, 3, 5), ()), ((4, 1, 3), (2, 1)), ((0, 3), (3,))]
+        found = []
+        for dtype in dtypes:
+            for seed, (a, b) in enumerate(every if dtype in FLOATS else [((3, 17), (17,)), ((), (5,))]):
+                found.append(Sample((fill(a, dtype, *left, seed), fill(b, dtype, *right, 50 + seed)), gradient=gradient))
+            if edges and dtype != "bool" and left[0] < 0 and right[0] < 0:
+                edge = _edges(dtype)
+                found.append(Sample((edge[:, None], edge[None, :]), gradient=False))
+        first, wrong = dtypes[0], _wrong_dtype(dtypes)
+        other = next((d for d in (*dtypes, "float16") if d != first), first)
+        good = fill((3,), first, *left)
+        found.append(Sample((good, fill((3,), other, *right)), error=DTypeError, gradient=False))
+        if refuses:
+            found.append(Sample((fill((3,), wrong, 0, 1), fill((3,), wrong, 0, 1)), error=DTypeError, gradient=False))
+        found.append(Sample((good, fill((4,), first, *right)), error=ShapeError, gradient=False))
+        return found
+
+    return make
+
+
+def axis_reductions(
+    domain: tuple[float, float] = (-4, 4), dtypes: Sequence[str] = NUMBERS, gradient: bool = True, empty: bool = True
+) -> Samples:
+    """Last, first, middle, several and all axes, kept or not; long rows; empty axes; a bad axis and a wrong dtype."""
+
+    def make() -> list[Sample]:
+        cases: list[tuple[tuple[int, ...], tuple[int, ...], bool]] = [
+            ((7,), (0,), False), ((3, 17), (1,), False), ((3, 17), (0,), True), ((3, 17), (0, 1), False),
+            ((2, 3, 5), (1,), False), ((2, 3, 5), (0, 2), True), ((2, 3, 5), (1, 2), False), ((2, 300), (1,), False),
+        ]  # fmt: skip
+        if empty:
+            cases += [((0,), (0,), False), ((3, 0), (1,), True), ((0, 3), (1,), False)]
+        found = []
+        for dtype in dtypes:
+            for seed, (shape, axes, keepdims) in enumerate(cases if dtype in FLOATS else cases[1:3]):
+                array = fill(shape, dtype, *domain, seed)
+                small = gradient and array.size < 60
+                found.append(Sample((array,), {"axes": axes, "keepdims": keepdims}, gradient=small))
+        wrong = "int32" if set(dtypes) == {"bool"} else _wrong_dtype(dtypes)
+        found.append(Sample((fill((3,), dtypes[0], *domain),), {"axes": (1,), "keepdims": False}, error=ShapeError))
+        found.append(Sample((fill((3,), wrong, 0, 1),), {"axes": (0,), "keepdims": False}, error=DTypeError))
+        return found
+
+    return make

@@ -1,0 +1,336 @@
+"""Fuse: nodes that one loop nest can compute become one `fused` node.
+
+    %0 = multiply x, x            %0 = fused x, y { multiply, add }
+    %1 = add %0, y          ->
+
+Greedy over the edges in topological order, then over siblings that read the same data. Two groups join when the union is one region
+(graphflow/ir/region.py), no path leaves and re-enters it, and nothing costly would be computed again for each row. Constants of one element,
+views and unit reshapes are copied into every consumer. An edge that stays unfused leaves a remark with its reason.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..ir.graph import Graph, Node, Value
+from ..ir.op import OPS, Alias, Effect, Indexed, Pointwise, Reduce, View
+from ..ir.region import Refusal, Region, analyse, is_fusable
+from ..ir.source import merge_sources
+
+__all__ = ["fuse"]
+
+MOST_NODES = 200
+MOST_BUFFERS = 24
+"""More operands than this in one loop would spill addresses and thrash the store buffers."""
+CHEAP = 3
+"""Cost up to which computing a value again for each row is cheaper than storing and loading it."""
+
+
+def fuse(graph: Graph, context: Any) -> Graph:
+    """graph -> graph whose loops are `fused` nodes."""
+    return _Fusion(graph, context).run()
+
+
+def is_copied(node: Node) -> bool:
+    """Nodes that every consumer gets its own copy of."""
+    kernel = node.op.kernel
+    if isinstance(kernel, Effect):
+        return kernel.kind == "constant" and node.output.type.elements == 1
+    return isinstance(kernel, View) or isinstance(kernel, Alias) and is_fusable(node) or (
+        isinstance(kernel, Indexed) and not node.inputs)  # fmt: skip
+
+
+class _Fusion:
+    def __init__(self, graph: Graph, context: Any) -> None:
+        self.graph, self.context = graph, context
+        self.position = {n: k for k, n in enumerate(graph.nodes)}
+        self.group: dict[Node, int] = {}
+        self.members: dict[int, list[Node]] = {}
+        self.regions: dict[int, Region] = {}
+        self.graph_outputs = set(graph.outputs)
+        for k, node in enumerate(graph.nodes):
+            if is_fusable(node) and not is_copied(node):
+                self.group[node] = k
+                self.members[k] = [node]
+
+        self.needed = self._copies_needed()
+
+    def run(self) -> Graph:
+        for node in self.graph.nodes:
+            if node in self.group:
+                for producer in self._producers([node]):
+                    self._try(producer, node)
+        self._siblings()
+        return self._rebuild()
+
+    # Merging ----------------------------------------------------------------------------------------------------------
+    def _producers(self, nodes: Iterable[Node]) -> list[Node]:
+        """Grouped nodes that these nodes read, through copied nodes."""
+        found: dict[Node, None] = {}
+        stack = [v for n in nodes for v in n.inputs]
+        seen = set()
+        while stack:
+            producer = stack.pop().producer
+            if producer is None or producer in seen:
+                continue
+            seen.add(producer)
+            if producer in self.group:
+                found[producer] = None
+            elif is_copied(producer):
+                stack.extend(producer.inputs)
+        return sorted(found, key=lambda n: -self.position[n])
+
+    def _try(self, producer: Node, consumer: Node) -> None:
+        a, b = self.group[producer], self.group[consumer]
+        if a == b:
+            return
+        refusal = self._join(a, b)
+        if refusal is not None:
+            self.context.remark(
+                f"not fused: {refusal.category}",
+                f"{producer.op.name} -> {consumer.op.name}: {refusal.reason}",
+                [producer.source, consumer.source],
+            )
+
+    def _join(self, a: int, b: int) -> Refusal | None:
+        if len(self.members[a]) + len(self.members[b]) > MOST_NODES:
+            return Refusal("size", f"a loop of more than {MOST_NODES} operations")
+        nodes = sorted([*self.members[a], *self.members[b]], key=self.position.__getitem__)
+        full, outputs = self._closure(nodes)
+        region = analyse(full, outputs)
+        if isinstance(region, Refusal):
+            return region
+        if len(region.inputs) + len(outputs) > MOST_BUFFERS:
+            return Refusal("size", f"a loop over more than {MOST_BUFFERS} arrays")
+        costly = self._repeated(region)
+        if costly is not None:
+            return costly
+        if self._leaves_and_returns(set(nodes)):
+            return Refusal("convexity", "a path leaves the group and returns to it")
+        if not self.context.spend():
+            return Refusal("fuel", "the rewrite budget is spent")
+        self.members[a] = nodes
+        self.regions[a] = region
+        for node in self.members.pop(b):
+            self.group[node] = a
+        self.regions.pop(b, None)
+        return None
+
+    def _closure(self, nodes: Sequence[Node]) -> tuple[list[Node], list[Value]]:
+        """The nodes with the copied nodes they read, in order; and the values needed outside."""
+        inside = set(nodes)
+        extra: dict[Node, None] = {}
+        stack = [v for n in nodes if not isinstance(n.op.kernel, Indexed) for v in n.inputs]
+        while stack:
+            producer = stack.pop().producer
+            if producer is not None and producer not in inside and producer not in extra and is_copied(producer):
+                extra[producer] = None
+                stack.extend(producer.inputs)
+        outputs = []
+        for node in nodes:
+            for value in node.outputs:
+                if value in self.graph_outputs or self._used_outside(value, inside):
+                    outputs.append(value)
+        return sorted([*inside, *extra], key=self.position.__getitem__), outputs
+
+    def _used_outside(self, value: Value, inside: set[Node]) -> bool:
+        for user in self.graph.uses.get(value, ()):
+            if user in inside:
+                continue
+            if is_copied(user) and user not in self.needed:
+                if any(v in self.graph_outputs or self._used_outside(v, inside) for v in user.outputs):
+                    return True
+            else:
+                return True
+        return False
+
+    def _repeated(self, region: Region) -> Refusal | None:
+        """Refuse what would compute a costly value many times: once for each row of an axis it does not vary along, or at several
+        positions."""
+        if not region.space:
+            return None
+        reduced = set(region.reduced)
+        axes = [a for a, d in enumerate(region.space) if d != 1]
+        if not axes:
+            return None
+        inner = axes[-1]
+        for node in region.nodes:
+            kernel = node.op.kernel
+            if not isinstance(kernel, (Pointwise, Indexed)) or kernel.cost <= CHEAP:
+                continue
+            for value in node.outputs:
+                positions = list(region.demands.get(value, ()))
+                if len(positions) > 1:
+                    return Refusal("computed again", f"{node.op.name} is needed at {len(positions)} positions")
+                for at in positions:
+                    own = {a for index in at for a, _ in index.terms}
+                    if own and inner in own and any(a not in own and a not in reduced for a in axes):
+                        return Refusal("computed again", f"{node.op.name} would run once for each row")
+        return None
+
+    def _leaves_and_returns(self, inside: set[Node]) -> bool:
+        """Is there a path from the union through another kernel back into it, on the graph of groups? Copied nodes are no kernels,
+        except where something reads their stored result."""
+        last = max(self.position[n] for n in inside)
+        stack = [(u, False) for n in inside for v in n.outputs for u in self.graph.uses.get(v, ())]
+        seen: set[tuple[Node, bool]] = set()
+        while stack:
+            node, through_other = state = stack.pop()
+            if state in seen:
+                continue
+            seen.add(state)
+            if node in inside:
+                if through_other:
+                    return True
+                continue
+            if is_copied(node):
+                for value in node.outputs:
+                    for user in self.graph.uses.get(value, ()):
+                        stored = node in self.needed and not self._pulls(user)
+                        stack.append((user, through_other or stored))
+                continue
+            number = self.group.get(node)
+            for mate in [node] if number is None else self.members[number]:
+                for value in mate.outputs:
+                    stack.extend((u, True) for u in self.graph.uses.get(value, ()) if self._may_return(u, last))
+        return False
+
+    def _pulls(self, node: Node) -> bool:
+        """Does the node take its own copy of copied operands?"""
+        return is_copied(node) or node in self.group and not isinstance(node.op.kernel, Indexed)
+
+    def _may_return(self, node: Node, last: int) -> bool:
+        number = self.group.get(node)
+        return is_copied(node) or (self.position[node] if number is None else self.position[self.members[number][0]]) < last
+
+    def _siblings(self) -> None:
+        """Join groups over the same space that read the same full-sized value: one pass over the data serves both."""
+        spaces: dict[Any, list[int]] = {}
+        for number in sorted(self.members):
+            full, outputs = self._closure(self.members[number])
+            region = analyse(full, outputs)
+            if isinstance(region, Region):
+                self.regions[number] = region
+                spaces.setdefault((region.space, region.reduced), []).append(number)
+        for candidates in spaces.values():
+            for k, a in enumerate(candidates):
+                for b in candidates[k + 1 :]:
+                    if a in self.members and b in self.members:
+                        shared = set(self.regions[a].inputs) & set(self.regions[b].inputs)
+                        if any(v.type.shape == self.regions[a].space and v.type.elements != 1 for v in shared):
+                            self._join(a, b)
+
+    # Rebuilding -------------------------------------------------------------------------------------------------------
+    def _rebuild(self) -> Graph:
+        fused = OPS["fused"]
+        mapping: dict[Value, Value] = {}
+        # Units in dependency order: a group is one unit, every other node its own.
+        units: dict[int, list[Node]] = dict(self.members)
+        for node in self.graph.nodes:
+            if node not in self.group and (not is_copied(node) or node in self.needed):
+                units[self.position[node]] = [node]
+        unit_of = {n: k for k, nodes in units.items() for n in nodes}
+        order = self._order(units, unit_of)
+        nodes: list[Node] = []
+        for number in order:
+            members = units[number]
+            first = members[0]
+            if first not in self.group and not (is_copied(first) and is_fusable(first) and not isinstance(first.op.kernel, (Effect, Alias))):
+                inputs = tuple(mapping.get(v, v) for v in first.inputs)
+                node = first if inputs == first.inputs else Node(
+                    first.op, inputs, first.attributes, first.source, [v.type for v in first.outputs])  # fmt: skip
+                nodes.append(node)
+                mapping.update(zip(first.outputs, node.outputs, strict=True))
+                continue
+            if first in self.group:
+                full, outputs = self._closure(members)
+            else:
+                full, outputs = [first], list(first.outputs)
+                full, _ = self._closure(full)
+            node = self._fused(fused, full, outputs, mapping)
+            nodes.append(node)
+            mapping.update(zip(outputs, node.outputs, strict=True))
+        return self.graph.replace(nodes, [mapping.get(v, v) for v in self.graph.outputs])
+
+    def _copies_needed(self) -> set[Node]:
+        """Copied nodes that something other than a loop reads: those exist as nodes of their own too."""
+        needed: set[Node] = set()
+        stack = [v.producer for v in self.graph.outputs if v.producer is not None and v.producer not in self.group]
+        for node in self.graph.nodes:
+            if node not in self.group and not is_copied(node):
+                stack.extend(v.producer for v in node.inputs if v.producer is not None and v.producer not in self.group)
+            elif node in self.group and isinstance(node.op.kernel, Indexed):
+                stack.extend(v.producer for v in node.inputs if v.producer is not None and v.producer not in self.group)
+        while stack:
+            node = stack.pop()
+            if node is not None and node not in needed and is_copied(node):
+                needed.add(node)
+                if isinstance(node.op.kernel, Alias):
+                    stack.extend(v.producer for v in node.inputs if v.producer not in self.group)
+        return needed
+
+    def _order(self, units: dict[int, list[Node]], unit_of: dict[Node, int]) -> list[int]:
+        """Topological order of the units, by original position among the ready ones; effects keep their order."""
+        before: dict[int, set[int]] = {k: set() for k in units}
+        for number, members in units.items():
+            stack = list(members)
+            seen: set[Node] = set()
+            while stack:
+                node = stack.pop()
+                for value in node.inputs:
+                    producer = value.producer
+                    if producer is None or producer in seen:
+                        continue
+                    seen.add(producer)
+                    own = unit_of.get(producer)
+                    if own is not None and own != number:
+                        before[number].add(own)
+                    elif own is None:
+                        stack.append(producer)
+                    if own is not None and own != number and is_copied(producer):
+                        stack.append(producer)
+        effects = [k for k in sorted(units) if not units[k][0].is_pure]
+        for earlier, later in zip(effects, effects[1:], strict=False):
+            before[later].add(earlier)
+        import heapq
+
+        after: dict[int, list[int]] = {k: [] for k in units}
+        for number, needs in before.items():
+            for need in needs:
+                after[need].append(number)
+        missing = {k: len(needs) for k, needs in before.items()}
+        ready = [k for k, count in missing.items() if count == 0]
+        heapq.heapify(ready)
+        order = []
+        while ready:
+            number = heapq.heappop(ready)
+            order.append(number)
+            for user in after[number]:
+                missing[user] -= 1
+                if missing[user] == 0:
+                    heapq.heappush(ready, user)
+        if len(order) != len(units):
+            raise AssertionError("fusion made a cycle")
+        return order
+
+    def _fused(self, op: Any, full: Sequence[Node], outputs: Sequence[Value], mapping: dict[Value, Value]) -> Node:
+        """A `fused` node whose body computes `outputs`."""
+        inside = set(full)
+        inner: dict[Value, Value] = {}
+        operands: dict[Value, Value] = {}
+        body: list[Node] = []
+        for node in full:
+            keep = []
+            for value in node.inputs:
+                if value.producer not in inside and value not in inner:
+                    actual = mapping.get(value, value)
+                    if actual not in operands:
+                        operands[actual] = Value(actual.type, name=f"a{len(operands)}")
+                    inner[value] = operands[actual]
+                keep.append(inner[value])
+            clone = Node(node.op, keep, node.attributes, node.source, [v.type for v in node.outputs])
+            body.append(clone)
+            inner.update(zip(node.outputs, clone.outputs, strict=True))
+        graph = Graph("body", tuple(operands.values()), tuple(body), tuple(inner[v] for v in outputs))
+        kinds = [n for n in full if isinstance(n.op.kernel, (Pointwise, Indexed, Reduce))] or list(full)
+        return Node(op, tuple(operands), {"body": graph}, merge_sources([n.source for n in kinds]), [v.type for v in outputs])

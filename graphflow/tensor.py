@@ -1,0 +1,621 @@
+"""Tensors, their conversion from Python and NumPy values, and how an op applied to tensors is carried out.
+
+An eager op is a one-node graph through the same kernels as graph mode (compiler.execute_op), except where the op's record says that
+NumPy gives the same bits. Inside a trace the same call adds a node.
+"""
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, NoReturn
+
+import numpy as np
+
+from . import dtypes
+from .autodiff.record import record_operation, recorders
+from .dtypes import DType, as_dtype, of_numpy
+from .errors import DTypeError, GraphflowError, LiteralOverflowError, ShapeError, TracedBoolError
+from .ir.dims import Dim, SymbolicDim
+from .ir.graph import comparable
+from .ir.op import Effect, Op, set_dispatcher
+from .ir.source import Source, capture
+from .ir.types import TensorType
+
+__all__ = ["Tensor", "TensorLike", "TensorShape", "active_trace", "as_shape", "constant", "convert_to_tensor", "is_tensor", "located"]
+
+
+class TensorShape(tuple[Any, ...]):
+    """A shape: a tuple with TensorFlow's helpers. Unknown extents (inside a trace with symbolic shapes) are Dimension objects."""
+
+    @property
+    def rank(self) -> int:
+        return len(self)
+
+    ndims = rank
+
+    @property
+    def dims(self) -> list[Any]:
+        return list(self)
+
+    def as_list(self) -> list[int | None]:
+        return [d if isinstance(d, int) else None for d in self]
+
+    def is_fully_defined(self) -> bool:
+        return all(isinstance(d, int) for d in self)
+
+    def num_elements(self) -> int | None:
+        return math.prod(self) if self.is_fully_defined() else None
+
+    def __eq__(self, other: object) -> bool:
+        return tuple.__eq__(self, tuple(other) if isinstance(other, list) else other)  # type: ignore[arg-type]
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = tuple.__hash__
+
+    def __getitem__(self, key: Any) -> Any:
+        found = tuple.__getitem__(self, key)
+        return TensorShape(found) if isinstance(key, slice) else found
+
+    def __repr__(self) -> str:
+        return f"TensorShape([{', '.join(str(d) for d in self)}])"
+
+
+#: the trace that is running in this context, or None (eager). Set by tracing/tracer.py.
+active_trace: ContextVar[Any] = ContextVar("graphflow_trace", default=None)
+
+
+def as_shape(shape: Any) -> tuple[Dim, ...]:
+    """A shape argument (ints, Dimensions, a TensorShape, a 1-D integer tensor, NumPy) as a tuple of dims."""
+    if isinstance(shape, Tensor):
+        known = shape._constant_dims()
+        if known is None:
+            raise TracedBoolError("a shape that depends on tensor values is not known while tracing; build it from x.shape")
+        return known
+    if isinstance(shape, (int, np.integer)) and not isinstance(shape, bool):
+        return (int(shape),)
+    return tuple(as_dim(d) for d in shape)
+
+
+def as_dim(value: Any) -> Dim:
+    """One extent as an int or a symbolic dim. Raises DTypeError for anything else."""
+    if isinstance(value, SymbolicDim):
+        return value
+    if hasattr(value, "__graphflow_dim__"):
+        return value.__graphflow_dim__()  # type: ignore[no-any-return]
+    if isinstance(value, Tensor):
+        known = value._constant_dims()
+        if known is None or len(known) != 1:
+            raise TracedBoolError("an extent that depends on tensor values is not known while tracing; build it from x.shape")
+        return known[0]
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise DTypeError(f"a shape needs ints, got {value!r} ({type(value).__name__})")
+    return int(value)
+
+
+# Operators ------------------------------------------------------------------------------------------------------------
+def _operators() -> Any:
+    """The public functions behind the operators (imported on first use: they build on this module)."""
+    global _functions
+    if _functions is None:
+        from . import array_ops, linalg, math
+
+        class _Functions:
+            pass
+
+        found = _Functions()
+        for module, names in ((math, "add subtract multiply divide floordiv floormod pow negative abs less less_equal greater "
+                               "greater_equal equal not_equal logical_and logical_or logical_xor logical_not"), (linalg, "matmul")):
+            for name in names.split():
+                setattr(found, name, getattr(module, name))
+        found.index = array_ops.index_tensor  # type: ignore[attr-defined]
+        from . import bitwise
+
+        for name in ("bitwise_and", "bitwise_or", "bitwise_xor", "invert", "left_shift", "right_shift"):
+            setattr(found, name, getattr(bitwise, name))
+        _functions = found
+    return _functions
+
+
+_functions: Any = None
+
+
+class TensorLike:
+    """Operators that tensors and variables share."""
+
+    __slots__ = ()
+    __array_priority__ = 100
+    dtype: DType
+
+    def __add__(self, other: Any) -> Any: return _operators().add(self, other)
+    def __radd__(self, other: Any) -> Any: return _operators().add(other, self)
+    def __sub__(self, other: Any) -> Any: return _operators().subtract(self, other)
+    def __rsub__(self, other: Any) -> Any: return _operators().subtract(other, self)
+    def __mul__(self, other: Any) -> Any: return _operators().multiply(self, other)
+    def __rmul__(self, other: Any) -> Any: return _operators().multiply(other, self)
+    def __truediv__(self, other: Any) -> Any: return _operators().divide(self, other)
+    def __rtruediv__(self, other: Any) -> Any: return _operators().divide(other, self)
+    def __floordiv__(self, other: Any) -> Any: return _operators().floordiv(self, other)
+    def __rfloordiv__(self, other: Any) -> Any: return _operators().floordiv(other, self)
+    def __mod__(self, other: Any) -> Any: return _operators().floormod(self, other)
+    def __rmod__(self, other: Any) -> Any: return _operators().floormod(other, self)
+    def __pow__(self, other: Any) -> Any: return _operators().pow(self, other)
+    def __rpow__(self, other: Any) -> Any: return _operators().pow(other, self)
+    def __matmul__(self, other: Any) -> Any: return _operators().matmul(self, other)
+    def __rmatmul__(self, other: Any) -> Any: return _operators().matmul(other, self)
+    def __neg__(self) -> Any: return _operators().negative(self)
+    def __pos__(self) -> Any: return self
+    def __abs__(self) -> Any: return _operators().abs(self)
+    def __lt__(self, other: Any) -> Any: return _operators().less(self, other)
+    def __le__(self, other: Any) -> Any: return _operators().less_equal(self, other)
+    def __gt__(self, other: Any) -> Any: return _operators().greater(self, other)
+    def __ge__(self, other: Any) -> Any: return _operators().greater_equal(self, other)
+
+    def __eq__(self, other: Any) -> Any:
+        return False if other is None else _operators().equal(self, other)
+
+    def __ne__(self, other: Any) -> Any:
+        return True if other is None else _operators().not_equal(self, other)
+
+    def __hash__(self) -> NoReturn:  # type: ignore[override]
+        raise TypeError("tensors and variables are compared element by element, so they cannot be hashed; use .ref() as a key")
+
+    def ref(self) -> Reference:
+        """A hashable reference to this object, for sets and dictionaries."""
+        return Reference(self)
+
+    def _bits(self, name: str, other: Any, swap: bool = False) -> Any:
+        functions = _operators()
+        logical = self.dtype.is_bool
+        function = getattr(functions, f"logical_{name}" if logical else f"bitwise_{name}")
+        return function(other, self) if swap else function(self, other)
+
+    def __and__(self, other: Any) -> Any: return self._bits("and", other)
+    def __rand__(self, other: Any) -> Any: return self._bits("and", other, True)
+    def __or__(self, other: Any) -> Any: return self._bits("or", other)
+    def __ror__(self, other: Any) -> Any: return self._bits("or", other, True)
+    def __xor__(self, other: Any) -> Any: return self._bits("xor", other)
+    def __rxor__(self, other: Any) -> Any: return self._bits("xor", other, True)
+    def __invert__(self) -> Any:
+        functions = _operators()
+        return functions.logical_not(self) if self.dtype.is_bool else functions.invert(self)
+    def __lshift__(self, other: Any) -> Any: return _operators().left_shift(self, other)
+    def __rshift__(self, other: Any) -> Any: return _operators().right_shift(self, other)
+    def __getitem__(self, key: Any) -> Any: return _operators().index(self, key)
+
+
+class Reference:
+    """See TensorLike.ref."""
+
+    __slots__ = ("_target",)
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def deref(self) -> Any:
+        return self._target
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Reference) and self._target is other._target
+
+    def __hash__(self) -> int:
+        return id(self._target)
+
+
+class Tensor(TensorLike):
+    """An immutable n-dimensional array. Inside a traced function tensors are symbolic (tracing.tracer.SymbolicTensor)."""
+
+    __slots__ = ("__weakref__", "_array", "_key", "dtype")
+
+    def __init__(self, array: np.ndarray[Any, Any], dtype: DType) -> None:
+        """Wrap an array that nobody else writes to: dense, row-major, native byte order. Use gf.constant to make tensors."""
+        self._array = array
+        self.dtype = dtype
+        self._key: Any = None
+
+    # Shape ------------------------------------------------------------------------------------------------------------
+    @property
+    def shape(self) -> TensorShape:
+        return TensorShape(self._array.shape)
+
+    @property
+    def dims(self) -> tuple[Dim, ...]:
+        """The shape as the compiler sees it: ints and symbolic dims."""
+        return self._array.shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.dims)
+
+    def get_shape(self) -> TensorShape:
+        return self.shape
+
+    @property
+    def device(self) -> str:
+        return "/CPU:0"
+
+    @property
+    def type(self) -> TensorType:
+        return TensorType(self.dtype, self.dims)
+
+    def _constant_dims(self) -> tuple[Dim, ...] | None:
+        """The values of a small integer tensor as dims (shape arguments), or None where they are not known."""
+        if not self.dtype.is_integer:
+            raise DTypeError(f"a shape needs an integer tensor, got {self.type}")
+        return tuple(int(v) for v in np.atleast_1d(self._array))
+
+    # Values -----------------------------------------------------------------------------------------------------------
+    def numpy(self) -> Any:
+        """A NumPy copy (a NumPy scalar for rank 0, as in TensorFlow). Never aliases the tensor."""
+        return self._array.copy() if self._array.shape else self._array[()]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return np.array(self._array, dtype=dtype)
+
+    def tolist(self) -> Any:
+        return self._array.tolist()
+
+    def _one(self, kind: str) -> Any:
+        if self._array.size != 1:
+            raise ShapeError(f"{kind}() needs a tensor of one element, got {self.type}; reduce it first")
+        return self._array.reshape(()).item()
+
+    def __float__(self) -> float: return float(self._one("float"))
+    def __int__(self) -> int: return int(self._one("int"))
+    def __complex__(self) -> complex: return complex(self._one("complex"))
+    def __bool__(self) -> bool: return bool(self._one("bool"))
+    def __format__(self, spec: str) -> str: return format(self._one("format"), spec) if spec else str(self)
+
+    def __index__(self) -> int:
+        if not self.dtype.is_integer or self._array.size != 1:
+            raise DTypeError(f"only an integer tensor of one element can be an index, got {self.type}")
+        return int(self._one("index"))
+
+    def __len__(self) -> int:
+        if not self.dims:
+            raise TypeError("len() of a tensor of rank 0")
+        return int(self._array.shape[0])
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.dims:
+            raise TypeError("cannot iterate over a tensor of rank 0")
+        return (self[k] for k in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"<gf.Tensor: shape={self._array.shape}, dtype={self.dtype.name}, numpy={np.array_repr(self._array).removeprefix('array')}>"
+
+    def __str__(self) -> str:
+        return f"gf.Tensor({np.array_str(self._array)}, shape={self._array.shape}, dtype={self.dtype.name})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle, (self._array, self.dtype.name)
+
+    def __copy__(self) -> Tensor:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Tensor:
+        return self
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._array.copy().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        raise TypeError("tensors are immutable; use gf.tensor_scatter_nd_update or a gf.Variable")
+
+
+def _unpickle(array: np.ndarray[Any, Any], dtype: str) -> Tensor:
+    return Tensor(np.ascontiguousarray(array).reshape(array.shape), as_dtype(dtype))
+
+
+def is_tensor(value: Any) -> bool:
+    """Is it a tensor or a variable?"""
+    return isinstance(value, TensorLike)
+
+
+# Conversion -----------------------------------------------------------------------------------------------------------
+def own_array(value: Any, dtype: DType) -> np.ndarray[Any, Any]:
+    """A dense native copy that graphflow owns."""
+    return np.array(value, dtype=dtype.numpy, order="C", copy=True)
+
+
+def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None = None) -> Tensor:
+    """A tensor from Python numbers, nested lists or an array (copied). int -> int32 (int64 if it must), float -> float32, NumPy keeps
+    its dtype. shape: reshape, or fill from one element. Raises DTypeError, LiteralOverflowError, ShapeError."""
+    found = convert_to_tensor(value, dtype)
+    if shape is not None:
+        target = tuple(int(d) for d in as_shape(shape))
+        array = found._array
+        if array.size == math.prod(target):
+            array = array.reshape(target)
+        elif array.size == 1:
+            array = np.full(target, array.reshape(()), array.dtype)
+        else:
+            raise ShapeError(f"constant: {array.size} values do not fill shape {list(target)}")
+        found = Tensor(array, found.dtype)
+    return found
+
+
+def convert_to_tensor(value: Any, dtype: Any = None, dtype_hint: Any = None, name: str | None = None) -> Any:
+    """A tensor from anything that can be one. Variables are read. dtype: required dtype (no silent conversion of tensors);
+    dtype_hint: tried for Python values. Raises DTypeError, LiteralOverflowError, ShapeError (ragged lists)."""
+    wanted = None if dtype is None else as_dtype(dtype)
+    if isinstance(value, TensorLike):
+        found = value if isinstance(value, Tensor) else value.value()  # type: ignore[attr-defined]
+        if wanted is not None and found.dtype is not wanted:
+            raise DTypeError(f"convert_to_tensor: a tensor of {found.dtype.name} where {wanted.name} is needed; use gf.cast")
+        trace = active_trace.get()
+        return found if trace is None else trace.lift(found)
+    hint = None if dtype_hint is None else as_dtype(dtype_hint)
+    if hasattr(value, "__graphflow_dim__"):
+        from .tracing.tracer import dimension_tensor
+
+        return dimension_tensor(value.__graphflow_dim__(), wanted or hint or dtypes.int32)
+    if isinstance(value, (list, tuple)) and _holds_tensors(value):
+        from .array_ops import stack
+
+        parts = [convert_to_tensor(v, wanted, _dtype_inside(value) or hint) for v in value]
+        return stack(parts)
+    return Tensor(*_array_of(value, wanted, hint))
+
+
+def _holds_tensors(value: Any) -> bool:
+    return any(isinstance(v, TensorLike) or hasattr(v, "__graphflow_dim__") or isinstance(v, (list, tuple)) and _holds_tensors(v)
+               for v in value)  # fmt: skip
+
+
+def _dtype_inside(value: Any) -> DType | None:
+    for v in value:
+        if isinstance(v, TensorLike):
+            return v.dtype
+        if isinstance(v, (list, tuple)):
+            found = _dtype_inside(v)
+            if found is not None:
+                return found
+    return None
+
+
+def _array_of(value: Any, wanted: DType | None, hint: DType | None) -> tuple[np.ndarray[Any, Any], DType]:
+    if isinstance(value, (bool, int, float, complex)) and not isinstance(value, np.generic):
+        dtype = wanted or (hint if hint is not None and _literal_fits_kind(value, hint) else None) or _literal_dtype(value)
+        return np.array(check_literal(value, dtype), dtype.numpy), dtype
+    if isinstance(value, (np.ndarray, np.generic)):
+        source = of_numpy(value.dtype)
+        dtype = wanted or source
+        if dtype is not source:
+            _check_array_fits(value, source, dtype)
+        return own_array(value, dtype), dtype
+    if value is None or isinstance(value, (str, bytes, dict, set)):
+        raise DTypeError(f"convert_to_tensor: {value!r} ({type(value).__name__}) is not a tensor value")
+    try:
+        array = np.array(value)
+    except ValueError as error:
+        raise ShapeError(f"convert_to_tensor: rows of different lengths in {value!r}"[:300]) from error
+    if array.dtype.kind == "O":
+        if all(isinstance(v, int) for v in array.reshape(-1).tolist()):
+            raise LiteralOverflowError(f"convert_to_tensor: an integer in {value!r} does not fit int64"[:300])
+        raise DTypeError(f"convert_to_tensor: {value!r} ({type(value).__name__}) is not a tensor value"[:300])
+    is_python = not hasattr(value, "__array__")
+    source = of_numpy(array.dtype)
+    if not is_python:
+        dtype = wanted or source
+    else:
+        literal = dtypes.float32 if array.dtype.kind == "f" else source
+        if array.dtype.kind in "iu":
+            small = array.size == 0 or (array.min() >= -(2**31) and array.max() < 2**31)
+            literal = dtypes.int32 if small else dtypes.int64
+            if array.size == 0 and array.dtype.kind == "f":
+                literal = dtypes.float32
+        fits = hint is not None and (hint.kind == literal.kind or hint.is_floating and literal.is_integer)
+        dtype = wanted or (hint if fits and hint is not None else literal)
+    if dtype is not source:
+        _check_array_fits(array, source, dtype)
+    return own_array(array, dtype), dtype
+
+
+def _literal_dtype(value: Any) -> DType:
+    if isinstance(value, bool):
+        return dtypes.bool_
+    if isinstance(value, int):
+        if -(2**31) <= value < 2**31:
+            return dtypes.int32
+        if -(2**63) <= value < 2**63:
+            return dtypes.int64
+        raise LiteralOverflowError(f"the literal {value} does not fit int64")
+    return dtypes.complex128 if isinstance(value, complex) else dtypes.float32
+
+
+def _literal_fits_kind(value: Any, dtype: DType) -> bool:
+    if isinstance(value, bool):
+        return dtype.is_bool
+    if isinstance(value, int):
+        return dtype.is_integer or dtype.is_floating or dtype.is_complex
+    return dtype.is_floating or dtype.is_complex if isinstance(value, float) else dtype.is_complex
+
+
+def check_literal(value: Any, dtype: DType) -> Any:
+    """A Python number as a value of dtype. Raises DTypeError (wrong kind) or LiteralOverflowError (does not fit)."""
+    if not _literal_fits_kind(value, dtype):
+        raise DTypeError(f"the literal {value!r} ({type(value).__name__}) cannot be {dtype.name}; use gf.cast or write a {dtype.name} literal")
+    if dtype.is_integer:
+        limits = np.iinfo(dtype.numpy)
+        if not limits.min <= value <= limits.max:
+            raise LiteralOverflowError(f"the literal {value} does not fit {dtype.name} ({limits.min}..{limits.max})")
+    elif dtype.is_floating:
+        try:
+            number = float(value)
+        except OverflowError as error:
+            raise LiteralOverflowError(f"the literal {value} does not fit {dtype.name}") from error
+        if math.isfinite(number) and abs(number) > float(dtype.max):
+            with np.errstate(over="ignore"):
+                if not np.isfinite(dtype.numpy.type(number)):
+                    raise LiteralOverflowError(f"the literal {value!r} does not fit {dtype.name} (largest {dtype.max})")
+        return number
+    return value
+
+
+def _check_array_fits(array: Any, source: DType, dtype: DType) -> None:
+    """Array values converted to another dtype: int -> float and widening are fine; what loses kind or range raises."""
+    if source.is_floating and not (dtype.is_floating or dtype.is_complex) or source.is_bool != dtype.is_bool:
+        raise DTypeError(f"values of {source.name} cannot become {dtype.name} silently; use gf.cast")
+    if source.is_complex and not dtype.is_complex:
+        raise DTypeError(f"values of {source.name} cannot become {dtype.name} silently; use gf.cast")
+    if dtype.is_integer and array.size:
+        limits = np.iinfo(dtype.numpy)
+        low, high = int(array.min()), int(array.max())
+        if low < limits.min or high > limits.max:
+            bad = low if low < limits.min else high
+            raise LiteralOverflowError(f"the value {bad} does not fit {dtype.name} ({limits.min}..{limits.max})")
+    elif dtype.is_floating and source.is_floating and dtype.itemsize < source.itemsize and array.size:
+        with np.errstate(all="ignore"):
+            largest = np.max(np.abs(array[np.isfinite(array)]), initial=0.0) if array.ndim else (abs(array) if np.isfinite(array) else 0.0)
+        if largest > float(dtype.max):
+            raise LiteralOverflowError(f"the value {largest} does not fit {dtype.name} (largest {dtype.max})")
+
+
+_narrowed: set[tuple[str, int]] = set()
+
+
+def _operand(value: Any, partner: DType | None) -> Tensor:
+    """An operand that is not a tensor yet, against the dtype of the tensor beside it (Python numbers are weak)."""
+    if partner is None:
+        return convert_to_tensor(value)  # type: ignore[no-any-return]
+    if isinstance(value, (np.ndarray, np.generic)):
+        source = of_numpy(value.dtype)
+        if source is not partner:
+            if source.is_floating and partner.is_floating and partner.itemsize < source.itemsize:
+                _warn_narrowed(source, partner)
+            elif not (source.is_integer and (partner.is_floating or partner.is_integer)):
+                raise DTypeError(f"a NumPy operand of {source.name} beside a tensor of {partner.name}; use gf.cast or .astype")
+        return convert_to_tensor(value, partner)  # type: ignore[no-any-return]
+    return convert_to_tensor(value, partner)  # type: ignore[no-any-return]
+
+
+def _warn_narrowed(source: DType, partner: DType) -> None:
+    place = capture()
+    if (place.file, place.line) not in _narrowed:
+        _narrowed.add((place.file, place.line))
+        warnings.warn(f"a NumPy operand of {source.name} is narrowed to {partner.name} at {place.location}   {place.expression}",
+                      UserWarning, stacklevel=2)  # fmt: skip
+
+
+# Dispatch -------------------------------------------------------------------------------------------------------------
+def located(error: GraphflowError, source: Source | None = None) -> GraphflowError:
+    """Add the user's line to an error's message, once."""
+    if not getattr(error, "_located", False):
+        place = source or capture()
+        text = str(error.args[0]) if error.args else ""
+        error.args = (f"{text}\n  at {place.file}:{place.line}   {place.expression}", *error.args[1:])
+        error._located = True  # type: ignore[attr-defined]
+    return error
+
+
+def _dispatch(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
+    """Carry out an op: in the active trace, else at once."""
+    try:
+        tensors = operands
+        if not all(isinstance(t, Tensor) for t in operands):
+            partner = next((t.dtype for t in operands if isinstance(t, TensorLike)), None)
+            if partner is None:
+                partner = next((of_numpy(t.dtype) for t in operands if isinstance(t, (np.ndarray, np.generic))), None)
+            converted: list[Any] = []
+            for t in operands:
+                if isinstance(t, Tensor):
+                    converted.append(t)
+                elif isinstance(t, TensorLike):
+                    converted.append(convert_to_tensor(t))
+                else:
+                    converted.append(_operand(t, partner))
+                    partner = partner or converted[-1].dtype
+            tensors = tuple(converted)
+        if len(attributes) < len(op.attributes):
+            attributes = {**op.attributes, **attributes}
+        trace = active_trace.get()
+        if trace is not None:
+            tensors = tuple(trace.lift(t) for t in tensors)
+            outputs = trace.add(op, tensors, attributes)
+        else:
+            outputs = _execute(op, tensors, attributes)
+    except GraphflowError as error:
+        raise located(error) from error.__cause__
+    if recorders.get() and tensors:
+        record_operation(op, tensors, outputs, attributes, trace.last_source if trace is not None else _EAGER)
+    return outputs[0] if len(outputs) == 1 else outputs
+
+
+def dispatch_now(op: Op, tensors: tuple[Any, ...], attributes: dict[str, Any], source: Source) -> tuple[Tensor, ...]:
+    """Run a traced node's op eagerly, recorded on tapes and blamed on the node's own line."""
+    try:
+        outputs = _execute(op, tensors, attributes)
+    except GraphflowError as error:
+        raise located(error, source) from error.__cause__
+    if recorders.get() and tensors:
+        record_operation(op, tensors, outputs, attributes, source)
+    return outputs
+
+
+_EAGER = Source("eager", 1, 0)
+_plans: dict[Any, Callable[[Sequence[np.ndarray[Any, Any]]], tuple[Tensor, ...]]] = {}
+PLANS_KEPT = 8192
+
+
+def _execute(op: Op, tensors: Sequence[Tensor], attributes: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    """Run an op now. What to do is worked out once for each (op, dtypes, shapes, attributes)."""
+    shapes = tuple([(t._array.shape, t.dtype.short) for t in tensors])
+    try:
+        key = (op.name, shapes, tuple(attributes.values()))
+        plan = _plans.get(key)
+    except TypeError:
+        key = (op.name, shapes, tuple(comparable(v) for v in attributes.values()))
+        plan = _plans.get(key)
+    except AttributeError:
+        from .tracing.tracer import leaked
+
+        raise leaked(op, tensors) from None
+    if plan is None:
+        if len(_plans) >= PLANS_KEPT:
+            _plans.clear()
+        plan = _plans[key] = _plan(op, tensors, attributes)
+    return plan([t._array for t in tensors])
+
+
+def _plan(op: Op, tensors: Sequence[Tensor], attributes: Mapping[str, Any]) -> Callable[[Sequence[np.ndarray[Any, Any]]], tuple[Tensor, ...]]:
+    for t in tensors:
+        if t.dtype.is_complex or t.dtype.itemsize == 2 and t.dtype.is_floating:
+            if op.numpy is None:
+                from .errors import UnimplementedError
+
+                raise UnimplementedError(f"{op.name}: no kernel for {t.dtype.name} yet; cast to float32 or float64")
+    results = op.result_types(tuple(t.type for t in tensors), attributes)
+    out_dtypes = [r.dtype for r in results]
+    if isinstance(op.kernel, Effect) and op.kernel.kind == "constant":
+        value = attributes["value"]
+        return lambda arrays: (Tensor(value, out_dtypes[0]),)
+    if op.numpy is not None:
+        function = op.numpy
+
+        def run_numpy(arrays: Sequence[np.ndarray[Any, Any]]) -> tuple[Tensor, ...]:
+            with np.errstate(all="ignore"):
+                result = function(*arrays, **attributes)
+            found = result if isinstance(result, tuple) else (result,)
+            return tuple(Tensor(np.asarray(r, d.numpy, order="C"), d) for r, d in zip(found, out_dtypes, strict=True))
+
+        return run_numpy
+    from .compiler import execute_op
+
+    dtypes_in = [t.dtype for t in tensors]
+    attribute_key = tuple((k, comparable(v)) for k, v in sorted(attributes.items()))
+
+    def run_kernel(arrays: Sequence[np.ndarray[Any, Any]]) -> tuple[Tensor, ...]:
+        found = execute_op(op, arrays, dtypes_in, attributes, attribute_key)
+        return tuple(Tensor(r, d) for r, d in zip(found, out_dtypes, strict=True))
+
+    return run_kernel
+
+
+set_dispatcher(_dispatch)

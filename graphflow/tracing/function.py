@@ -1,0 +1,412 @@
+"""@gf.function: traces a Python function once for each kind of arguments and runs the compiled graph afterwards."""
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from .. import config
+from ..autodiff.record import recorders
+from ..errors import GraphflowError, SignatureError
+from ..ir.dims import DimensionsMustAgree, SymbolicDim, symbols_of
+from ..ir.types import TensorType
+from ..tensor import Tensor, TensorLike, active_trace, convert_to_tensor, is_tensor, located
+from ..tree import flatten, map_structure
+from .captures import find_guards
+from .concrete import ConcreteFunction, Leaf
+from .inspect import Inspection
+from .signature import Arguments, TensorSpec, analyse_arguments, bind_symbols, canonical_arguments, spec_types
+from .tracer import NeedsNumber, SymbolicTensor, Trace
+
+__all__ = ["Function", "function", "init_scope"]
+
+MOST_ENTRIES = 256
+"""Traces kept for a function; the oldest goes first."""
+MOST_ATTEMPTS = 16
+
+
+class Function(Inspection):
+    """A traced function (the result of @gf.function). Calling it looks up or makes a trace for the arguments and runs it."""
+
+    def __init__(
+        self,
+        python_function: Callable[..., Any],
+        input_signature: Sequence[Any] | None = None,
+        reduce_retracing: bool = True,
+        name: str | None = None,
+        autograph: bool = True,
+    ) -> None:
+        self.python_function = python_function
+        self.name = name or getattr(python_function, "__name__", type(python_function).__name__)
+        self.input_signature = None if input_signature is None else tuple(input_signature)
+        self.reduce_retracing = reduce_retracing
+        self.autograph = autograph
+        self._signature = inspect.signature(python_function)
+        self._entries: list[ConcreteFunction] = []
+        self._table: dict[Any, list[tuple[ConcreteFunction, dict[str, int]]]] = {}
+        self._fast: Callable[..., Any] = self._slow
+        self._lock = threading.RLock()
+        self._exact_only = False
+        self._traces = 0
+        self._instances: weakref.WeakKeyDictionary[Any, Function] = weakref.WeakKeyDictionary()
+        functools.update_wrapper(self, python_function, updated=())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._fast(*args, **kwargs)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """As a method: each instance has traces of its own, and is not kept alive by them."""
+        if instance is None:
+            return self
+        try:
+            found = self._instances.get(instance)
+        except TypeError:  # not weakly referenceable or hashable
+            return self._for_instance()._bound(instance)
+        if found is None:
+            found = self._instances[instance] = self._for_instance()
+        return found._bound(instance)
+
+    def _for_instance(self) -> Function:
+        return Function(self.python_function, self.input_signature, self.reduce_retracing, self.name, self.autograph)
+
+    def _bound(self, instance: Any) -> BoundFunction:
+        return BoundFunction(self, instance)
+
+    # The slow path ----------------------------------------------------------------------------------------------------
+    def _slow(self, *args: Any, **kwargs: Any) -> Any:
+        """Find or make the trace for a call, install its fast path, run it."""
+        if active_trace.get() is not None or config.flags().run_functions_eagerly:
+            return self.python_function(*args, **kwargs)
+        arguments = self._arguments(args, kwargs)
+        concrete, extents = self._find_or_trace(arguments)
+        result = concrete.run(arguments.tensors, arguments.variables, extents)
+        if not kwargs and not recorders.get() and len(args) == len(arguments.values) and not arguments.kwargs:
+            simple = all(isinstance(a, Tensor) or isinstance(a, TensorLike) or a is None or isinstance(a, (bool, int, float, str)) or
+                         not hasattr(a, "__len__") and not hasattr(a, "__dataclass_fields__") for a in args)  # fmt: skip
+            if simple and all(a is b for a, b in zip(args, arguments.values, strict=True)):
+                self._fast = concrete.fast_call(args, extents, arguments.variables, self._slow)
+        return result
+
+    def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+        values, keywords, names = canonical_arguments(self._signature, args, kwargs, self.name)
+        if self.input_signature is not None:
+            values = self._conform(values, keywords, names)
+        return analyse_arguments(values, keywords, names)
+
+    def _conform(self, values: tuple[Any, ...], keywords: dict[str, Any], names: list[str]) -> tuple[Any, ...]:
+        """Arguments as input_signature wants them. Raises SignatureError naming argument, spec and value."""
+        assert self.input_signature is not None
+        bound = 1 if names[:1] == ["self"] and len(values) == len(self.input_signature) + 1 else 0
+        given = values[bound : bound + len(self.input_signature)]
+        if len(values) - bound < len(self.input_signature) or keywords:
+            raise located(SignatureError(f"{self.name}: input_signature has {len(self.input_signature)} arguments, the call "
+                                         f"{len(values) - bound + len(keywords)}"))  # fmt: skip
+
+        def check(spec: Any, value: Any, name: str) -> Any:
+            if not isinstance(spec, TensorSpec):
+                return map_structure(lambda s, v: check(s, v, name), spec, value)
+            try:
+                tensor = value if is_tensor(value) else convert_to_tensor(value, spec.dtype)
+            except GraphflowError as error:
+                raise located(SignatureError(f"{self.name}: argument '{name}' must be {spec}, got {value!r}: {error.args[0]}")) from None
+            if not spec.is_compatible_with(tensor):
+                raise located(SignatureError(f"{self.name}: argument '{name}' must be {spec}, got {tensor.type}"))
+            return tensor
+
+        conformed = [check(s, v, n) for s, v, n in zip(self.input_signature, given, names[bound:], strict=False)]
+        return (*values[:bound], *conformed, *values[bound + len(conformed) :])
+
+    def _find_or_trace(self, arguments: Arguments) -> tuple[ConcreteFunction, dict[str, int]]:
+        key = arguments.full_key
+        flat = (*arguments.values, *arguments.kwargs.values())
+        with self._lock:
+            for concrete, extents in self._table.get(key, ()):
+                if concrete.holds(flat):
+                    return concrete, extents
+            for concrete in self._entries:
+                if concrete.key == arguments.key:
+                    extents_or_none = bind_symbols(concrete.types, arguments.shapes)  # type: ignore[arg-type]
+                    if extents_or_none is not None and concrete.holds(flat):
+                        self._remember(key, concrete, extents_or_none)
+                        return concrete, extents_or_none
+            return self._trace(arguments, flat)
+
+    def _remember(self, key: Any, concrete: ConcreteFunction, extents: dict[str, int]) -> None:
+        if len(self._table) > 4 * MOST_ENTRIES:
+            self._table.clear()
+        self._table.setdefault(key, []).insert(0, (concrete, extents))
+
+    # Tracing ----------------------------------------------------------------------------------------------------------
+    def _trace(self, arguments: Arguments, flat: tuple[Any, ...]) -> tuple[ConcreteFunction, dict[str, int]]:
+        start = time.perf_counter()
+        reason = self._reason(arguments, flat)
+        exact = [t.type for t in arguments.tensors]
+        types = self._types(arguments, flat)
+        for _ in range(MOST_ATTEMPTS):
+            try:
+                concrete = self._trace_once(arguments, flat, types, reason, may_create=not self._entries)
+                break
+            except DimensionsMustAgree as clash:
+                types = _merge(types, clash, exact)
+            except NeedsNumber as need:
+                if types == exact:
+                    raise located(GraphflowError(f"{self.name}: {need}"), need.source) from None
+                if self.input_signature is None:
+                    self._exact_only = True
+                types = exact
+        else:
+            raise GraphflowError(f"{self.name}: shapes did not settle in {MOST_ATTEMPTS} traces")
+        concrete.trace_milliseconds = (time.perf_counter() - start) * 1e3
+        extents = bind_symbols(concrete.types, arguments.shapes)  # type: ignore[arg-type]
+        if extents is None:  # the symbols had to agree, and here they do not: these exact shapes
+            concrete = self._trace_once(arguments, flat, exact, reason, may_create=False)
+            extents = {}
+        _ = concrete.executable  # a compile error leaves no trace behind
+        self._entries.append(concrete)
+        self._traces += 1
+        if len(self._entries) > MOST_ENTRIES:
+            dropped = self._entries.pop(0)
+            self._table = {k: kept for k, v in self._table.items() if (kept := [e for e in v if e[0] is not dropped])}
+        self._remember(arguments.full_key, concrete, extents)
+        limit = config.flags().retrace_warn
+        if limit and self._traces == limit + 1:
+            warnings.warn(f"{self.name} was traced {self._traces} times; the last reason: {reason}. {self.name}.explain() lists them all",
+                          UserWarning, stacklevel=4)  # fmt: skip
+        return concrete, extents
+
+    def _types(self, arguments: Arguments, flat: tuple[Any, ...]) -> list[TensorType]:
+        """Types to trace with: the signature's, or the arguments' own with a symbol where an earlier trace had another extent."""
+        exact = [t.type for t in arguments.tensors]
+        if self.input_signature is not None:
+            specs = [s for s in flatten(list(self.input_signature)) if isinstance(s, TensorSpec)]
+            tensor_specs = [s for s, v in zip(specs, _signature_leaves(self, arguments), strict=False) if isinstance(v, Tensor)]
+            if len(tensor_specs) == len(exact):
+                counter = [0]
+                return [spec_types(s, counter) if s.shape is not None else t for s, t in zip(tensor_specs, exact, strict=True)]
+            return exact
+        if not self.reduce_retracing or self._exact_only:
+            return exact
+        earlier = next((c for c in reversed(self._entries) if c.key == arguments.key and c.holds(flat)), None)
+        if earlier is None:
+            return exact
+        names: dict[Any, SymbolicDim] = {}
+        from ..ir.dims import symbol
+
+        types = []
+        for old, new in zip(earlier.types, exact, strict=True):
+            dims = [b if a == b else names.setdefault((a, b), symbol(f"s{len(names)}")) for a, b in zip(old.shape, new.shape, strict=True)]
+            types.append(new.with_shape(tuple(dims)))
+        return types
+
+    def _trace_once(self, arguments: Arguments, flat: tuple[Any, ...], types: list[TensorType], reason: str, may_create: bool) -> ConcreteFunction:
+        trace, graph, result = self._run_python(arguments, types, may_create)
+        if trace.created_variables:
+            # As in TensorFlow: a function that creates variables is traced again, and must not create any then.
+            trace, graph, result = self._run_python(arguments, types, False)
+        parameters = [p.name for p in self._signature.parameters.values()]
+        guards = find_guards(self.python_function, parameters, flat)
+        position = {id(v): k for k, v in enumerate(arguments.variables)}
+        argument_values: dict[int, Any] = {}
+        captured = []
+        for variable, value in trace.variables.values():
+            if id(variable) in position:
+                argument_values[position[id(variable)]] = value
+            else:
+                captured.append((value, variable))
+        kept = sorted(argument_values)
+        concrete = ConcreteFunction(self.name, graph, types, result, guards, [argument_values[k] for k in kept], captured, arguments.key,
+                                    reason, 0.0)  # fmt: skip
+        concrete.variable_positions = kept
+        return concrete
+
+    def _run_python(self, arguments: Arguments, types: list[TensorType], may_create: bool) -> tuple[Trace, Any, Any]:
+        trace = Trace(self.name, may_create)
+        inputs = iter([trace.input(n, t) for n, t in zip(arguments.names, types, strict=True)])
+        token = active_trace.set(trace)
+        tapes = recorders.set(())
+        try:
+            symbolic = [_substitute(v, inputs) for v in arguments.values]
+            keywords = {k: _substitute(v, inputs) for k, v in arguments.kwargs.items()}
+            returned = self.python_function(*symbolic, **keywords)
+            outputs: list[SymbolicTensor] = []
+
+            def leaf(value: Any) -> Leaf:
+                if isinstance(value, TensorLike) or hasattr(value, "__graphflow_dim__") or type(value).__module__ == "numpy":
+                    outputs.append(trace.lift(convert_to_tensor(value)))
+                    return Leaf(len(outputs) - 1)
+                return Leaf(-1, value)
+
+            result = map_structure(leaf, returned)
+            graph = trace.finish(outputs)
+        finally:
+            recorders.reset(tapes)
+            active_trace.reset(token)
+            trace.alive = False
+        return trace, graph, result
+
+    def _reason(self, arguments: Arguments, flat: tuple[Any, ...]) -> str:
+        """Why this call needs a new trace."""
+        if not self._entries:
+            return "first call"
+        same = [c for c in self._entries if c.key == arguments.key]
+        if not same:
+            last = self._entries[-1]
+            return f"arguments changed kind from {_short(last.key)} to {_short(arguments.key)}"
+        for concrete in reversed(same):
+            changed = [g for g in concrete.guards if not g.holds(flat)]
+            if changed:
+                return changed[0].describe(flat)
+        for k, (old, new) in enumerate(zip(same[-1].types, arguments.tensors, strict=True)):
+            if old.shape != new.dims:
+                name = arguments.names[k]
+                return f"argument '{name}' changed shape from {list(old.shape)} to {list(new.dims)}"
+        return "the extents do not agree as this trace needs"
+
+    # Public -----------------------------------------------------------------------------------------------------------
+    def experimental_get_tracing_count(self) -> int:
+        """How often the Python function was traced."""
+        return self._traces
+
+    def get_concrete_function(self, *args: Any, **kwargs: Any) -> ConcreteFunction:
+        """The trace for these arguments (tensors, TensorSpecs or Python values), made if need be, not run."""
+        if self.input_signature is not None and not args and not kwargs:
+            args = self.input_signature
+        replaced = [_example(a) for a in args]
+        named = {k: _example(v) for k, v in kwargs.items()}
+        specs = [s for s in flatten([list(args), kwargs]) if isinstance(s, TensorSpec)]
+        if any(None in tuple(s.shape or ()) for s in specs) and self.input_signature is None:
+            return self._concrete_of_specs(args, kwargs)
+        arguments = self._arguments(tuple(replaced), named)
+        return self._find_or_trace(arguments)[0]
+
+    def _concrete_of_specs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ConcreteFunction:
+        arguments = self._arguments(tuple(_example(a) for a in args), {k: _example(v) for k, v in kwargs.items()})
+        flat = (*arguments.values, *arguments.kwargs.values())
+        counter = [0]
+        leaves = [s for s in flatten([list(args), kwargs]) if isinstance(s, (TensorSpec, Tensor))]
+        types = [spec_types(s, counter) if isinstance(s, TensorSpec) else s.type for s in leaves]
+        with self._lock:
+            for concrete in self._entries:
+                if concrete.key == arguments.key and concrete.types == types and concrete.holds(flat):
+                    return concrete
+            while True:
+                try:
+                    concrete = self._trace_once(arguments, flat, types, "asked for", not self._entries)
+                    break
+                except DimensionsMustAgree as clash:
+                    types = _merge(types, clash, [t.type for t in arguments.tensors])
+            _ = concrete.executable
+            self._entries.append(concrete)
+            self._traces += 1
+            return concrete
+
+    def __repr__(self) -> str:
+        return f"<gf.function {self.name}, {self._traces} traces>"
+
+
+class BoundFunction(Inspection):
+    """A Function as a method of one instance."""
+
+    def __init__(self, function: Function, instance: Any) -> None:
+        self._function, self._instance = function, instance
+        self.__wrapped__ = function.python_function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._function._fast(self._instance, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._function, name)
+
+    def get_concrete_function(self, *args: Any, **kwargs: Any) -> ConcreteFunction:
+        return self._function.get_concrete_function(self._instance, *args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<bound {self._function!r} of {self._instance!r}>"
+
+
+def _substitute(value: Any, inputs: Iterator[SymbolicTensor]) -> Any:
+    return map_structure(lambda leaf: next(inputs) if isinstance(leaf, Tensor) else leaf, value)
+
+
+def _signature_leaves(function: Function, arguments: Arguments) -> list[Any]:
+    assert function.input_signature is not None
+    skip = len(arguments.values) - len(function.input_signature)
+    return flatten(list(arguments.values[max(0, skip) if skip == 1 else 0 :]))
+
+
+def _merge(types: list[TensorType], clash: DimensionsMustAgree, exact: list[TensorType]) -> list[TensorType]:
+    """Types in which the two dims are one: a symbol replaced by the other dim where that is possible, else the exact types."""
+    left, right = clash.left, clash.right
+    plain = lambda d: isinstance(d, SymbolicDim) and symbols_of(d) == {d.text}  # noqa: E731
+    if isinstance(left, SymbolicDim) and plain(left) and (isinstance(right, int) or plain(right)):
+        return [t.substitute({left.text: right}) for t in types]
+    if isinstance(right, SymbolicDim) and plain(right) and isinstance(left, int):
+        return [t.substitute({right.text: left}) for t in types]
+    return exact
+
+
+def _example(value: Any) -> Any:
+    """A value that stands for a spec: zeros of its shape (1 for unknown extents)."""
+    import numpy as np
+
+    def one(leaf: Any) -> Any:
+        if isinstance(leaf, TensorSpec):
+            shape = tuple(2 if d is None else d for d in (leaf.shape or ()))
+            return Tensor(np.zeros(shape, leaf.dtype.numpy), leaf.dtype)
+        return leaf
+
+    return map_structure(one, value)
+
+
+def _short(key: Any) -> str:
+    text = repr(key)
+    return text if len(text) < 120 else text[:117] + "..."
+
+
+def function(
+    func: Callable[..., Any] | None = None,
+    input_signature: Sequence[Any] | None = None,
+    autograph: bool = True,
+    jit_compile: bool | None = None,
+    reduce_retracing: bool = True,
+    experimental_implements: Any = None,
+    experimental_autograph_options: Any = None,
+    experimental_attributes: Any = None,
+    experimental_relax_shapes: bool | None = None,
+    experimental_compile: bool | None = None,
+    experimental_follow_type_hints: bool | None = None,
+) -> Any:
+    """Compile a Python function into graphs: `@gf.function`, `@gf.function(input_signature=[...])` or `gf.function(f)`.
+
+    input_signature: TensorSpecs (None extents vary) that all calls must fit. reduce_retracing: from the second shape on, extents that
+    differ become symbolic. The other arguments are taken for TensorFlow's sake and change nothing: everything is compiled.
+    """
+    if func is None:
+        return lambda f: function(f, input_signature, autograph, jit_compile, reduce_retracing)
+    if experimental_relax_shapes is not None:
+        reduce_retracing = experimental_relax_shapes
+    del experimental_implements, experimental_autograph_options, experimental_attributes, experimental_compile
+    del experimental_follow_type_hints, jit_compile
+    return Function(func, input_signature, reduce_retracing, None, autograph)
+
+
+@contextmanager
+def init_scope() -> Iterator[None]:
+    """Leave the trace for a while: ops inside run at once (to make variables' initial values)."""
+    trace = active_trace.get()
+    token = active_trace.set(None)
+    stopped = recorders.set(())
+    try:
+        yield
+    finally:
+        recorders.reset(stopped)
+        active_trace.reset(token)
+        del trace
+
+

@@ -1,0 +1,174 @@
+"""Looking into a function: ir, stages, kernels, explain, verify."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Explanation", "Inspection", "TraceReport", "Verification"]
+
+
+@dataclass(frozen=True)
+class TraceReport:
+    """One trace: why it was made, for which argument types, and what it cost."""
+
+    reason: str
+    types: tuple[str, ...]
+    trace_milliseconds: float
+    compile_milliseconds: float
+    nodes: int
+    kernels: int
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What the compiler did and did not do. str() is a readable report."""
+
+    function: str
+    traces: list[TraceReport]
+    remarks: list[Any] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [f"{self.function}: {len(self.traces)} trace(s)"]
+        for number, trace in enumerate(self.traces):
+            lines.append(f"  {number}: {trace.reason}")
+            lines.append(f"     ({', '.join(trace.types)}), {trace.nodes} nodes -> {trace.kernels} kernels, "
+                         f"traced in {trace.trace_milliseconds:.1f} ms, compiled in {trace.compile_milliseconds:.1f} ms")  # fmt: skip
+        for remark in self.remarks:
+            lines.append(f"  {remark}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Result of fn.verify: whether graph mode gave eager's bits; if not, the first differing output, node and pass."""
+
+    equal: bool
+    outputs: int
+    message: str
+
+    def __bool__(self) -> bool:
+        return self.equal
+
+
+class Inspection:
+    """Methods of functions that show what the compiler made of them."""
+
+    def ir(self, *args: Any, stage: str = "final", **kwargs: Any) -> str:
+        """The graph as text after a stage: "traced", a pass's name ("canonicalise", "fuse" ...) or "final"."""
+        executable = self.get_concrete_function(*args, **kwargs).executable  # type: ignore[attr-defined]
+        if stage == "final":
+            return str(executable.graph)
+        if stage == "traced":
+            return str(executable.traced)
+        names = [s.name for s in executable.stages]
+        if stage not in names:
+            raise ValueError(f"no stage {stage!r}; the stages are traced, {', '.join(names)}, final")
+        return str([s for s in executable.stages if s.name == stage][-1].graph)
+
+    def stages(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """Every pass in order: its graph, node counts before and after, rewrites and time."""
+        return list(self.get_concrete_function(*args, **kwargs).executable.stages)  # type: ignore[attr-defined]
+
+    def kernels(self, *args: Any, form: str = "nest", **kwargs: Any) -> str:
+        """The kernels as readable loop nests; form="llvm": the emitted IR, "asm": this machine's assembly, "python": CUDA source."""
+        program = self.get_concrete_function(*args, **kwargs).executable.program  # type: ignore[attr-defined]
+        return kernels_text(program, form)
+
+    def explain(self) -> Explanation:
+        """Traces and their reasons, and every remark of the passes (unfused edges, placement, fallbacks)."""
+        entries = self._entries  # type: ignore[attr-defined]
+        traces = [TraceReport(c.reason, tuple(map(str, c.types)), c.trace_milliseconds, c.executable.compile_milliseconds,
+                              len(c.graph.nodes), c.executable.program.kernels) for c in entries]  # fmt: skip
+        remarks = [r for c in entries for r in c.executable.remarks]
+        return Explanation(self.name, traces, remarks)  # type: ignore[attr-defined]
+
+    def verify(self, *args: Any, **kwargs: Any) -> Verification:
+        """Run these arguments eagerly and compiled (variables restored in between) and compare bit for bit. Where they differ, names the
+        output and, by bisecting the passes' rewrites, the first pass and rewrite that changes it."""
+        return verify(self, args, kwargs)
+
+
+def kernels_text(program: Any, form: str) -> str:
+    """The kernels of a program in one of the forms of fn.kernels."""
+    if form == "nest":
+        return "\n\n".join(map(str, program.nests))
+    if form == "llvm":
+        return str(program.text)
+    if form == "asm":
+        from ..runtime.cpu.llvm import assembly
+
+        return assembly(program.text)
+    if form == "python":
+        from ..runtime.cuda.source import print_kernels
+
+        return print_kernels(program.nests)
+    raise ValueError(f"no form {form!r}; the forms are nest, llvm, asm, python")
+
+
+def same_bits(a: Any, b: Any) -> bool:
+    """Equal dtype, shape and bytes, where any NaN equals any NaN."""
+    x, y = np.asarray(a), np.asarray(b)
+    if x.dtype != y.dtype or x.shape != y.shape:
+        return False
+    if x.tobytes() == y.tobytes():
+        return True
+    if x.dtype.kind != "f":
+        return False
+    nan = np.isnan(x) & np.isnan(y)
+    return bool(np.all(nan | ((x == y) & (np.signbit(x) == np.signbit(y)))))
+
+
+def verify(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Verification:
+    """See Inspection.verify."""
+    from ..tensor import TensorLike
+    from ..tree import flatten
+
+    inner = getattr(function, "_function", function)
+    if inner is not function:
+        args = (function._instance, *args)
+    arguments = inner._arguments(args, kwargs)
+    concrete, extents = inner._find_or_trace(arguments)
+    variables = [v for _, v in concrete.captured] + list(arguments.variables)
+    before = [v._array.copy() for v in variables]
+
+    def restore() -> None:
+        for variable, array in zip(variables, before, strict=True):
+            np.copyto(variable._array, array)
+
+    def collect(run: Any) -> list[Any]:
+        try:
+            results = [np.asarray(r._array if isinstance(r, TensorLike) else r) for r in flatten(run()) if isinstance(r, TensorLike)]
+            return results + [v._array.copy() for v in variables]
+        finally:
+            restore()
+
+    eager = collect(lambda: concrete.pack(concrete.interpret(arguments.tensors, arguments.variables)))
+    compiled = collect(lambda: concrete.run(arguments.tensors, arguments.variables, extents))
+    for number, (a, b) in enumerate(zip(eager, compiled, strict=True)):
+        if not same_bits(a, b):
+            return Verification(False, len(eager), _bisect(concrete, arguments, extents, eager, collect, number))
+    return Verification(True, len(eager), f"{inner.name}: {len(eager)} results have the same bits in eager and graph mode")
+
+
+def _bisect(concrete: Any, arguments: Any, extents: Any, eager: list[Any], collect: Any, number: int) -> str:
+    """Name the first rewrite after which the results differ."""
+    from dataclasses import replace
+
+    from ..compiler import compile_graph, optimise
+
+    def differs(fuel: int) -> bool:
+        trial = replace(concrete, _executable=compile_graph(concrete.graph, fuel=fuel), _bindings={}, _calls={})
+        found = collect(lambda: trial.run(arguments.tensors, arguments.variables, extents))
+        return not all(same_bits(a, b) for a, b in zip(eager, found, strict=True))
+
+    total = sum(s.rewrites for s in optimise(concrete.graph)[1])
+    if differs(0):
+        return f"result {number} differs before any rewrite: a kernel alone gives other bits than eager mode"
+    low, high = 0, total
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if differs(middle) else (middle, high)
+    context = optimise(concrete.graph, fuel=high)[2]
+    return f"result {number} differs from rewrite {high} on: {context.last_rewrite}"

@@ -1,0 +1,191 @@
+"""Signatures: specs, canonical arguments and the keys by which traces are found."""
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..dtypes import DType, as_dtype, float32
+from ..errors import GraphflowError, SignatureError
+from ..ir.dims import Dim, SymbolicDim, symbol
+from ..ir.types import TensorType
+from ..tensor import Tensor, TensorLike, TensorShape, convert_to_tensor
+from ..tree import is_nested
+
+__all__ = ["Arguments", "TensorSpec", "argument_key", "canonical_arguments", "spec_types"]
+
+
+class TensorSpec:
+    """dtype and shape of a tensor argument; None extents may differ from call to call."""
+
+    def __init__(self, shape: Any = None, dtype: Any = float32, name: str | None = None) -> None:
+        self._shape = None if shape is None else TensorShape(d if d is None else int(d) for d in shape)
+        self.dtype: DType = as_dtype(dtype)
+        self.name = name
+
+    @property
+    def shape(self) -> Any:
+        return self._shape
+
+    @classmethod
+    def from_tensor(cls, tensor: Any, name: str | None = None) -> TensorSpec:
+        return cls(tensor.shape, tensor.dtype, name)
+
+    def is_compatible_with(self, value: Any) -> bool:
+        if value.dtype is not self.dtype or self._shape is None:
+            return value.dtype is self.dtype
+        dims = tuple(value.shape)
+        return len(dims) == len(self._shape) and all(a is None or a == b for a, b in zip(self._shape, dims, strict=True))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TensorSpec) and self._shape == other._shape and self.dtype is other.dtype
+
+    def __hash__(self) -> int:
+        return hash((tuple(self._shape or ()), self.dtype))
+
+    def __repr__(self) -> str:
+        shape = None if self._shape is None else tuple(self._shape)
+        return f"TensorSpec(shape={shape}, dtype=gf.{self.dtype.name}, name={self.name!r})"
+
+
+@dataclasses.dataclass
+class Arguments:
+    """A call's arguments in canonical order, their leaves' key (without shapes) and the tensors and variables among them."""
+
+    values: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    key: Any
+    tensors: list[Tensor]
+    variables: list[Any]
+    names: list[str]
+
+    @property
+    def shapes(self) -> tuple[tuple[Dim, ...], ...]:
+        return tuple(t.dims for t in self.tensors)
+
+    @property
+    def full_key(self) -> Any:
+        return self.key, self.shapes
+
+
+def canonical_arguments(
+    signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str
+) -> tuple[tuple[Any, ...], dict[str, Any], list[str]]:
+    """(positional values with defaults, keyword-only values, names of the positional ones). Raises SignatureError for a call that does not fit."""
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise SignatureError(f"{name}: {error}") from None
+    bound.apply_defaults()
+    values: list[Any] = []
+    names: list[str] = []
+    keywords: dict[str, Any] = {}
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            values.extend(bound.arguments[parameter.name])
+            names.extend(f"{parameter.name}_{k}" for k in range(len(bound.arguments[parameter.name])))
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            keywords.update(bound.arguments[parameter.name])
+        elif parameter.kind is parameter.KEYWORD_ONLY:
+            keywords[parameter.name] = bound.arguments[parameter.name]
+        else:
+            values.append(bound.arguments[parameter.name])
+            names.append(parameter.name)
+    return tuple(values), keywords, names
+
+
+def analyse_arguments(values: tuple[Any, ...], keywords: dict[str, Any], names: list[str]) -> Arguments:
+    """Convert NumPy leaves to tensors and compute the key."""
+    tensors: list[Tensor] = []
+    variables: list[Any] = []
+    leaf_names: list[str] = []
+
+    def visit(value: Any, name: str) -> tuple[Any, Any]:
+        """(value with NumPy arrays converted, key)"""
+        if isinstance(value, np.ndarray) or isinstance(value, np.generic) and not isinstance(value, (bool, float)):
+            value = convert_to_tensor(value)
+        if isinstance(value, Tensor):
+            tensors.append(value)
+            leaf_names.append(name)
+            return value, ("T", value.dtype.short, len(value.dims))
+        if isinstance(value, TensorLike):
+            for k, other in enumerate(variables):
+                if other is value:
+                    return value, ("V", k)
+            variables.append(value)
+            return value, ("V", value.dtype.short, value.dims, value.trainable)  # type: ignore[attr-defined]
+        if isinstance(value, TensorSpec):
+            return value, ("S", value)
+        if is_nested(value):
+            if isinstance(value, Mapping):
+                items = {k: visit(v, f"{name}_{k}") for k, v in value.items()}
+                rebuilt: Any = {k: v for k, (v, _) in items.items()}
+                if type(value) is not dict:
+                    rebuilt = type(value)(rebuilt)  # type: ignore[call-arg]
+                return rebuilt, (type(value), tuple((k, key) for k, (_, key) in sorted(items.items(), key=lambda i: repr(i[0]))))
+            if isinstance(value, (list, tuple)):
+                parts = [visit(v, f"{name}_{k}") for k, v in enumerate(value)]
+                children = [v for v, _ in parts]
+                rebuilt = type(value)(*children) if hasattr(value, "_fields") else type(value)(children)
+                return rebuilt, (type(value), tuple(key for _, key in parts))
+            fields = {f.name: visit(getattr(value, f.name), f"{name}_{f.name}") for f in dataclasses.fields(value)}
+            changes = {k: v for k, (v, _) in fields.items() if v is not getattr(value, k)}
+            return (dataclasses.replace(value, **changes) if changes else value), (
+                type(value), tuple((k, key) for k, (_, key) in fields.items()))  # fmt: skip
+        return value, argument_key(value)
+
+    visited = [visit(v, n) for v, n in zip(values, names, strict=True)]
+    keyed = {k: visit(v, k) for k, v in sorted(keywords.items())}
+    key = (tuple(k for _, k in visited), tuple((n, k) for n, (_, k) in keyed.items()))
+    return Arguments(tuple(v for v, _ in visited), {n: v for n, (v, _) in keyed.items()}, key, tensors, variables, leaf_names)
+
+
+def argument_key(value: Any) -> Any:
+    """The key of a Python argument: by type and value; objects by identity."""
+    if isinstance(value, float):
+        return float, value.hex() if value == value else "nan"
+    if isinstance(value, (bool, int, str, bytes, type(None), complex, DType)):
+        return type(value), value
+    if isinstance(value, (frozenset, range, slice)) or type(value).__module__ == "enum":
+        return type(value), repr(value)
+    try:
+        hash(value)
+    except TypeError:
+        return "object", id(value)
+    if type(value).__eq__ is not object.__eq__:
+        return type(value), value
+    return "object", id(value)
+
+
+def spec_types(spec: TensorSpec, counter: list[int]) -> TensorType:
+    """A TensorType for a spec; each None gets a symbol of its own."""
+    if spec.shape is None:
+        raise GraphflowError("a TensorSpec without a rank cannot be traced; give a shape, with None for extents that vary")
+    dims: list[Dim] = []
+    for extent in spec.shape:
+        if extent is None:
+            dims.append(symbol(f"s{counter[0]}"))
+            counter[0] += 1
+        else:
+            dims.append(extent)
+    return TensorType(spec.dtype, tuple(dims))
+
+
+def bind_symbols(types: list[TensorType], shapes: tuple[tuple[int, ...], ...]) -> dict[str, int] | None:
+    """Values of the symbols for these shapes, or None where they do not fit."""
+    extents: dict[str, int] = {}
+    for type_, shape in zip(types, shapes, strict=True):
+        if len(type_.shape) != len(shape):
+            return None
+        for dim, extent in zip(type_.shape, shape, strict=True):
+            if isinstance(dim, SymbolicDim):
+                if extents.setdefault(dim.text, extent) != extent:
+                    return None
+            elif dim != extent:
+                return None
+    return extents
+
+

@@ -1,0 +1,318 @@
+"""Tracing: symbolic tensors, symbolic extents, and the trace that ops add nodes to."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..dtypes import DType
+from ..errors import GraphflowError, TensorLeakError, TracedBoolError, VariableCreationError
+from ..ir.builder import GraphBuilder, backward_source
+from ..ir.dims import Dim, SymbolicDim, product
+from ..ir.graph import Graph, Value
+from ..ir.op import OPS, Op
+from ..ir.source import Source, capture
+from ..ir.types import TensorType
+from ..tensor import Tensor, TensorShape, active_trace, located
+
+__all__ = ["Dimension", "NeedsNumber", "SymbolicTensor", "Trace", "current_device", "dimension_tensor", "leaked"]
+
+
+class NeedsNumber(BaseException):
+    """Python needs the number behind a symbolic extent (a comparison, range(), int()). The function answers by tracing for these
+    exact shapes. Not an Exception: user code must not swallow it."""
+
+    def __init__(self, dim: Dim, source: Source) -> None:
+        super().__init__(f"the extent {dim} is needed as a number at {source}")
+        self.dim, self.source = dim, source
+
+
+class Dimension:
+    """An extent that differs from call to call, as Python code sees it in x.shape. Arithmetic stays symbolic; anything that needs a number
+    makes the function trace for the exact shape."""
+
+    __slots__ = ("_dim",)
+
+    def __init__(self, dim: SymbolicDim) -> None:
+        self._dim = dim
+
+    def __graphflow_dim__(self) -> Dim:
+        return self._dim
+
+    def _arithmetic(self, other: Any, operation: Callable[[Any, Any], Any], name: str, swap: bool = False) -> Any:
+        if isinstance(other, Tensor):
+            from .. import math
+
+            mine = dimension_tensor(self._dim, other.dtype)
+            return getattr(math, name)(other, mine) if swap else getattr(math, name)(mine, other)
+        if isinstance(other, Dimension):
+            other = other._dim
+        if isinstance(other, bool) or not isinstance(other, (int, np.integer, SymbolicDim)):
+            raise NeedsNumber(self._dim, capture())
+        other = other if isinstance(other, SymbolicDim) else int(other)
+        return wrap_dim(operation(other, self._dim) if swap else operation(self._dim, other))
+
+    def __add__(self, other: Any) -> Any: return self._arithmetic(other, lambda a, b: a + b, "add")
+    def __radd__(self, other: Any) -> Any: return self._arithmetic(other, lambda a, b: a + b, "add", True)
+    def __sub__(self, other: Any) -> Any: return self._arithmetic(other, lambda a, b: a - b, "subtract")
+    def __rsub__(self, other: Any) -> Any: return self._arithmetic(other, lambda a, b: a - b, "subtract", True)
+    def __mul__(self, other: Any) -> Any: return self._arithmetic(other, lambda a, b: a * b, "multiply")
+    def __rmul__(self, other: Any) -> Any: return self._arithmetic(other, lambda a, b: a * b, "multiply", True)
+    def __floordiv__(self, other: Any) -> Any: return self._arithmetic(other, lambda a, b: a // b, "floordiv")
+    def __mod__(self, other: Any) -> Any: return self._arithmetic(other, lambda a, b: a % b, "floormod")
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Dimension) and self._dim == other._dim:
+            return True
+        if other is None:
+            return False
+        raise NeedsNumber(self._dim, capture())
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def _number(self, *_: Any) -> NoReturn:
+        raise NeedsNumber(self._dim, capture())
+
+    __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __int__ = __index__ = __float__ = __truediv__ = __rtruediv__ = _number
+
+    def __hash__(self) -> int:
+        return hash(self._dim)
+
+    def __repr__(self) -> str:
+        return str(self._dim)
+
+
+def wrap_dim(dim: Dim) -> Any:
+    return Dimension(dim) if isinstance(dim, SymbolicDim) else dim
+
+
+class SymbolicTensor(Tensor):
+    """A tensor of a trace: a value in the graph that is being built."""
+
+    __slots__ = ("_trace", "_value")
+
+    def __init__(self, trace: Trace, value: Value) -> None:
+        self._trace = trace
+        self._value = value
+        self.dtype: DType = value.type.dtype
+        self._key = None
+
+    @property
+    def shape(self) -> TensorShape:
+        return TensorShape(wrap_dim(d) for d in self._value.type.shape)
+
+    @property
+    def dims(self) -> tuple[Dim, ...]:
+        return self._value.type.shape
+
+    @property
+    def type(self) -> TensorType:
+        return self._value.type
+
+    @property
+    def device(self) -> str:
+        return f"/{self._value.type.device}"
+
+    @property
+    def name(self) -> str:
+        return self._value.name or (self._value.producer.op.name if self._value.producer else "input")
+
+    def _constant_dims(self) -> tuple[Dim, ...] | None:
+        """Dims of an integer tensor made of constants and extents (gf.shape(x), gf.stack of extents ...)."""
+        return known_dims(self._value)
+
+    def _refuse(self, what: str) -> NoReturn:
+        place = capture()
+        if not self._trace.alive:
+            raise leaked(None, (self,))
+        raise located(TracedBoolError(
+            f"{what}: a symbolic tensor ({self.type}) has no Python value while the function is traced; "
+            f"use gf.where or gf.cond for choices, gf.print to see it, or return it"), place)  # fmt: skip
+
+    def numpy(self) -> Any: self._refuse("numpy()")
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any: self._refuse("conversion to NumPy")
+    def tolist(self) -> Any: self._refuse("tolist()")
+    def __float__(self) -> float: self._refuse("float()")
+    def __int__(self) -> int: self._refuse("int()")
+    def __index__(self) -> int: self._refuse("index")
+    def __complex__(self) -> complex: self._refuse("complex()")
+    def __bool__(self) -> bool: self._refuse("bool()")
+    def __format__(self, spec: str) -> str: return repr(self)
+
+    def __len__(self) -> int:
+        if not self.dims:
+            raise TypeError("len() of a tensor of rank 0")
+        first = self.dims[0]
+        if isinstance(first, SymbolicDim):
+            raise NeedsNumber(first, capture())
+        return first
+
+    def __repr__(self) -> str:
+        return f"<gf.Tensor (symbolic): {self.type}>"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a symbolic tensor cannot be pickled")
+
+    def __copy__(self) -> SymbolicTensor:
+        return self
+
+
+def known_dims(value: Value) -> tuple[Dim, ...] | None:
+    """The elements of an integer value as dims, where they follow from constants and extents alone."""
+    node = value.producer
+    if node is None or len(value.type.shape) > 1:
+        return None
+    name, attributes = node.op.name, node.attributes
+    if name == "constant":
+        return tuple(int(v) for v in np.atleast_1d(attributes["value"]))
+    if name == "dimension":
+        return (node.inputs[0].type.shape[attributes["axis"]],)
+    if name in ("reshape", "identity", "cast", "broadcast_to"):
+        return known_dims(node.inputs[0])
+    parts = [known_dims(v) for v in node.inputs]
+    if any(p is None for p in parts):
+        return None
+    known = [p for p in parts if p is not None]
+    if name == "concat":
+        return tuple(d for p in known for d in p)
+    if name == "reduce_prod" and not value.type.shape:
+        return (product(known[0]),)
+    if name == "strided_slice" and len(known[0]) > 0:
+        begin, strides = attributes.get("begin"), attributes.get("strides")
+        count = value.type.elements
+        if begin is not None and strides is not None and isinstance(begin[0], int) and isinstance(count, int):
+            return tuple(known[0][begin[0] + k * strides[0]] for k in range(count))
+        return None
+    operations: dict[str, Callable[[Any, Any], Any]] = {
+        "add": lambda a, b: a + b, "subtract": lambda a, b: a - b, "multiply": lambda a, b: a * b, "floordiv": lambda a, b: a // b,
+    }  # fmt: skip
+    if name in operations and len(known) == 2:
+        count = max(len(known[0]), len(known[1]))
+        left, right = (p * count if len(p) == 1 else p for p in known)
+        return tuple(operations[name](a, b) for a, b in zip(left, right, strict=True))
+    return None
+
+
+def leaked(op: Op | None, tensors: Sequence[Any]) -> GraphflowError:
+    """The error for a symbolic tensor that outlived its trace."""
+    tensor = next(t for t in tensors if isinstance(t, SymbolicTensor))
+    producer = tensor._value.producer
+    made = f" made at {producer.source}" if producer is not None else ""
+    used = f"{op.name}: " if op is not None else ""
+    return located(TensorLeakError(
+        f"{used}a symbolic tensor ({tensor.type}){made} is used outside the function '{tensor._trace.name}' that made it; "
+        f"return it from the function instead of storing it"))  # fmt: skip
+
+
+class Trace:
+    """One run of a Python function on symbolic tensors."""
+
+    def __init__(self, name: str, may_create: bool, outer: Trace | None = None) -> None:
+        self.builder = GraphBuilder(name)
+        self.name = name
+        self.may_create = may_create
+        self.outer = outer
+        self.alive = True
+        self.last_source = Source("unknown", 1, 0)
+        self.variables: dict[int, tuple[Any, Value]] = {}
+        self.created_variables: list[Any] = []
+        self._lifted: dict[int, tuple[Tensor, SymbolicTensor]] = {}
+
+    # Nodes ------------------------------------------------------------------------------------------------------------
+    def input(self, name: str, type: TensorType) -> SymbolicTensor:
+        return SymbolicTensor(self, self.builder.input(name, type))
+
+    def is_symbolic(self, tensor: Tensor) -> bool:
+        return isinstance(tensor, SymbolicTensor)
+
+    def lift(self, tensor: Any) -> SymbolicTensor:
+        """A tensor of this trace: eager tensors become constants. Raises TensorLeakError for another trace's tensors."""
+        if isinstance(tensor, SymbolicTensor):
+            if tensor._trace is not self:
+                raise leaked(None, (tensor,))
+            return tensor
+        found = self._lifted.get(id(tensor))
+        if found is None:
+            value = self._node(OPS["constant"], (), {"value": tensor._array})[0]
+            found = self._lifted[id(tensor)] = (tensor, SymbolicTensor(self, value))
+        return found[1]
+
+    def _node(self, op: Op, inputs: Sequence[Value], attributes: dict[str, Any]) -> tuple[Value, ...]:
+        forward = backward_source.get()
+        self.last_source = capture() if forward is None else forward.as_backward()
+        outputs = self.builder.add(op, inputs, attributes, self.last_source)
+        device = current_device()
+        if device is not None:
+            self.builder.nodes[-1].device = device
+        return outputs
+
+    def add(self, op: Op, tensors: Sequence[Any], attributes: dict[str, Any]) -> tuple[SymbolicTensor, ...]:
+        return tuple(SymbolicTensor(self, v) for v in self._node(op, [t._value for t in tensors], attributes))
+
+    # Variables --------------------------------------------------------------------------------------------------------
+    def variable(self, variable: Any) -> Value:
+        found = self.variables.get(id(variable))
+        if found is None:
+            name = variable.name.removesuffix(":0")
+            safe = "".join(c if c.isalnum() or c == "_" else "_" for c in name) or "variable"
+            if not (safe[0].isalpha() or safe[0] == "_"):
+                safe = "v" + safe
+            found = self.variables[id(variable)] = (variable, self.builder.input(safe, variable.reference_type))
+        return found[1]
+
+    def read_variable(self, variable: Any) -> SymbolicTensor:
+        return SymbolicTensor(self, self._node(OPS["read_variable"], [self.variable(variable)], {})[0])
+
+    def assign_variable(self, variable: Any, value: Any) -> None:
+        self._node(OPS["assign_variable"], [self.variable(variable), self.lift(value)._value], {})
+
+    def check_creation(self) -> None:
+        if not self.may_create:
+            raise located(VariableCreationError(
+                f"a variable is created in '{self.name}' at a later trace than the first; create variables once, outside the function "
+                f"or under `if self.v is None:`"))  # fmt: skip
+
+    def created(self, variable: Any) -> None:
+        self.created_variables.append(variable)
+
+    def finish(self, outputs: Sequence[SymbolicTensor]) -> Graph:
+        return self.builder.finish([t._value for t in outputs])
+
+
+def dimension_tensor(dim: Dim, dtype: DType) -> Tensor:
+    """A scalar tensor of an extent: a constant, or read off the input that has this extent."""
+    trace = active_trace.get()
+    if isinstance(dim, int) or trace is None:
+        return Tensor(np.array(dim, dtype.numpy), dtype)
+    from .. import math
+    from ..ops import cast, dimension
+
+    for value in trace.builder.inputs:
+        if dim in value.type.shape and not value.is_variable:
+            found = dimension(SymbolicTensor(trace, value), axis=value.type.shape.index(dim))
+            return found if found.dtype is dtype else cast(found, dtype=dtype)  # type: ignore[no-any-return]
+    # A compound extent: rebuild the polynomial from the inputs' extents.
+    total: Any = Tensor(np.array(0, dtype.numpy), dtype)
+    for monomial, coefficient in dim.terms:
+        term: Any = Tensor(np.array(coefficient, dtype.numpy), dtype)
+        for atom in monomial:
+            if atom.kind == "symbol":
+                factor = dimension_tensor(SymbolicDim({(atom,): 1}), dtype)
+            else:
+                left, right = dimension_tensor(atom.left, dtype), dimension_tensor(atom.right, dtype)
+                name = {"floordiv": "floordiv", "min": "minimum", "max": "maximum"}[atom.kind]
+                factor = getattr(math, name)(left, right)
+            term = math.multiply(term, factor)
+        total = math.add(total, term)
+    return total  # type: ignore[no-any-return]
+
+
+def current_device() -> str | None:
+    """The device that an enclosing `gf.device` scope asks for, or None."""
+    from ..devices import requested_device
+
+    return requested_device.get()

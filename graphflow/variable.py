@@ -1,0 +1,190 @@
+"""Variables: mutable tensors with a fixed dtype, shape and buffer."""
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from .autodiff.record import record_access, recorders
+from .errors import DTypeError, FailedPreconditionError, ShapeError, VariableCreationError
+from .ir.op import OPS
+from .ir.types import TensorType, VariableType
+from .tensor import Tensor, TensorLike, TensorShape, active_trace, convert_to_tensor, located
+
+__all__ = ["Variable"]
+
+_names = itertools.count()
+
+
+class Variable(TensorLike):
+    """A tensor that can be assigned to. A compiled function reads and updates it by reference, in place.
+
+    initial_value: anything convert_to_tensor takes, or a callable that returns it. trainable: watched by tapes. dtype: of the
+    value. Assigning another shape or dtype raises ShapeError or DTypeError and leaves the variable as it was.
+    """
+
+    __slots__ = ("__weakref__", "_array", "_key", "_unique", "dtype", "name", "trainable")
+
+    def __init__(
+        self,
+        initial_value: Any = None,
+        trainable: bool = True,
+        validate_shape: bool = True,
+        name: str | None = None,
+        dtype: Any = None,
+        shape: Any = None,
+    ) -> None:
+        if initial_value is None:
+            raise located(ShapeError("Variable: needs an initial value"))
+        trace = active_trace.get()
+        if trace is not None:
+            trace.check_creation()
+        token = active_trace.set(None) if trace is not None else None
+        try:
+            value = initial_value() if callable(initial_value) and not isinstance(initial_value, TensorLike) else initial_value
+            if trace is not None and isinstance(value, Tensor) and trace.is_symbolic(value):
+                raise located(VariableCreationError(
+                    "Variable: the initial value is computed inside the traced function; pass a callable or a constant"))
+            initial = convert_to_tensor(value, dtype)
+        finally:
+            if token is not None:
+                active_trace.reset(token)
+        if shape is not None and tuple(shape) != tuple(initial.shape):
+            raise located(ShapeError(f"Variable: initial value has shape {list(initial.shape)}, not {list(shape)}"))
+        self._array: np.ndarray[Any, Any] = _aligned_copy(initial._array)
+        self.dtype = initial.dtype
+        self.trainable = trainable
+        self.name = f"{name or 'Variable'}:0"
+        self._unique = next(_names)
+        self._key: Any = None
+        if trace is not None:
+            trace.created(self)
+
+    # Reading ----------------------------------------------------------------------------------------------------------
+    def value(self) -> Tensor:
+        """The current value as a tensor (a snapshot)."""
+        trace = active_trace.get()
+        found: Tensor = trace.read_variable(self) if trace is not None else Tensor(self._array.copy(), self.dtype)
+        if recorders.get():
+            record_access(self, found)
+        return found
+
+    read_value = value
+
+    def numpy(self) -> Any:
+        if active_trace.get() is not None:
+            raise located(FailedPreconditionError("Variable.numpy() inside a traced function; use the variable itself, or gf.print"))
+        return self._array.copy() if self._array.shape else self._array[()]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return np.array(self.numpy(), dtype=dtype)
+
+    @property
+    def shape(self) -> TensorShape:
+        return TensorShape(self._array.shape)
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        return self._array.shape
+
+    @property
+    def ndim(self) -> int:
+        return self._array.ndim
+
+    @property
+    def type(self) -> TensorType:
+        return TensorType(self.dtype, self._array.shape)
+
+    @property
+    def reference_type(self) -> VariableType:
+        return VariableType(self.dtype, self._array.shape)
+
+    @property
+    def device(self) -> str:
+        return "/CPU:0"
+
+    def get_shape(self) -> TensorShape:
+        return self.shape
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def __float__(self) -> float: return float(self.value())
+    def __int__(self) -> int: return int(self.value())
+    def __bool__(self) -> bool: return bool(self.value())
+    def __index__(self) -> int: return self.value().__index__()
+    def __len__(self) -> int: return len(self.value())
+    def __iter__(self) -> Any: return iter(self.value())
+
+    def __repr__(self) -> str:
+        return f"<gf.Variable '{self.name}' shape={self._array.shape} dtype={self.dtype.name}, numpy={np.array_repr(self._array).removeprefix('array')}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle, (self._array, self.dtype.name, self.trainable, self.name.removesuffix(":0"))
+
+    # Writing ----------------------------------------------------------------------------------------------------------
+    def assign(self, value: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Variable:
+        """Replace the value. No broadcasting; dtype and shape must be the variable's."""
+        new = self._new_value(value, "assign")
+        self._write(new)
+        return self
+
+    def assign_add(self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Variable:
+        """Add to the value in place."""
+        self._write(self._combined("add", delta))
+        return self
+
+    def assign_sub(self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Variable:
+        """Subtract from the value in place."""
+        self._write(self._combined("subtract", delta))
+        return self
+
+    def _combined(self, op: str, delta: Any) -> Tensor:
+        step = self._new_value(delta, f"assign_{op[:3]}")
+        from .autodiff.record import stop
+
+        with stop():
+            return OPS[op](self.value(), step)  # type: ignore[no-any-return]
+
+    def _new_value(self, value: Any, verb: str) -> Tensor:
+        if isinstance(value, (TensorLike)):
+            new = convert_to_tensor(value)
+        else:
+            new = convert_to_tensor(value, self.dtype)
+        if new.dtype is not self.dtype:
+            raise located(DTypeError(
+                f"{verb}: variable {self.name} is {self.type} and the value {new.type} ({self.dtype.name} and {new.dtype.name}); use gf.cast"))
+        from .ir.dims import require_equal
+
+        if len(new.dims) != len(self.dims) or not all(require_equal(a, b) for a, b in zip(self.dims, new.dims, strict=True)):
+            raise located(ShapeError(
+                f"{verb}: variable {self.name} is {self.type} and the value {new.type}; assignment does not broadcast"))
+        return new
+
+    def _write(self, new: Tensor) -> None:
+        trace = active_trace.get()
+        if trace is not None:
+            trace.assign_variable(self, new)
+        else:
+            np.copyto(self._array, new._array)
+
+    def __deepcopy__(self, memo: Any) -> Variable:
+        copy = Variable(Tensor(self._array.copy(), self.dtype), self.trainable, name=self.name.removesuffix(":0"))
+        memo[id(self)] = copy
+        return copy
+
+
+def _aligned_copy(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A copy whose data begins on a cache line, so that vector loads of parameters never straddle two."""
+    raw = np.empty(array.nbytes + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    copy = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    np.copyto(copy, array)
+    return copy
+
+
+def _unpickle(array: np.ndarray[Any, Any], dtype: str, trainable: bool, name: str) -> Variable:
+    return Variable(array, trainable, name=name, dtype=dtype)
+
+
