@@ -19,7 +19,7 @@ from .dtypes import DType, as_dtype, of_numpy
 from .errors import DTypeError, GraphflowError, LiteralOverflowError, ShapeError, TracedBoolError
 from .ir.dims import Dim, SymbolicDim
 from .ir.graph import comparable
-from .ir.op import Effect, Op, set_dispatcher
+from .ir.op import OPS, Effect, Op, set_dispatcher
 from .ir.source import Source, capture
 from .ir.types import TensorType
 
@@ -97,26 +97,38 @@ def as_dim(value: Any) -> Dim:
 
 
 # Operators ------------------------------------------------------------------------------------------------------------
+class _Operators:
+    """The ops behind Python's operators, filled by `_operators` on first use (ops build on this module's hooks)."""
+
+    def __init__(self) -> None:
+        from . import ops
+        from .indexing import index_tensor
+
+        for name in ("add subtract multiply floordiv floormod negative less less_equal greater greater_equal equal not_equal "
+                     "logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor matmul").split():
+            setattr(self, name, getattr(ops, name))
+        self.pow, self.abs, self.invert = OPS["pow"], ops.absolute, ops.bitwise_invert
+        self.left_shift, self.right_shift = ops.bitwise_left_shift, ops.bitwise_right_shift
+        self.index = index_tensor
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+    def divide(self, x: Any, y: Any) -> Any:
+        """True division: integers become float64 first, as in TensorFlow."""
+        dtype = next((t.dtype for t in (x, y) if isinstance(t, TensorLike)), None)
+        if dtype is not None and dtype.is_integer:
+            x, y = (convert_to_tensor(t, dtype_hint=dtype) for t in (x, y))
+            if x.dtype is y.dtype:
+                cast = OPS["cast"]
+                x, y = cast(x, dtype=dtypes.float64), cast(y, dtype=dtypes.float64)
+        return OPS["divide"](x, y)
+
+
 def _operators() -> Any:
-    """The public functions behind the operators (imported on first use: they build on this module)."""
     global _functions
     if _functions is None:
-        from . import array_ops, linalg, math
-
-        class _Functions:
-            pass
-
-        found = _Functions()
-        for module, names in ((math, "add subtract multiply divide floordiv floormod pow negative abs less less_equal greater "
-                               "greater_equal equal not_equal logical_and logical_or logical_xor logical_not"), (linalg, "matmul")):
-            for name in names.split():
-                setattr(found, name, getattr(module, name))
-        found.index = array_ops.index_tensor  # type: ignore[attr-defined]
-        from . import bitwise
-
-        for name in ("bitwise_and", "bitwise_or", "bitwise_xor", "invert", "left_shift", "right_shift"):
-            setattr(found, name, getattr(bitwise, name))
-        _functions = found
+        _functions = _Operators()
     return _functions
 
 

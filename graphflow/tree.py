@@ -10,8 +10,10 @@ __all__ = ["assert_same_structure", "flatten", "is_nested", "map_structure", "pa
 
 def is_nested(value: Any) -> bool:
     """Is it a container this module looks into?"""
-    return isinstance(value, (list, tuple, Mapping)) and not hasattr(value, "rank") or (
-        dataclasses.is_dataclass(value) and not isinstance(value, type) and not hasattr(value, "dims"))  # fmt: skip
+    if isinstance(value, (list, tuple, Mapping)):
+        return not hasattr(value, "as_list")  # a TensorShape is one value
+    is_record = dataclasses.is_dataclass(value) and not isinstance(value, type)
+    return is_record and not type(value).__module__.startswith("graphflow.")
 
 
 def _children(value: Any) -> Iterable[Any]:

@@ -3,7 +3,17 @@ from __future__ import annotations
 
 from .builder import GraphBuilder, rewrite
 from .dims import (
-    Dim, DimensionsMustAgree, SymbolicDim, dim_max, dim_min, evaluate, parse_dim, product, require_equal, substitute, symbol,
+    Dim,
+    DimensionsMustAgree,
+    SymbolicDim,
+    dim_max,
+    dim_min,
+    evaluate,
+    parse_dim,
+    product,
+    require_equal,
+    substitute,
+    symbol,
     symbols_of,
 )  # fmt: skip
 from .graph import Graph, Node, Value

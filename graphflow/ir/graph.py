@@ -61,7 +61,7 @@ class Node:
         self.device: str | None = None
         if types is None:
             types = op.result_types(tuple(v.type for v in self.inputs), self.attributes)
-        self.outputs = tuple(Value(t, self, k) for k, t in enumerate(types))
+        self.outputs = tuple([Value(t, self, k) for k, t in enumerate(types)])  # a list is faster than a generator
 
     @property
     def output(self) -> Value:
@@ -70,7 +70,9 @@ class Node:
     @property
     def is_pure(self) -> bool:
         """No effect, neither its own nor in a sub-graph."""
-        return self.op.is_pure and all(node.is_pure for graph in self.subgraphs() for node in graph.nodes)
+        if not self.op.is_pure or not self.attributes:
+            return self.op.is_pure
+        return all(node.is_pure for graph in self.subgraphs() for node in graph.nodes)
 
     def subgraphs(self) -> Iterator[Graph]:
         """The graphs among the attributes (one branch, or a tuple of branches)."""

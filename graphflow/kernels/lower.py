@@ -77,6 +77,7 @@ class _Lowering:
         self.inputs = {v: k for k, v in enumerate(body.inputs)}
         self.outputs = {v: len(body.inputs) + k for k, v in enumerate(body.outputs)}
         self.scratch: list[Buffer] = []
+        self.lone_column = False
         self.axes, self.axis_of = self._merge_axes()
         self.reductions: list[Reduction] = []
         self.stage_of_reduction: list[int] = []
@@ -105,7 +106,12 @@ class _Lowering:
             groups.append(("other", [a for a in other if space[a] != 1] or other[:1]))
         if trailing:
             groups.append(("trailing", [a for a in trailing if space[a] != 1] or [trailing[-1]]))
-        axes, axis_of = [], {}
+        axes: list[Axis] = []
+        axis_of: dict[int, int] = {}
+        if other and not trailing and groups[0][0] != "kept":
+            # Columns need an axis to be columns of, even if there is one column only.
+            axes.append(Axis(1, "kept"))
+            self.lone_column = True
         for role, members in groups:
             extent: Dim = 1
             for axis in members:
@@ -119,6 +125,8 @@ class _Lowering:
         moved: list[Dim] = [0] * len(self.axes)
         for axis, own in self.axis_of.items():
             moved[own] = strides[axis]
+        if self.lone_column and buffer >= len(self.inputs):
+            moved[0] = 1
         return Access(buffer, offset, tuple(moved))
 
     def _index(self, affine: Affine) -> Scalar:

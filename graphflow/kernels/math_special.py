@@ -169,8 +169,7 @@ def lgamma(s: ScalarBuilder, x: Scalar) -> Scalar:
     term, term_low = two_product(s, factor, first)
     term_low = s.fma(factor, first_low + logarithm_low, term_low)
     series = horner(s, inverse * inverse, c.STIRLING) * inverse + (c.HALF_LOG_TWO_PI_F64[0] - 0.5)
-    huge = a > 2.0**500  # the small terms vanish, and the products of the pair would overflow
-    stirling = term, s.select(huge, zero, term_low + series)
+    stirling = term, s.select(term.equal(infinity), zero, term_low + series)
     high, low = s.select(large, stirling[0], small[0]), s.select(large, stirling[1], small[1])
     # Reflection: log(pi) - log(a |sin(pi a)|) - lgamma(a)
     sine, _ = sin_cos_pi(s, s.select(reflected, a, 0.5))
@@ -214,7 +213,7 @@ def digamma(s: ScalarBuilder, x: Scalar) -> Scalar:
     inner, inner_low = two_product(s, horner(s, d, c.DIGAMMA), offset)
     ratio, ratio_low = quotient(s, (numerator, zero), (denominator, zero))
     total, rest = two_sum(s, inner, ratio)
-    low = rest + (inner_low + s.select(a < 2.0**-1000, zero, ratio_low))
+    low = rest + (inner_low + ratio_low)
     # log a - 1/(2a) - series / a^2
     inverse = one / a
     square = inverse * inverse
@@ -229,10 +228,9 @@ def digamma(s: ScalarBuilder, x: Scalar) -> Scalar:
     first, first_low = two_sum(s, cotangent_pi, inverse)
     second, second_low = two_sum(s, first, high)
     mirrored = second + (second_low + (first_low + (product_low + low)))
-    # next to 0: -1/x, where the products above would be subnormal
-    mirrored = s.select(a < 2.0**-100, inverse, mirrored)
     value = s.select(reflected, mirrored, high + low)
-    value = s.select(x.equal(0.0), s.const(-1.0, float64) / x, value)
+    # next to 0, where the products above leave the range of f64, and at 0
+    value = s.select(s.abs(x) < 2.0**-100, s.const(-1.0, float64) / x, value)
     value = s.select(reflected & s.rint(x).equal(x), float("nan"), value)
     value = s.select(x.equal(float("inf")), x, value)
     return s.select(s.is_nan(x), x, value)

@@ -51,9 +51,9 @@ def unit_operand(node: Node, rewriter: Rewriter) -> Value | None:
         unit = _UNITS.get(node.op.name)
     if unit is None or dtype.is_complex:
         return None
-    if left.type == node.output.type and rewriter.holds(right, unit):
+    if rewriter.holds(right, unit) and left.type == node.output.type:
         return left
-    if node.op.commutative and right.type == node.output.type and rewriter.holds(left, unit):
+    if node.op.commutative and rewriter.holds(left, unit) and right.type == node.output.type:
         return right
     return None
 
@@ -110,7 +110,7 @@ def constants_together(node: Node, rewriter: Rewriter) -> Value | None:
 def divide_by_one(node: Node, rewriter: Rewriter) -> Value | None:
     """x / 1 -> x"""
     left, right = node.inputs
-    return left if left.type == node.output.type and rewriter.holds(right, 1) else None
+    return left if rewriter.holds(right, 1) and left.type == node.output.type else None
 
 
 def divide_by_power_of_two(node: Node, rewriter: Rewriter) -> Value | None:
@@ -132,7 +132,7 @@ def divide_by_power_of_two(node: Node, rewriter: Rewriter) -> Value | None:
 def multiply_by_minus_one(node: Node, rewriter: Rewriter) -> Value | None:
     """x * -1 -> -x"""
     left, right = node.inputs
-    if left.type != node.output.type or left.type.dtype.is_unsigned or not rewriter.holds(right, -1):
+    if not rewriter.holds(right, -1) or left.type != node.output.type or left.type.dtype.is_unsigned:
         return None
     return rewriter.make("negative", (left,), {}, node)
 
@@ -140,7 +140,7 @@ def multiply_by_minus_one(node: Node, rewriter: Rewriter) -> Value | None:
 def subtract_zero(node: Node, rewriter: Rewriter) -> Value | None:
     """x - 0.0 -> x. (x - -0.0 stays: -0.0 - -0.0 is 0.0.)"""
     left, right = node.inputs
-    return left if left.type == node.output.type and rewriter.holds(right, 0.0) else None
+    return left if rewriter.holds(right, 0.0) and left.type == node.output.type else None
 
 
 def subtract_itself(node: Node, rewriter: Rewriter) -> Value | None:

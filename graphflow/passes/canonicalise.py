@@ -1,7 +1,7 @@
 """Canonicalise: local rules, applied until none fits, give equal computations one form and drop what computes nothing."""
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from ..errors import CompileError
 from ..ir.graph import Graph, Node, Value
@@ -35,7 +35,7 @@ def canonicalise(graph: Graph, context: PassContext) -> Graph:
     return rewriter.finish()
 
 
-@lru_cache(maxsize=None)
+@cache
 def rules_of(op: Op) -> tuple[Rule, ...]:
     """The rules for nodes of an op: those that follow from its record, then those in the tables under its name."""
     if len(op.operands) == 0:
@@ -66,10 +66,9 @@ def _apply_one(node: Node, rewriter: Rewriter) -> Value | None:
     for rule in rules_of(node.op):
         value = rule(node, rewriter)
         if value is None:
-            if len(rewriter.nodes) > start:
-                del rewriter.nodes[start:]
+            del rewriter.nodes[start:]
             continue
-        if value.type != node.output.type:
+        if value.type is not node.output.type and value.type != node.output.type:
             raise CompileError(f"the rule {rule.__name__} turned {node.output.type} into {value.type} at {node.source}")
         if not rewriter.context.spend(rule.__name__, node.source):
             del rewriter.nodes[start:]

@@ -36,6 +36,11 @@ def view_of_everything(node: Node, rewriter: Rewriter) -> Value | None:
 
 def broadcast_into_pointwise(node: Node, rewriter: Rewriter) -> Value | None:
     """x + broadcast_to(y) -> x + y where the result keeps its shape: pointwise ops broadcast by themselves."""
+    for value in node.inputs:
+        if value.producer is not None and value.producer.op.name == "broadcast_to":
+            break
+    else:
+        return None
     inputs = list(node.inputs)
     origins = [node]
     for position, value in enumerate(inputs):
@@ -80,12 +85,14 @@ def reshape_of_reshape(node: Node, rewriter: Rewriter) -> Value | None:
 
 
 def transpose_of_transpose(node: Node, rewriter: Rewriter) -> Value | None:
-    """transpose(transpose(x, p), q) -> transpose(x, p[q])"""
+    """transpose(transpose(x, p), q) -> transpose(x, p[q]), and x itself where q undoes p"""
     inner = node.inputs[0].producer
     if inner is None or inner.op is not node.op:
         return None
     first, second = inner.attributes["permutation"], node.attributes["permutation"]
-    permutation = tuple(first[axis] for axis in second)
+    permutation = tuple([first[axis] for axis in second])
+    if permutation == tuple(range(len(permutation))):
+        return inner.inputs[0]
     return rewriter.make("transpose", inner.inputs, {"permutation": permutation}, node, inner)
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from ..ir.graph import Graph, Node, Value, comparable
-from ..ir.op import Effect
 from ..ir.source import merge_sources
 from ..ir.walks import effect_kinds
 from .manager import PassContext

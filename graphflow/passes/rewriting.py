@@ -49,9 +49,10 @@ class Rewriter:
         mapping = self.mapping
         for value in node.inputs:
             if value in mapping:
-                inputs = [mapping.get(v, v) for v in node.inputs]
-                return Node(node.op, inputs, node.attributes, node.source, [v.type for v in node.outputs])
-        return node
+                break
+        else:
+            return node
+        return Node(node.op, [mapping.get(v, v) for v in node.inputs], node.attributes, node.source, [v.type for v in node.outputs])
 
     def keep(self, old: Node, new: Node) -> None:
         """Append `new`, which stands for `old`."""
@@ -77,7 +78,7 @@ class Rewriter:
 
     def uniform(self, value: Value) -> Array | None:
         """uniform_value, remembered."""
-        if value.producer is None:
+        if value.producer is None or not isinstance(value.producer.op.kernel, (Effect, View, Alias)):
             return None
         if value not in self._uniform:
             self._uniform[value] = uniform_value(value)

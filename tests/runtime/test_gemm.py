@@ -264,3 +264,6 @@ def test_errors() -> None:
         gemm(np.zeros((2, 3)), np.zeros((4, 5)))
     with pytest.raises(TypeError, match="same numeric dtype, got float32 and float64"):
         gemm(np.zeros((2, 3), "f4"), np.zeros((3, 5)))
+    ragged = np.zeros((4, 3), np.dtype([("value", "f4"), ("tag", "u1")]))["value"]
+    with pytest.raises(ValueError, match="whole elements"):
+        gemm(ragged, np.zeros((3, 5), "f4"))

@@ -8,7 +8,7 @@ bits.
     void graphflow_gemm_<dtype>(ptr arguments)      ; 15 fields of 64 bits, see FIELDS
 
 How it runs. C is cut into items: a panel of columns (one, two or eight vectors wide) of a block of rows. An item
-packs its panel of B, a block of k at a time, into a buffer on the stack that fits the first-level cache, and runs
+packs its panel of B, a block of k at a time, into a buffer on the stack that stays in cache, and runs
 register tiles down the rows; A is read where it lies, by broadcasts, with any strides. That differs from the usual
 scheme (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008: pack both, share the packed
 B): packing a panel just before its use costs a load and a store an element with the buffer in cache, so nothing is
@@ -48,11 +48,8 @@ _NAMES = {np.dtype(name): f"{name[0]}{bits}" for name, bits in (
 # Measured on a Zen 5 core (AVX-512, 48 kB first-level cache, 1 MB second-level), whose peak in the register tile is
 # 273 GFLOP/s.
 ROWS = 256
-"""Rows of A in a block, at most; with DEPTH, what stays in the second-level cache. 128 to 512 differ by less than 3
-%."""
-SLIM_ROWS = 64
-"""The same where C is only one or two panels wide, so that there is something to share: 128x512x10 5.0 instead of 9.2
-us on two threads, and as long as before on one."""
+"""Rows of A in a block, at most; with DEPTH, what stays in the second-level cache. 128 to 512
+differ by less than 3 % up to 1024."""
 DEPTH = 512
 """Steps of k in a block, at most: 256 costs 3 to 8 % at 1024 and 2048, where C is read and written once a block."""
 PANEL_BYTES = 64 * 1024
@@ -60,7 +57,7 @@ PANEL_BYTES = 64 * 1024
 DIRECT_ROWS = 64
 """Up to so many rows B is read where it lies, if its rows are dense: 32x512x512 gains 16 %, 128x512x512 nothing."""
 STREAM_DEPTH = 16
-"""The same for one row of C: B streams through once, in bands of so many rows, each a sequential read."""
+"""DEPTH for one row of C: B streams through once, in bands of so many rows, each a sequential read."""
 GRAIN = 400_000
 """Multiply-adds that are worth handing to a thread, about 3 us."""
 WIDTHS = (1, 2, 8)
@@ -207,8 +204,7 @@ def _entry(tiling: Tiling, dtype: str) -> str:
     store("panels", panels)
     top = tiling.rows[0]
     some_rows = text.let(f"call i64 @llvm.smax.i64(i64 {f['m']}, i64 1)")
-    slim = text.let(f"icmp sle i64 {panels}, 2")
-    blocks = text.ceiling(some_rows, choose(slim, SLIM_ROWS, ROWS))
+    blocks = text.ceiling(some_rows, ROWS)
     rows = text.mul(text.ceiling(text.ceiling(some_rows, blocks), top), top)
     blocks = text.ceiling(f["m"], rows)
     store("rows", rows)
@@ -220,7 +216,7 @@ def _entry(tiling: Tiling, dtype: str) -> str:
     # Whole vectors, because transposing packs whole squares.
     depth = text.mul(text.ceiling(text.ceiling(some_depth, pieces), lanes), lanes)
     few = text.let(f"icmp sle i64 {f['m']}, {DIRECT_ROWS}")
-    direct = text.both(adjacent, few)
+    direct = text.let(f"and i1 {adjacent}, {few}")
     stream = text.let(f"and i1 {direct}, {long}")
     store("depth", choose(by_line, some_depth, choose(stream, STREAM_DEPTH, depth)))
     store("way", choose(by_line, _LINE, choose(direct, _DIRECT, _PACK)))
@@ -252,6 +248,8 @@ def gemm_module(dtype: str, features: str) -> str:
     if tiling.is_float:
         parts.append(line(tiling))
     parts += [pack(tiling), _items(tiling), _entry(tiling, dtype)]
+    # LLVM may split 512-bit vectors where it tunes a processor for 256. With znver5 and skylake-avx512 it does not (the
+    # same time with and without the attribute); the attribute costs nothing and makes sure.
     parts.append('attributes #0 = { nounwind "prefer-vector-width"="512" }\n')
     return "\n".join(parts)
 
@@ -276,6 +274,8 @@ def gemm(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> np.ndarray[Any, An
         raise TypeError(f"gemm: operands must have the same numeric dtype, got {a.dtype} and {b.dtype}")
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
         raise ValueError(f"gemm: need (..., m, k) and (..., k, n), got {a.shape} and {b.shape}")
+    if any(stride % a.itemsize for array in (a, b) for stride in array.strides):
+        raise ValueError(f"gemm: strides must be whole elements, got {a.strides} and {b.strides} bytes")
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     left, right = np.broadcast_to(a, lead + a.shape[-2:]), np.broadcast_to(b, lead + b.shape[-2:])
     m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]

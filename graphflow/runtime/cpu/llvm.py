@@ -32,9 +32,11 @@ __all__ = [
 Level = Literal["none", "light", "full"]
 """How much to optimise before instruction selection.
 
-none   nothing: the text is taken as it is (instruction selection and register allocation always run at their full
-level) light  registers for stack slots, dead and duplicate code, control flow: for IR that is explicit about vectors
-and blocking full   LLVM's O3, with loop vectorisation: for scalar loops
+none   nothing (instruction selection and register allocation always run at their full level)
+light  registers for stack slots, dead and duplicate code, control flow: for IR explicit about vectors and blocking
+full   LLVM's O3, with loop vectorisation: for scalar loops
+
+Measured on the f32 matrix multiplication (90 kB of text): 64, 74 and 309 ms to compile, the same speed of the result.
 """
 FORMAT = "1"
 """Part of every cache key; raise it when this file changes what is emitted for the same text."""
