@@ -1,145 +1,324 @@
-"""`tensor[...]`: ints, slices, ellipsis, newaxis, tensors, lists and masks, with NumPy's meaning."""
+"""Indexing and gathering: `tensor[key]`, gf.gather, gf.slice, gf.where and relatives. Part of the top-level names (array_ops).
+
+Positions known when the program is written become views; positions that are data are read by checked gathers, so that an index
+outside its axis is an IndexOutOfRangeError in eager and in compiled functions alike. Slices clamp, as in Python.
+"""
 from __future__ import annotations
 
+import builtins
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from .errors import IndexOutOfRangeError, InvalidArgumentError, ShapeError, UnimplementedError
-from .ir.dims import Dim, dim_max, dim_min
-from .ops import gather, reshape, strided_slice
-from .tensor import Tensor, TensorLike, as_dim, convert_to_tensor, located
+from . import ops
+from .dtypes import bool_, int32, int64
+from .errors import DTypeError, IndexOutOfRangeError, InvalidArgumentError, ShapeError, UnimplementedError
+from .ir.dims import Dim, SymbolicDim
+from .ops.rules import broadcast_shapes, normalize_axis, slice_bounds
+from .tensor import Tensor, TensorLike, active_trace, as_dim, as_shape, convert_to_tensor
 
-__all__ = ["index_tensor"]
+__all__ = ["boolean_mask", "gather", "gather_nd", "index_tensor", "slice", "strided_slice", "where"]
 
 
-def index_tensor(x: Any, key: Any) -> Tensor:
-    """x[key]. Slices clamp; an int out of range raises IndexOutOfRangeError; a list or tensor of ints gathers; a bool mask selects
-    (eager only: its result's shape depends on values)."""
-    x = convert_to_tensor(x)
-    keys = key if isinstance(key, tuple) else (key,)
-    mask = next((k for k in keys if _is_mask(k)), None)
-    if mask is not None:
-        return _masked(x, keys, mask)
-    keys = _expand_ellipsis(x, keys)
-    begin: list[Dim] = []
-    sizes: list[Dim] = []
-    strides: list[int] = []
-    result: list[Dim] = []
-    gathers: list[tuple[int, Any]] = []
-    axis = 0
-    for k in keys:
-        if k is None:
-            result.append(1)
+@dataclass
+class _Plan:
+    """What a key asks of each axis, in order: kept axes, dropped ones, new ones, and axes read at computed positions."""
+
+    begin: list[Dim] = field(default_factory=list)
+    sizes: list[Dim] = field(default_factory=list)
+    strides: list[int] = field(default_factory=list)
+    shape: list[Dim] = field(default_factory=list)  # after the view: with new axes, without dropped ones
+    arrays: list[tuple[int, Any]] = field(default_factory=list)  # (axis of `shape`, positions)
+
+    def axis(self, begin: Dim, size: Dim, step: int = 1, keep: bool = True) -> None:
+        self.begin.append(begin)
+        self.sizes.append(size)
+        self.strides.append(step)
+        if keep:
+            self.shape.append(size)
+
+
+def index_tensor(tensor: Any, key: Any) -> Tensor:
+    """tensor[key] as NumPy has it: ints, slices (clamped), `...`, None, bool masks, and lists, arrays or tensors of positions, which
+    may be negative. Raises IndexOutOfRangeError, DTypeError."""
+    x = convert_to_tensor(tensor)
+    items = _expand(key if isinstance(key, tuple) else (key,), x)
+    has_arrays = any(isinstance(item, (np.ndarray, Tensor)) for item in items)
+    plan, axis = _Plan(), 0
+    for item in items:
+        if item is None:
+            plan.shape.append(1)
             continue
         extent = x.dims[axis]
-        if isinstance(k, slice):
-            first, size, step = _slice(k, extent)
-            begin.append(first)
-            sizes.append(size)
-            strides.append(step)
-            result.append(size)
-        elif isinstance(k, (list, np.ndarray)) or isinstance(k, TensorLike) and (k.ndim > 0 or _is_symbolic(k)):  # type: ignore[attr-defined]
-            gathers.append((len(result), convert_to_tensor(k)))
-            begin.append(0)
-            sizes.append(extent)
-            strides.append(1)
-            result.append(extent)
+        if isinstance(item, builtins.slice):
+            start, stop, step = _bound(item.start), _bound(item.stop), _bound(item.step)
+            if isinstance(step, SymbolicDim) or step is not None and step < 0 and not (_plain(start) and _plain(stop)):
+                raise _number_needed(next(b for b in (step, start, stop) if isinstance(b, SymbolicDim)))
+            plan.axis(*slice_bounds(extent, start, stop, step), step=1 if step is None else step)
+        elif isinstance(item, int) and isinstance(extent, int):
+            if not -extent <= item < extent:
+                raise IndexOutOfRangeError(f"index {item} is out of range for axis {axis} of {x.type} (extent {extent})")
+            plan.axis(item % extent, 1, keep=False)
         else:
-            begin.append(_position(k, extent, axis, x))
-            sizes.append(1)
-            strides.append(1)
+            plan.arrays.append((len(plan.shape), _positions(item, x, axis)))
+            plan.axis(0, extent)
         axis += 1
-    whole = all(b == 0 and s == d and t == 1 for b, s, t, d in zip(begin, sizes, strides, x.dims, strict=True))
-    out = x if whole else strided_slice(x, begin=tuple(begin), sizes=tuple(sizes), strides=tuple(strides))
-    if tuple(result) != tuple(out.dims):
-        out = reshape(out, shape=tuple(result))
-    if len(gathers) > 1:
-        raise located(UnimplementedError("indexing with more than one tensor: use gf.gather_nd"))
-    for position, indices in gathers:
-        out = _gather(out, indices, position)
-    return out
+    if tuple(plan.sizes) != tuple(x.dims) or any(s != 1 for s in plan.strides):
+        x = ops.strided_slice(x, begin=tuple(plan.begin), sizes=tuple(plan.sizes), strides=tuple(plan.strides))
+    if tuple(plan.shape) != tuple(x.dims):
+        x = ops.reshape(x, shape=tuple(plan.shape))
+    return _read(x, plan.arrays, together=_is_contiguous(items) if has_arrays else True) if plan.arrays else x
 
 
-def _is_symbolic(value: Any) -> bool:
-    return hasattr(value, "_value")
+def _expand(key: tuple[Any, ...], x: Any) -> list[Any]:
+    """One item for each axis of x, and None for each new one: masks become positions, `...` and missing axes become slices."""
+    items: list[Any] = []
+    axes = 0
+    for item in key:
+        if item is None or item is Ellipsis or isinstance(item, builtins.slice):
+            items.append(item)
+            axes += isinstance(item, builtins.slice)
+            continue
+        if isinstance(item, (bool, np.bool_)):
+            raise DTypeError(f"a bool is not an index; use a mask of {x.type}'s shape, or None for a new axis")
+        found = _item(item)
+        if isinstance(found, (np.ndarray, Tensor)) and found.dtype == bool_:
+            own = _mask_positions(found, x, axes if Ellipsis not in [i for i in items if i is Ellipsis] else None)
+            items.extend(own)
+            axes += len(own)
+        else:
+            items.append(found)
+            axes += 1
+    rank = len(x.dims)
+    if sum(item is Ellipsis for item in items) > 1:
+        raise IndexOutOfRangeError("an index may have one `...` only")
+    if axes > rank:
+        raise IndexOutOfRangeError(f"{axes} indices for {x.type} of rank {rank}")
+    missing = [builtins.slice(None)] * (rank - axes)
+    position = next((k for k, item in enumerate(items) if item is Ellipsis), None)
+    return [*items, *missing] if position is None else [*items[:position], *missing, *items[position + 1 :]]
 
 
-def _is_mask(k: Any) -> bool:
-    if isinstance(k, TensorLike):
-        return k.dtype.is_bool
-    return isinstance(k, np.ndarray) and k.dtype == bool or isinstance(k, list) and bool(k) and all(isinstance(v, bool) for v in k)
+def _item(item: Any) -> Any:
+    """An index as an int, an integer or bool array, or a tensor of positions."""
+    if isinstance(item, (int, np.integer)):
+        return int(item)
+    if hasattr(item, "__graphflow_dim__"):
+        return convert_to_tensor(item, dtype_hint=int64)
+    if isinstance(item, TensorLike):
+        tensor = convert_to_tensor(item)
+        if not (tensor.dtype.is_integer or tensor.dtype.is_bool):
+            raise DTypeError(f"an index must be integers or bool, got {tensor.type}")
+        if active_trace.get() is None and not tensor.dims and tensor.dtype.is_integer:
+            return int(tensor)
+        return tensor
+    if isinstance(item, (list, tuple)) and any(isinstance(v, TensorLike) for v in item):
+        return convert_to_tensor(item)
+    if not isinstance(item, (list, tuple, np.ndarray)):
+        raise DTypeError(f"{item!r} ({type(item).__name__}) is not an index; use ints, slices, `...`, None, lists, arrays or tensors")
+    array = np.asarray(item)
+    if array.size == 0 and array.dtype.kind == "f":
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iub":
+        raise DTypeError(f"an index must be integers or bool, got {array.dtype} in {item!r}"[:200])
+    return array
 
 
-def _masked(x: Tensor, keys: tuple[Any, ...], mask: Any) -> Tensor:
-    if len(keys) != 1 or _is_symbolic(x) or _is_symbolic(mask):
-        raise located(UnimplementedError("a mask selects a number of elements that is not known while tracing; use gf.where"))
-    chosen = np.asarray(mask)
-    if x._array.shape[: chosen.ndim] != chosen.shape:
-        raise located(ShapeError(f"mask of shape {list(chosen.shape)} does not fit {x.type}"))
-    flat = reshape(x, shape=(chosen.size, *x._array.shape[chosen.ndim :]))
-    return gather(flat, convert_to_tensor(np.flatnonzero(chosen)), axis=0)  # type: ignore[no-any-return]
+def _mask_positions(mask: Any, x: Any, axis: int | None) -> list[Any]:
+    """The positions where a mask is true, one array for each of its axes. How many there are must be known."""
+    if isinstance(mask, Tensor) and active_trace.get() is not None:
+        known = getattr(mask, "_array", None)
+        if known is None:
+            raise UnimplementedError(
+                "indexing with a mask that is computed inside a traced function gives a shape that depends on values; "
+                "use gf.where(mask, x, y), or mask outside the function"
+            )
+        mask = known
+    array = np.asarray(mask)
+    if array.ndim == 0:
+        raise DTypeError(f"a bool is not an index; use a mask of {x.type}'s shape, or None for a new axis")
+    if axis is not None:
+        extents = x.dims[axis : axis + array.ndim]
+        if len(extents) != array.ndim or any(isinstance(d, int) and d != n for d, n in zip(extents, array.shape, strict=True)):
+            raise ShapeError(f"a mask must have the extents of the axes it indexes, got {list(array.shape)} for {x.type} from axis {axis}")
+    return [np.asarray(p) for p in np.nonzero(array)]
 
 
-def _gather(x: Tensor, indices: Any, axis: int) -> Tensor:
-    """Rows by a list or tensor; negative positions count from the end, as in NumPy."""
-    from .ops import add, less, select
-    from .tracing.tracer import dimension_tensor
-
-    if not indices.dtype.is_integer:
-        raise located(InvalidArgumentError(f"an index tensor must be of integers, got {indices.type}"))
-    extent = dimension_tensor(x.dims[axis], indices.dtype)
-    moved = select(less(indices, convert_to_tensor(0, indices.dtype)), add(indices, extent), indices)
-    return gather(x, moved, axis=axis)  # type: ignore[no-any-return]
+def _plain(bound: Any) -> bool:
+    return not isinstance(bound, SymbolicDim)
 
 
-def _expand_ellipsis(x: Tensor, keys: tuple[Any, ...]) -> tuple[Any, ...]:
-    dots = [n for n, k in enumerate(keys) if k is Ellipsis]
-    if len(dots) > 1:
-        raise located(InvalidArgumentError("an index has one ellipsis at most"))
-    count = sum(k is not None and k is not Ellipsis for k in keys)
-    if count > x.ndim:
-        raise located(IndexOutOfRangeError(f"{count} indices for a tensor of rank {x.ndim}: {x.type}"))
-    fill = (slice(None),) * (x.ndim - count)
-    return (*keys[: dots[0]], *fill, *keys[dots[0] + 1 :]) if dots else (*keys, *fill)
+def _bound(value: Any) -> Dim | None:
+    """A slice's start, stop or step as a dim. A symbolic one whose sign is not known is asked for as a number, because a negative bound
+    counts from the end."""
+    if value is None:
+        return None
+    if isinstance(value, (bool, float)):
+        raise DTypeError(f"a slice needs ints, got {value!r}")
+    dim = as_dim(value)
+    if isinstance(dim, SymbolicDim) and not all(c > 0 and all(a.kind == "symbol" for a in m) for m, c in dim.terms):
+        raise _number_needed(dim)
+    return dim
 
 
-def _position(k: Any, extent: Dim, axis: int, x: Tensor) -> Dim:
-    if isinstance(k, (bool, float, str)):
-        raise located(InvalidArgumentError(f"index {k!r} is not an int, slice, tensor, ... or None"))
-    position = as_dim(k)
-    if isinstance(position, int) and isinstance(extent, int) and not -extent <= position < extent:
-        raise located(IndexOutOfRangeError(f"index {position} is out of range for axis {axis} of {x.type} (extent {extent})"))
-    return extent + position if isinstance(position, int) and position < 0 else position
+def _number_needed(dim: SymbolicDim) -> BaseException:
+    """Ask the tracer for the number behind a symbolic extent: the function is traced for the exact shape."""
+    from .tracing.tracer import NeedsNumber, capture
+
+    return NeedsNumber(dim, capture())
 
 
-def _slice(k: slice, extent: Dim) -> tuple[Dim, Dim, int]:
-    """(first position, count, step) of a slice along an axis; ends are clamped."""
-    step = 1 if k.step is None else as_dim(k.step)
-    if not isinstance(step, int):
-        raise located(InvalidArgumentError("a slice's step must be a number"))
-    if step == 0:
-        raise located(InvalidArgumentError("a slice's step cannot be 0"))
-    known = all(v is None or isinstance(as_dim(v), int) for v in (k.start, k.stop))
-    if isinstance(extent, int) and known:
-        numbers = (None if v is None else int(as_dim(v)) for v in (k.start, k.stop))  # type: ignore[arg-type]
-        span = range(extent)[slice(*numbers, step)]
-        return (span.start if len(span) else 0), len(span), step
-
-    def clamp(value: Any, default: Dim, low: Dim, high: Dim) -> Dim:
-        if value is None:
-            return default
-        dim = as_dim(value)
-        if isinstance(dim, int) and dim < 0:
-            dim = extent + dim
-        return dim_min(dim_max(dim, low), high)
-
-    if step > 0:
-        first = clamp(k.start, 0, 0, extent)
-        last = clamp(k.stop, extent, 0, extent)
-        return first, dim_max((last - first + (step - 1)) // step, 0), step
-    first = clamp(k.start, extent - 1, -1, extent - 1)
-    last = clamp(k.stop, -1, -1, extent - 1)
-    return first, dim_max((first - last + (-step - 1)) // -step, 0), step
+def _positions(item: Any, x: Any, axis: int) -> Any:
+    """Positions on an axis as a tensor, negative ones counted from the end. Those known now are checked now."""
+    extent = x.dims[axis]
+    if isinstance(item, (int, np.ndarray)):
+        array = np.asarray(item, np.int64)
+        if isinstance(extent, int):
+            bad = array[(array < -extent) | (array >= extent)]
+            if bad.size:
+                raise IndexOutOfRangeError(f"index {bad.flat[0]} is out of range for axis {axis} of {x.type} (extent {extent})")
+            return convert_to_tensor(np.where(array < 0, array + extent, array))
+        if not (array < 0).any():
+            return convert_to_tensor(array)
+        item = convert_to_tensor(array)
+    indices = item if item.dtype in (int32, int64) else ops.cast(item, dtype=int64)
+    length = convert_to_tensor(x.shape[axis], dtype_hint=indices.dtype)
+    return ops.select(ops.less(indices, 0), ops.add(indices, length), indices)
 
 
+def _is_contiguous(items: Sequence[Any]) -> bool:
+    """NumPy's rule: positions (ints among them) that stand together leave their axes in place, else they move to the front."""
+    places = [k for k, item in enumerate(items) if item is not None and not isinstance(item, builtins.slice)]
+    return places == list(range(places[0], places[-1] + 1))
+
+
+def _read(x: Any, arrays: list[tuple[int, Any]], together: bool) -> Any:
+    """x read at positions along some of its axes; the positions broadcast against each other."""
+    first = arrays[0][0]
+    if len(arrays) == 1:
+        positions = arrays[0][1]
+        result = ops.gather(x, positions, axis=first, batch_dims=0)
+        rank = len(positions.dims)
+    else:
+        axes = [axis for axis, _ in arrays]
+        shape = broadcast_shapes("index", [p.type for _, p in arrays])
+        rank = len(shape)
+        columns = []
+        for _, positions in arrays:
+            own = positions if positions.dtype is int64 else ops.cast(positions, dtype=int64)
+            own = own if tuple(own.dims) == shape else ops.broadcast_to(own, shape=shape)
+            columns.append(ops.reshape(own, shape=(*shape, 1)))
+        rest = [a for a in range(len(x.dims)) if a not in axes]
+        front = ops.transpose(x, permutation=(*axes, *rest))
+        result = ops.gather_nd(front, ops.concat(*columns, axis=rank))
+        if not together:
+            return result
+        before = sum(a < first for a in rest)
+        if not before:
+            return result
+        order = (*range(rank, rank + before), *range(rank), *range(rank + before, len(result.dims)))
+        return ops.transpose(result, permutation=order)
+    if together or not first:
+        return result
+    order = (*range(first, first + rank), *range(first), *range(first + rank, len(result.dims)))
+    return ops.transpose(result, permutation=order)
+
+
+# Functions -------------------------------------------------------------------------------------------------------------
+def gather(
+    params: Any, indices: Any, validate_indices: Any = None, axis: Any = None, batch_dims: int = 0, name: str | None = None
+) -> Tensor:
+    """The slices of params at indices along axis (default: batch_dims). Result: params.shape[:axis] + indices.shape[batch_dims:] +
+    params.shape[axis + 1:]. Indices are int32 or int64, in [0, extent): IndexOutOfRangeError otherwise, negative ones too."""
+    params = convert_to_tensor(params)
+    indices = convert_to_tensor(indices)
+    batch_dims = normalize_axis("gather", batch_dims, len(indices.dims) + 1) if batch_dims else 0
+    axis = batch_dims if axis is None else normalize_axis("gather", int(axis), len(params.dims))
+    return ops.gather(params, indices, axis=axis, batch_dims=batch_dims)
+
+
+def gather_nd(params: Any, indices: Any, batch_dims: int = 0, name: str | None = None) -> Tensor:
+    """The slices of params at the positions that the last axis of indices names. Raises IndexOutOfRangeError outside the axes."""
+    params, indices = convert_to_tensor(params), convert_to_tensor(indices)
+    if batch_dims:
+        lead = tuple(indices.dims[:-1])
+        own = []
+        for axis in range(batch_dims):
+            line = ops.iota(shape=lead, axis=axis, dtype=indices.dtype)
+            own.append(ops.reshape(line, shape=(*lead, 1)))
+        indices = ops.concat(*own, indices, axis=len(lead))
+    return ops.gather_nd(params, indices)
+
+
+def slice(input_: Any, begin: Any, size: Any, name: str | None = None) -> Tensor:
+    """size[k] elements of each axis k from begin[k]; a size of -1 takes the rest. Raises ShapeError where that leaves the tensor."""
+    x = convert_to_tensor(input_)
+    starts, lengths = as_shape(begin), as_shape(size)
+    if not len(starts) == len(lengths) == len(x.dims):
+        raise ShapeError(f"slice: needs a begin and a size for each axis of {x.type}, got {starts} and {lengths}")
+    rest = tuple(d - b if s == -1 else s for d, b, s in zip(x.dims, starts, lengths, strict=True))
+    return ops.strided_slice(x, begin=starts, sizes=rest, strides=(1,) * len(rest))
+
+
+def strided_slice(
+    input_: Any,
+    begin: Any,
+    end: Any,
+    strides: Any = None,
+    begin_mask: int = 0,
+    end_mask: int = 0,
+    ellipsis_mask: int = 0,
+    new_axis_mask: int = 0,
+    shrink_axis_mask: int = 0,
+    var: Any = None,
+    name: str | None = None,
+) -> Tensor:
+    """input_[begin:end:strides] with TensorFlow's bit masks: bit k of begin_mask and end_mask ignores that bound, of ellipsis_mask,
+    new_axis_mask and shrink_axis_mask makes item k `...`, None or the index begin[k]."""
+    if var is not None:
+        raise UnimplementedError("strided_slice: assigning through var is not supported; use gf.tensor_scatter_nd_update")
+    starts, stops = as_shape(begin), as_shape(end)
+    steps = as_shape(strides) if strides is not None else (1,) * len(starts)
+    if not len(starts) == len(stops) == len(steps):
+        raise ShapeError(f"strided_slice: begin, end and strides need one length, got {len(starts)}, {len(stops)} and {len(steps)}")
+    key: list[Any] = []
+    for k, (start, stop, step) in enumerate(zip(starts, stops, steps, strict=True)):
+        bit = 1 << k
+        if ellipsis_mask & bit:
+            key.append(Ellipsis)
+        elif new_axis_mask & bit:
+            key.append(None)
+        elif shrink_axis_mask & bit:
+            key.append(start)
+        else:
+            key.append(builtins.slice(None if begin_mask & bit else start, None if end_mask & bit else stop, step))
+    return index_tensor(input_, tuple(key))
+
+
+def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Tensor:
+    """x where condition (bool), else y; all three broadcast. Without x and y: the positions of True as int64 rows, whose number
+    depends on values, so in eager mode only (UnimplementedError inside a traced function)."""
+    condition = convert_to_tensor(condition)
+    if (x is None) != (y is None):
+        raise InvalidArgumentError("where: needs both x and y, or neither")
+    if x is None:
+        if active_trace.get() is not None:
+            raise UnimplementedError("where(condition) alone gives a shape that depends on values; use gf.where(condition, x, y)")
+        return convert_to_tensor(np.argwhere(condition.numpy()))
+    from .math import operands
+
+    x, y = operands(x, y)
+    return ops.select(condition, x, y)
+
+
+def boolean_mask(tensor: Any, mask: Any, axis: Any = None, name: str = "boolean_mask") -> Tensor:
+    """The slices of tensor where mask (bool, rank 1 or more, the extents of tensor's axes from `axis` on) is true. Inside a traced
+    function the mask must be a constant (UnimplementedError)."""
+    tensor = convert_to_tensor(tensor)
+    mask = convert_to_tensor(mask, dtype_hint=bool_)
+    if not mask.dtype.is_bool:
+        raise DTypeError(f"boolean_mask: the mask must be bool, got {mask.type}")
+    start = normalize_axis("boolean_mask", int(axis), len(tensor.dims)) if axis is not None else 0
+    return index_tensor(tensor, (*[builtins.slice(None)] * start, mask))

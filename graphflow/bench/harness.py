@@ -166,7 +166,7 @@ def _environment(threads: int, cache: str | None = None) -> dict[str, str]:
     environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
     environment["JAX_PLATFORMS"] = "cpu"
     if cache is not None:
-        environment["GRAPHFLOW_CACHE_DIR"] = os.path.join(cache, "graphflow")
+        environment["GRAPHFLOW_CACHE"] = os.path.join(cache, "graphflow")
         environment["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(cache, "inductor")
         environment["NUMBA_CACHE_DIR"] = os.path.join(cache, "numba")
     return environment

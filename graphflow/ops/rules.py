@@ -127,28 +127,36 @@ def reduction(name: str, accepts: str = "numeric") -> Callable[..., TensorType]:
     return infer
 
 
-def slice_bounds(extent: Dim, start: int | None, stop: int | None, step: int | None = None) -> tuple[Dim, Dim]:
+def slice_bounds(extent: Dim, start: Dim | None, stop: Dim | None, step: int | None = None) -> tuple[Dim, Dim]:
     """(begin, size) of Python's `start:stop:step` on an axis of `extent`, which may be symbolic. Where size is 0, begin means
-    nothing. Results are in one form for equal slices (x[1:] and x[:-1] have the same size expression)."""
+    nothing. Results are in one form for equal slices (x[1:] and x[:-1] have the same size expression). A symbolic start or stop must be
+    one that is never negative, and needs a positive step."""
     step = 1 if step is None else step
     if step == 0:
         raise InvalidArgumentError("a slice's step must not be 0")
-    if isinstance(extent, int):
+    numbers = not isinstance(start, SymbolicDim) and not isinstance(stop, SymbolicDim)
+    if numbers and isinstance(extent, int):
         first, last, _ = slice(start, stop, step).indices(extent)
         size = len(range(first, last, step))
         return (first if size else 0), size
     if step > 0:
-        begin: Dim = 0 if start is None else start if start >= 0 else dim_max(extent + start, 0)
-        end: Dim = extent if stop is None else dim_min(stop, extent) if stop >= 0 else extent + stop
-        if stop is None and start is not None and start < 0:
+        begin: Dim = 0 if start is None else dim_max(extent + start, 0) if _is_negative(start) else start
+        end: Dim = extent if stop is None else extent + stop if _is_negative(stop) else dim_min(stop, extent)
+        if stop is None and start is not None and _is_negative(start):
             length = dim_min(extent, -start)  # the same as extent - max(extent + start, 0)
         else:
             length = end - begin
-    else:
+    elif numbers:
         # walk the mirrored axis: position p is extent - 1 - p from the other end
         mirrored = slice_bounds(extent, None if start is None else -start - 1, None if stop is None else -stop - 1, -step)
         return extent - 1 - mirrored[0], mirrored[1]
+    else:
+        raise InvalidArgumentError("a slice with a negative step needs bounds that are numbers")
     return begin, dim_max(length if step == 1 else (length + (step - 1)) // step, 0)
+
+
+def _is_negative(bound: Dim) -> bool:
+    return isinstance(bound, int) and bound < 0
 
 
 def is_symbolic(shape: Sequence[Dim]) -> bool:
