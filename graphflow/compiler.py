@@ -83,14 +83,17 @@ _ERRORS: dict[str, tuple[type[GraphflowError], str, str]] = {
 }
 
 
-def runtime_error(program: Any, status: int, shape_of: Callable[[Any], tuple[int, ...]] | None = None) -> GraphflowError:
+def runtime_error(binding: Any, status: int) -> GraphflowError:
     """The exception of a call's status: op, element and the user's line."""
     from .runtime.cpu.program import locate
 
-    check, element = locate(program.checks, status)
+    check, element = locate(binding.program.checks, status)
     kind, text, step = _ERRORS.get(check.kind, (InvalidArgumentError, check.kind, "see the values on this line"))
-    message = check.message if getattr(check, "message", "") else text
-    return kind(f"{check.op}: {message} at element {element}\n  at {place(check.source)}\n  next: {step}")
+    shape = tuple(evaluate(d, binding.extents) for d in check.shape)
+    position = f" at {list(map(int, np.unravel_index(element, shape)))}" if shape and element < np.prod(shape) else ""
+    error = kind(f"{check.op}: {check.message or text}{position}\n  at {place(check.source)}\n  next: {step}")
+    error._located = check.source.file != "eager"  # type: ignore[attr-defined]
+    return error
 
 
 def place(source: Source) -> str:
@@ -134,7 +137,7 @@ def execute_op(op: Op, arrays: Sequence[np.ndarray[Any, Any]], dtypes: Sequence[
         executable.output_shapes(extents), executable.graph.outputs, strict=True)]  # fmt: skip
     status = binding.call(*arrays, *outputs)
     if status:
-        raise runtime_error(executable.program, status)
+        raise runtime_error(binding, status)
     return outputs
 
 

@@ -557,7 +557,9 @@ def _dispatch(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> 
         raise located(error) from error.__cause__
     if recorders.get() and tensors:
         record_operation(op, tensors, outputs, attributes, trace.last_source if trace is not None else _EAGER)
-    return outputs[0] if len(outputs) == 1 else outputs
+    if len(outputs) == 1:
+        return outputs[0]
+    return outputs or None
 
 
 def dispatch_now(op: Op, tensors: tuple[Any, ...], attributes: dict[str, Any], source: Source) -> tuple[Tensor, ...]:
@@ -608,6 +610,14 @@ def _plan(op: Op, tensors: Sequence[Tensor], attributes: Mapping[str, Any]) -> C
     if isinstance(op.kernel, Effect) and op.kernel.kind == "constant":
         value = attributes["value"]
         return lambda arrays: (Tensor(value, out_dtypes[0]),)
+    if isinstance(op.kernel, Effect) and op.kernel.kind in ("print", "assert"):
+        from .runtime.host import HOST_EFFECTS
+
+        def run_effect(arrays: Sequence[np.ndarray[Any, Any]]) -> tuple[Tensor, ...]:
+            HOST_EFFECTS[op.name](arrays, **attributes)
+            return ()
+
+        return run_effect
     if op.numpy is not None:
         function = op.numpy
 

@@ -42,10 +42,11 @@ class _Builder(ScalarBuilder):
         super().__init__()
         self.checks: list[Check] = []
         self.node: Node | None = None
+        self.space: tuple[Dim, ...] = ()
 
     def check(self, value: Scalar, ok: Scalar, code: Any) -> Scalar:
         assert self.node is not None
-        check = Check(str(code), self.node.op.name, self.node.source)
+        check = Check(str(code), self.node.op.name, self.node.source, "", self.space)
         if check not in self.checks:
             self.checks.append(check)
         return super().check(value, ok, self.checks.index(check))
@@ -73,6 +74,7 @@ class _Lowering:
     def __init__(self, body: Graph, region: Region, name: str) -> None:
         self.body, self.region, self.name = body, region, name
         self.s = _Builder()
+        self.s.space = region.space
         self.values: dict[tuple[Value, Coordinates], Scalar] = {}
         self.inputs = {v: k for k, v in enumerate(body.inputs)}
         self.outputs = {v: len(body.inputs) + k for k, v in enumerate(body.outputs)}

@@ -159,7 +159,11 @@ def lgamma(s: ScalarBuilder, x: Scalar) -> Scalar:
     # log(p + p_low) = log(p) + p_low / p, counted only below 1/2, where p = a + a^2
     logarithm_low = logarithm_low + s.select(lowest & ~square.equal(0.0), (quadratic_low + square_low) / quadratic, zero)
     logarithm, logarithm_low = s.select(below, -logarithm, logarithm), s.select(below, -logarithm_low, logarithm_low)
-    q, q_low = two_product(s, horner(s, d, c.LGAMMA), d)
+    # lgamma(2 + d) = d (c0 + d p(d)), in pairs: below 2 the logarithm cancels most of it
+    inner, inner_low = two_product(s, horner(s, d, c.LGAMMA[1:]), d)
+    sum_high, sum_low = fast_two_sum(s.const(c.LGAMMA[0], float64), inner)
+    q, q_low = two_product(s, sum_high, d)
+    q_low = s.fma(sum_low + (inner_low + c.LGAMMA_LOW[0]), d, q_low)
     total, rest = two_sum(s, logarithm, q)
     small = total, rest + (logarithm_low + q_low)
     # Stirling: (a - 1/2)(log a - 1) + (log(2 pi) - 1) / 2 + series / a

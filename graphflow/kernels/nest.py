@@ -91,6 +91,8 @@ class Check:
     kind: str
     op: str
     source: Source
+    message: str = ""
+    shape: tuple[Dim, ...] = ()
 
 
 @dataclass(eq=False)

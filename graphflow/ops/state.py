@@ -45,8 +45,8 @@ assign_variable = define_op(
 
 print_ = define_op(
     "print", "*values",
-    attributes={"template": ...},
-    infer=lambda types, template: (),
+    attributes={"template": ..., "stream": "stderr", "summarize": 3},
+    infer=lambda types, template, stream, summarize: (),
     kernel=Effect("print"),
     no_gradient="printing has no result",
     documentation="Writes `template` with the operands' values put in, at each run, in program order. No result.",

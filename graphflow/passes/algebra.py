@@ -8,11 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import numpy as np
-
 from ..ir.graph import Node, Value
 from ..ir.op import Op
-from .rewriting import Rewriter
+from .rewriting import Rewriter, number_of
 
 __all__ = ["RULES", "Rule", "generic_rules"]
 
@@ -122,8 +120,8 @@ def divide_by_power_of_two(node: Node, rewriter: Rewriter) -> Value | None:
     divisor = float(found)
     if divisor == 0 or not math.isfinite(divisor) or abs(math.frexp(divisor)[0]) != 0.5:
         return None
-    inverse = np.array(1 / divisor).astype(right.type.dtype.numpy)
-    if float(inverse) != 1 / divisor or not math.isfinite(float(inverse)):
+    inverse = number_of(1 / divisor, right.type.dtype)
+    if inverse is None or float(inverse) != 1 / divisor or not math.isfinite(float(inverse)):
         return None
     factor = rewriter.full(1 / divisor, right.type, node)
     return None if factor is None else rewriter.make("multiply", (left, factor), {}, node)

@@ -71,7 +71,7 @@ class Rewriter:
         """A tensor of one number: a constant of rank 0 and a broadcast. None on a device, where a constant would need a copy."""
         if type.device != CPU:
             return None
-        array = np.array(number).astype(type.dtype.numpy)
+        array = np.array(number).astype(type.dtype.numpy)  # from this dtype, or a number that fits it
         array.flags.writeable = False
         scalar = self.make("constant", (), {"value": array}, origin)
         return self.make("broadcast_to", (scalar,), {"shape": type.shape}, origin) if type.shape else scalar
@@ -132,9 +132,8 @@ def number_of(number: float, dtype: DType) -> Array | None:
     """The number in this dtype; integers wrap (-1 is all ones); None where the dtype has none."""
     if not dtype.is_floating and not np.isfinite(number):
         return None
-    if dtype.is_integer:
-        return np.array(int(number)).astype(dtype.numpy)
-    return np.array(number).astype(dtype.numpy)
+    with np.errstate(all="ignore"):  # a number beyond the dtype's range becomes infinite, quietly
+        return np.array(int(number) if dtype.is_integer else number).astype(dtype.numpy)
 
 
 def with_subgraphs(transform: Pass, graph: Graph, context: PassContext) -> Graph:

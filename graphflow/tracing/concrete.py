@@ -15,6 +15,7 @@ from ..ir.dims import evaluate
 from ..ir.graph import Graph, Value
 from ..ir.op import Effect
 from ..ir.types import TensorType
+from ..runtime.host import HOST_EFFECTS
 from ..tensor import Tensor, TensorLike, active_trace, dispatch_now
 from ..tree import map_structure
 from .captures import MISSING, Guard, same
@@ -89,7 +90,7 @@ class ConcreteFunction:
         if failure is not None:
             binding.failure = None
             return failure  # type: ignore[no-any-return]
-        return runtime_error(binding.program, status)
+        return runtime_error(binding, status)
 
     def pack(self, outputs: Sequence[Any]) -> Any:
         return map_structure(lambda leaf: outputs[leaf.output] if leaf.output >= 0 else leaf.value, self.result)
@@ -216,7 +217,7 @@ def run_callback(number: int, binding: Any, table: int) -> int:
     try:
         node = binding.program.callbacks[number]
         arrays = [_array_at(binding, table, v) for v in node.inputs]
-        node.op.reference(*arrays, **node.attributes)
+        HOST_EFFECTS[node.op.name](arrays, **node.attributes)
     except BaseException as error:
         binding.failure = error
         return 1

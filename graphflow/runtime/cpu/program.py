@@ -184,6 +184,8 @@ class _Emitter:
                 self._nest(node, number)
             elif isinstance(kernel, Library) and kernel.name == "scatter_add":
                 self._scatter_add(node)
+            elif isinstance(kernel, Effect) and kernel.kind == "assert":
+                self._assert(node)
             elif isinstance(kernel, Effect):
                 self._callback(node)
             else:
@@ -408,6 +410,37 @@ done:
         arguments += [f"i64 {self.dim(d)}" for d in (product(indices.type.shape), width, out.type.shape[0])]
         self.writer.line(f"call void @{name}({', '.join(arguments)})")
         self.kernels += 1
+
+    def _assert(self, node: Node) -> None:
+        """Report the first element of the condition that is false."""
+        condition = node.inputs[0]
+        name = f"kernel_assert{len(self.functions)}"
+        self.functions.append(f"""define internal void @{name}(ptr %table, ptr %condition, i64 %count) #0 {{
+entry:
+  %some = icmp sgt i64 %count, 0
+  br i1 %some, label %each, label %done
+each:
+  %j = phi i64 [0, %entry], [%j2, %next]
+  %at = getelementptr i8, ptr %condition, i64 %j
+  %value = load i8, ptr %at
+  %holds = icmp ne i8 %value, 0
+  br i1 %holds, label %next, label %failed
+failed:
+  %word = or i64 %j, {len(self.checks) << 44}
+  %old = atomicrmw umin ptr %table, i64 %word monotonic
+  ret void
+next:
+  %j2 = add i64 %j, 1
+  %again = icmp slt i64 %j2, %count
+  br i1 %again, label %each, label %done
+done:
+  ret void
+}}
+""")
+        self.checks.append(Check("assertion", node.op.name, node.source, str(node.attributes["message"]), condition.type.shape))
+        count = self.dim(product(condition.type.shape))
+        self.writer.line(f"call void @{name}(ptr %table, ptr {self.pointer(self.key(condition))}, i64 {count})")
+        self._can_fail = True
 
     def _callback(self, node: Node) -> None:
         """Call Python (print, Python functions): the callback finds its operands through the table."""
