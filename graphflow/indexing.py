@@ -107,6 +107,8 @@ def _item(item: Any) -> Any:
         return int(item)
     if hasattr(item, "__graphflow_dim__"):
         return convert_to_tensor(item, dtype_hint=int64)
+    if type(item) is Tensor and item.dtype.is_bool:
+        return np.asarray(item)  # a mask known now, inside a trace too
     if isinstance(item, TensorLike):
         tensor = convert_to_tensor(item)
         if not (tensor.dtype.is_integer or tensor.dtype.is_bool):
@@ -128,14 +130,11 @@ def _item(item: Any) -> Any:
 
 def _mask_positions(mask: Any, x: Any, axis: int | None) -> list[Any]:
     """The positions where a mask is true, one array for each of its axes. How many there are must be known."""
-    if isinstance(mask, Tensor) and active_trace.get() is not None:
-        known = getattr(mask, "_array", None)
-        if known is None:
-            raise UnimplementedError(
-                "indexing with a mask that is computed inside a traced function gives a shape that depends on values; "
-                "use gf.where(mask, x, y), or mask outside the function"
-            )
-        mask = known
+    if isinstance(mask, Tensor):
+        raise UnimplementedError(
+            "indexing with a mask that is computed inside a traced function gives a shape that depends on values; "
+            "use gf.where(mask, x, y), or mask outside the function"
+        )
     array = np.asarray(mask)
     if array.ndim == 0:
         raise DTypeError(f"a bool is not an index; use a mask of {x.type}'s shape, or None for a new axis")
@@ -317,8 +316,8 @@ def boolean_mask(tensor: Any, mask: Any, axis: Any = None, name: str = "boolean_
     """The slices of tensor where mask (bool, rank 1 or more, the extents of tensor's axes from `axis` on) is true. Inside a traced
     function the mask must be a constant (UnimplementedError)."""
     tensor = convert_to_tensor(tensor)
-    mask = convert_to_tensor(mask, dtype_hint=bool_)
-    if not mask.dtype.is_bool:
-        raise DTypeError(f"boolean_mask: the mask must be bool, got {mask.type}")
+    mask = mask if isinstance(mask, TensorLike) else np.asarray(mask)
+    if mask.dtype != bool_:
+        raise DTypeError(f"boolean_mask: the mask must be bool, got {mask.dtype}")
     start = normalize_axis("boolean_mask", int(axis), len(tensor.dims)) if axis is not None else 0
     return index_tensor(tensor, (*[builtins.slice(None)] * start, mask))

@@ -72,15 +72,19 @@ def remez(grid: list[Any], values: list[Any], weights: list[Any], size: int) -> 
     return best
 
 
+def chebyshev_grid(low: Any, high: Any, size: int) -> list[Any]:
+    """Points of [low, high], denser towards its ends. 0, where a difference quotient is 0/0, is moved by a tiny amount."""
+    low, high = mp.mpf(low), mp.mpf(high)
+    grid = [low + (high - low) * (1 - mp.cos(mp.pi * k / (size - 1))) / 2 for k in range(size)]
+    return [x if abs(x) > mp.mpf("1e-12") else mp.mpf("1e-12") for x in grid]
+
+
 def fit(
     function: Function, low: Any, high: Any, count: int, weight: Function, dtype: str, keep: tuple[float, ...] = ()
 ) -> tuple[list[float], float]:
     """`count` coefficients (lowest first, `keep` of them given) in dtype, and the largest weighted error after rounding."""
-    low, high = mp.mpf(low), mp.mpf(high)
-    size = 30 * count + 1
-    grid = [low + (high - low) * (1 - mp.cos(mp.pi * k / (size - 1))) / 2 for k in range(size)]
-    # Chebyshev grids touch points where a difference quotient is 0/0: shift those by a tiny amount.
-    grid = [x if abs(x) > mp.mpf("1e-12") else mp.mpf("1e-12") for x in grid]
+    grid = chebyshev_grid(low, high, 30 * count + 1)
+    span = grid[-1] - grid[0]
     values = [mp.mpf(function(x)) for x in grid]
     weights = [abs(mp.mpf(weight(x))) for x in grid]
     floor = max(weights) * mp.mpf("1e-3")
@@ -92,7 +96,7 @@ def fit(
         # Haar condition on an interval around 0) and weight by |x|^k.
         k = len(done)
         # Points next to 0 carry no information then.
-        kept = [(x, v, w) for x, v, w in zip(grid, values, weights, strict=True) if k == 0 or abs(x) > 1e-3 * (high - low)]
+        kept = [(x, v, w) for x, v, w in zip(grid, values, weights, strict=True) if k == 0 or abs(x) > 1e-3 * span]
         rest = [(v - mp.polyval([mp.mpf(c) for c in done[::-1]], x) if done else v) / x**k for x, v, _ in kept]
         coefficients, _ = remez([x for x, _, _ in kept], rest, [w * abs(x) ** k for x, _, w in kept], count - k)
         if k >= 3 + len(keep):  # from here on the rounding is far below the final precision: keep the joint solution
@@ -110,9 +114,7 @@ def fit_long(
     function: Function, low: Any, high: Any, count: int, weight: Function, long: int
 ) -> tuple[list[float], list[float], float]:
     """Like fit in f64, but the lowest `long` coefficients are sums of two floats: also returns their second parts."""
-    low, high = mp.mpf(low), mp.mpf(high)
-    size = 30 * count + 1
-    grid = [low + (high - low) * (1 - mp.cos(mp.pi * k / (size - 1))) / 2 for k in range(size)]
+    grid = chebyshev_grid(low, high, 30 * count + 1)
     values, weights = [mp.mpf(function(x)) for x in grid], [abs(mp.mpf(weight(x))) for x in grid]
     coefficients, _ = remez(grid, values, weights, count)
     first = [float(mp.nstr(c, 30)) for c in coefficients]

@@ -51,6 +51,10 @@ def fold_constants(graph: Graph, context: PassContext) -> Graph:
     return folder.rewriter.finish()
 
 
+class _CannotFold(Exception):
+    """Evaluating a node did not give values; the node stays."""
+
+
 class _Folder:
     """known: constants, and views of constants that were left as they are."""
 
@@ -66,7 +70,11 @@ class _Folder:
         if any(v.type.device != CPU for v in (*current.inputs, *current.outputs)):
             return False
         start = len(self.rewriter.nodes)
-        results = self._as_repeated_number(current) or self._as_constants(current)
+        try:
+            results = self._as_repeated_number(current) or self._as_constants(current)
+        except _CannotFold as refusal:
+            self.context.remark("not folded", f"{current.op.name}{refusal}", [node.source])
+            return False
         if results is None:
             return False
         if not self.context.spend(current.op.name, node.source):
@@ -87,10 +95,7 @@ class _Folder:
         if isinstance(node.op.kernel, Pointwise):
             operands = [Value(TensorType(v.type.dtype, ())) for v in node.inputs]
             scalar_node = Node(node.op, operands, node.attributes, node.source)
-            computed = self._evaluate(scalar_node, [number for number in numbers if number is not None])
-            if computed is None:
-                return None
-            number = computed[0]
+            number = self._evaluate(scalar_node, [number for number in numbers if number is not None])[0]
         elif node.op.name == "broadcast_to" and node.inputs[0].type.shape == () or node.output.type.elements == 0:
             return None  # that is the form it would get
         else:
@@ -111,8 +116,6 @@ class _Folder:
         if node.op.name == "broadcast_to" and node.output.type.elements != node.inputs[0].type.elements:
             return None  # grows: kept small
         computed = self._evaluate(node, [self._array(value) for value in node.inputs])
-        if computed is None:
-            return None
         return [self._constant(array, value.type, node) for array, value in zip(computed, node.outputs, strict=True)]
 
     def _array(self, value: Value) -> Array:
@@ -122,9 +125,7 @@ class _Folder:
             return array
         producer = value.producer
         assert producer is not None  # known values are constants or views of known values
-        computed = self._evaluate(producer, [self._array(v) for v in producer.inputs])
-        assert computed is not None  # views do not fail
-        return computed[0]
+        return self._evaluate(producer, [self._array(v) for v in producer.inputs])[0]
 
     def _constant(self, array: Array, type: TensorType, origin: Node) -> Value:
         array = np.ascontiguousarray(array).reshape(array.shape)
@@ -137,15 +138,14 @@ class _Folder:
         self.rewriter.nodes.append(node)
         return node.output
 
-    def _evaluate(self, node: Node, arrays: list[Array]) -> list[Array] | None:
-        """The results, or None for a node that fails at run time or has no kernel that runs while compiling."""
+    def _evaluate(self, node: Node, arrays: list[Array]) -> list[Array]:
+        """The results. Raises _CannotFold for a node that fails at run time or has no kernel that runs while compiling."""
         assert self.context.evaluate is not None
         try:
             return list(self.context.evaluate(node, arrays))
         except UnimplementedError as error:
-            self.context.remark("not folded", f"{node.op.name}: {error}", [node.source])
-        except (GraphflowError, ArithmeticError, ValueError, IndexError) as error:
+            raise _CannotFold(f": {error}") from error
+        except (GraphflowError, ArithmeticError, ValueError, LookupError) as error:
             if not node.op.fallible:
                 raise
-            self.context.remark("not folded", f"{node.op.name} fails: {error}", [node.source])
-        return None
+            raise _CannotFold(f" fails: {error}") from error

@@ -54,6 +54,7 @@ class _Fusion:
                 self.members[k] = [node]
 
         self.needed = self._copies_needed()
+        self._reachability()
 
     def run(self) -> Graph:
         for node in self.graph.nodes:
@@ -105,10 +106,11 @@ class _Fusion:
         costly = self._repeated(region)
         if costly is not None:
             return costly
-        if self._leaves_and_returns(set(nodes)):
+        if self._leaves_and_returns(a, b):
             return Refusal("convexity", "a path leaves the group and returns to it")
         if not self.context.spend():
             return Refusal("fuel", "the rewrite budget is spent")
+        self._merge_paths(a, b)
         self.members[a] = nodes
         self.regions[a] = region
         for node in self.members.pop(b):
@@ -168,40 +170,65 @@ class _Fusion:
                         return Refusal("computed again", f"{node.op.name} would run once for each row")
         return None
 
-    def _leaves_and_returns(self, inside: set[Node]) -> bool:
-        """Is there a path from the union through another kernel back into it, on the graph of groups? Copied nodes are no kernels,
-        except where something reads their stored result."""
-        last = max(self.position[n] for n in inside)
-        stack = [(u, False) for n in inside for v in n.outputs for u in self.graph.uses.get(v, ())]
-        seen: set[tuple[Node, bool]] = set()
+    # Paths between kernels --------------------------------------------------------------------------------------------
+    # A unit is a group or any other node that exists in the result; copied nodes are no units where their readers pull a copy.
+    # above[u] / below[u]: bitsets of the units that u waits for / that wait for u, kept closed under merging.
+
+    def _reachability(self) -> None:
+        self.bit: dict[int, int] = {}
+        self.above: dict[int, int] = {}
+        self.below: dict[int, int] = {}
+        for node in self.graph.nodes:
+            number = self.position[node]
+            if is_copied(node) and node not in self.needed:
+                continue
+            self.bit[number] = 1 << number
+            direct = 0
+            for source in self._direct(node):
+                direct |= self.bit[source] | self.above[source]
+            self.above[number], self.below[number] = direct, 0
+            self._each(direct, self.below, self.bit[number])
+
+    def _direct(self, node: Node) -> list[int]:
+        """Units that the node reads, looking through copied nodes where it pulls its own copy."""
+        found, stack = [], [(v, self._pulls(node)) for v in node.inputs]
         while stack:
-            node, through_other = state = stack.pop()
-            if state in seen:
+            value, pulls = stack.pop()
+            producer = value.producer
+            if producer is None:
                 continue
-            seen.add(state)
-            if node in inside:
-                if through_other:
-                    return True
-                continue
-            if is_copied(node):
-                for value in node.outputs:
-                    for user in self.graph.uses.get(value, ()):
-                        stored = node in self.needed and not self._pulls(user)
-                        stack.append((user, through_other or stored))
-                continue
-            number = self.group.get(node)
-            for mate in [node] if number is None else self.members[number]:
-                for value in mate.outputs:
-                    stack.extend((u, True) for u in self.graph.uses.get(value, ()) if self._may_return(u, last))
-        return False
+            if is_copied(producer) and (pulls or producer not in self.needed):
+                stack.extend((v, True) for v in producer.inputs)
+            else:
+                found.append(self.position[producer])
+        return found
+
+    @staticmethod
+    def _each(units: int, table: dict[int, int], extra: int) -> None:
+        """table[u] |= extra for every unit u in the bitset."""
+        while units:
+            low = units & -units
+            table[low.bit_length() - 1] |= extra
+            units ^= low
+
+    def _leaves_and_returns(self, a: int, b: int) -> bool:
+        """Does a path lead from one group through a third unit into the other?"""
+        both = self.bit[a] | self.bit[b]
+        return bool(((self.below[a] & self.above[b]) | (self.below[b] & self.above[a])) & ~both)
+
+    def _merge_paths(self, a: int, b: int) -> None:
+        """Unit a now stands for both (b's bit stays set beside a's, so that bitsets need no renumbering)."""
+        both = self.bit[a] | self.bit[b]
+        above = (self.above[a] | self.above[b]) & ~both
+        below = (self.below[a] | self.below[b]) & ~both
+        self.bit[a] = both
+        self.above[a], self.below[a] = above, below
+        self._each(above, self.below, both | below)
+        self._each(below, self.above, both | above)
 
     def _pulls(self, node: Node) -> bool:
         """Does the node take its own copy of copied operands?"""
         return is_copied(node) or node in self.group and not isinstance(node.op.kernel, Indexed)
-
-    def _may_return(self, node: Node, last: int) -> bool:
-        number = self.group.get(node)
-        return is_copied(node) or (self.position[node] if number is None else self.position[self.members[number][0]]) < last
 
     def _siblings(self) -> None:
         """Join groups over the same space that read the same full-sized value: one pass over the data serves both."""

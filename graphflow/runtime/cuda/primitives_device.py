@@ -70,6 +70,22 @@ def _absolute_integer(builder: Any, operands: list[Any]) -> Any:
     return builder.select(builder.icmp_signed("<", operands[0], zero), builder.sub(zero, operands[0]), operands[0])
 
 
+def _sign_bit(operation: str, short: str) -> Emit:
+    """neg and abs on the bits. NVVM's dialect rejects the fneg instruction and llvm.fabs (ERROR_INVALID_IR)."""
+    integer = ir.IntType(32 if short == "f32" else 64)
+    sign = 1 << (integer.width - 1)
+
+    def emit(builder: Any, operands: list[Any]) -> Any:
+        bits = builder.bitcast(operands[0], integer)
+        if operation == "neg":
+            bits = builder.xor(bits, ir.Constant(integer, sign))
+        else:
+            bits = builder.and_(bits, ir.Constant(integer, sign - 1))
+        return builder.bitcast(bits, operands[0].type)
+
+    return emit
+
+
 def _copysign(short: str) -> Emit:
     integer = ir.IntType(32 if short == "f32" else 64)
     sign = 1 << (integer.width - 1)
@@ -137,7 +153,7 @@ def _f64_to_odd_f32(builder: Any, operands: list[Any]) -> Any:
     bits = builder.bitcast(single, word)
     inexact = builder.fcmp_ordered("!=", back, value)
     even = builder.icmp_unsigned("==", builder.and_(bits, ir.Constant(word, 1)), ir.Constant(word, 0))
-    absolute = _call("llvm.fabs.f64", ir.DoubleType(), ir.DoubleType())
+    absolute = _sign_bit("abs", "f64")
     above = builder.fcmp_ordered(">", absolute(builder, [value]), absolute(builder, [back]))
     step = builder.select(above, ir.Constant(word, 1), ir.Constant(word, -1))
     moved = builder.select(builder.and_(inexact, even), builder.add(bits, step), bits)
@@ -212,11 +228,14 @@ def _float_primitives(short: str) -> dict[str, tuple[str, tuple[str, ...], Emit]
         "div": (short, two, _call(f"llvm.nvvm.div.rn.{letter}", kind, kind, kind)),
         "sqrt": (short, one, _call(f"llvm.nvvm.sqrt.rn.{letter}", kind, kind)),
         "fma": (short, (short,) * 3, _call(f"llvm.fma.{short}", kind, kind, kind, kind)),
-        "neg": (short, one, _method("fneg")),
+        "neg": (short, one, _sign_bit("neg", short)),
+        "abs": (short, one, _sign_bit("abs", short)),
         "copysign": (short, two, _copysign(short)),
     }
-    for operation, name in (("abs", "fabs"), ("floor", "floor"), ("ceil", "ceil"), ("trunc", "trunc"), ("rint", "rint")):
-        table[operation] = (short, one, _call(f"llvm.{name}.{short}", kind, kind))
+    # NVVM rejects llvm.rint; libdevice's rint is the cvt.rni instruction
+    table["rint"] = (short, one, _call("__nv_rintf" if short == "f32" else "__nv_rint", kind, kind))
+    for operation in ("floor", "ceil", "trunc"):
+        table[operation] = (short, one, _call(f"llvm.{operation}.{short}", kind, kind))
     for operation, symbol in _COMPARE.items():
         compare = "fcmp_unordered" if operation == "ne" else "fcmp_ordered"
         table[operation] = ("b1", two, lambda b, o, compare=compare, symbol=symbol: getattr(b, compare)(symbol, *o))  # type: ignore[misc]

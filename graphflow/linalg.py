@@ -1,0 +1,168 @@
+"""gf.linalg: products of matrices and vectors, norms, and small matrix helpers."""
+from __future__ import annotations
+
+from typing import Any
+
+from . import ops
+from .dtypes import int32
+from .errors import InvalidArgumentError, ShapeError
+from .ir.dims import product, require_equal
+from .math import l2_normalize, operands
+from .ops.rules import normalize_axis
+from .reductions import reduce_max, reduce_sum, zeros_of
+from .tensor import Tensor, convert_to_tensor
+
+__all__ = ["band_part", "l2_normalize", "matmul", "matrix_transpose", "matvec", "norm", "normalize", "tensordot", "trace"]
+
+
+def matmul(
+    a: Any,
+    b: Any,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    adjoint_a: bool = False,
+    adjoint_b: bool = False,
+    a_is_sparse: bool = False,
+    b_is_sparse: bool = False,
+    output_type: Any = None,
+    grad_a: bool = False,
+    grad_b: bool = False,
+    name: str | None = None,
+) -> Tensor:
+    """The matrix product over the last two axes; batch axes broadcast. transpose_* and adjoint_* (the same for real numbers) swap the
+    last two axes first. Operands of rank 2 or more and one dtype: ShapeError, DTypeError."""
+    if transpose_a and adjoint_a or transpose_b and adjoint_b:
+        raise InvalidArgumentError("matmul: give transpose or adjoint for an operand, not both")
+    a, b = operands(a, b)
+    ta, tb = bool(transpose_a or adjoint_a), bool(transpose_b or adjoint_b)
+    result = _integer_matmul(a, b, ta, tb) if a.dtype.is_integer else ops.matmul(a, b, transpose_a=ta, transpose_b=tb)
+    from .dtypes import as_dtype
+
+    return result if output_type is None or result.dtype is as_dtype(output_type) else ops.cast(result, dtype=as_dtype(output_type))
+
+
+def _integer_matmul(a: Any, b: Any, transpose_a: bool, transpose_b: bool) -> Any:
+    """Integers wrap, so any order of adding gives the same bits: one reduction over the products."""
+    if len(a.dims) < 2 or len(b.dims) < 2:
+        raise ShapeError(f"matmul: needs operands of rank 2 or more, got {a.type} and {b.type}; for a vector use gf.linalg.matvec")
+    a, b = matrix_transpose(a) if transpose_a else a, b if transpose_b else matrix_transpose(b)
+    if not require_equal(a.dims[-1], b.dims[-1]):
+        raise ShapeError(f"matmul: inner sizes must match, got a: {a.type} and b: {b.type} ({a.dims[-1]} and {b.dims[-1]})")
+    left = ops.reshape(a, shape=(*a.dims[:-1], 1, a.dims[-1]))
+    right = ops.reshape(b, shape=(*b.dims[:-2], 1, *b.dims[-2:]))
+    products = ops.multiply(left, right)
+    return ops.reduce_sum(products, axes=(len(products.dims) - 1,), keepdims=False)
+
+
+def matvec(
+    a: Any,
+    b: Any,
+    transpose_a: bool = False,
+    adjoint_a: bool = False,
+    a_is_sparse: bool = False,
+    b_is_sparse: bool = False,
+    name: str | None = None,
+) -> Tensor:
+    """The product of a matrix [..., m, n] and a vector [..., n]: [..., m]. Batch axes broadcast."""
+    a, b = operands(a, b)
+    if not b.dims:
+        raise ShapeError(f"matvec: needs a vector, got {b.type}")
+    result = matmul(a, ops.reshape(b, shape=(*b.dims, 1)), transpose_a=transpose_a, adjoint_a=adjoint_a)
+    return ops.reshape(result, shape=result.dims[:-1])
+
+
+def matrix_transpose(a: Any, name: str = "matrix_transpose", conjugate: bool = False) -> Tensor:
+    """a with its last two axes swapped."""
+    a = convert_to_tensor(a)
+    rank = len(a.dims)
+    if rank < 2:
+        raise ShapeError(f"matrix_transpose: needs rank 2 or more, got {a.type}")
+    return ops.transpose(a, permutation=(*range(rank - 2), rank - 1, rank - 2))
+
+
+def tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Tensor:
+    """Products summed over axes: an int n (the last n of a, the first n of b), or a pair of axes or lists of axes. The result has the
+    other axes of a, then those of b."""
+    a, b = operands(a, b)
+    left, right = _contracted(axes, len(a.dims), len(b.dims))
+    for i, j in zip(left, right, strict=True):
+        if not require_equal(a.dims[i], b.dims[j]):
+            raise ShapeError(f"tensordot: axis {i} of {a.type} and axis {j} of {b.type} differ ({a.dims[i]} and {b.dims[j]})")
+    kept_a = [i for i in range(len(a.dims)) if i not in left]
+    kept_b = [j for j in range(len(b.dims)) if j not in right]
+    rows, columns = tuple(a.dims[i] for i in kept_a), tuple(b.dims[j] for j in kept_b)
+    inner = product(a.dims[i] for i in left)
+    matrix_a = ops.reshape(_ordered(a, (*kept_a, *left)), shape=(product(rows), inner))
+    matrix_b = ops.reshape(_ordered(b, (*right, *kept_b)), shape=(inner, product(columns)))
+    return ops.reshape(matmul(matrix_a, matrix_b), shape=(*rows, *columns))
+
+
+def _ordered(x: Any, order: tuple[int, ...]) -> Any:
+    return x if order == tuple(range(len(order))) else ops.transpose(x, permutation=order)
+
+
+def _contracted(axes: Any, rank_a: int, rank_b: int) -> tuple[list[int], list[int]]:
+    if isinstance(axes, int):
+        if not 0 <= axes <= min(rank_a, rank_b):
+            raise InvalidArgumentError(f"tensordot: axes must be 0..{min(rank_a, rank_b)}, got {axes}")
+        return list(range(rank_a - axes, rank_a)), list(range(axes))
+    left, right = ([side] if isinstance(side, int) else list(side) for side in axes)
+    if len(left) != len(right):
+        raise InvalidArgumentError(f"tensordot: needs as many axes of a as of b, got {left} and {right}")
+    return [normalize_axis("tensordot", i, rank_a) for i in left], [normalize_axis("tensordot", j, rank_b) for j in right]
+
+
+def norm(tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool | None = None, name: str | None = None) -> Tensor:
+    """The norm over axis (None: of all elements). ord: "euclidean", "fro" or 2 (root of the sum of squares), 1, np.inf, or another
+    positive number p. Over a pair of axes: "euclidean" and "fro", 1 (largest column sum) and np.inf (largest row sum). Floats."""
+    x = convert_to_tensor(tensor)
+    keep = bool(keepdims)
+    is_matrix = isinstance(axis, (list, tuple)) and len(axis) == 2
+    if ord in ("euclidean", "fro") or ord == 2 and not is_matrix:
+        if ord == "fro" and not is_matrix:
+            raise InvalidArgumentError("norm: ord 'fro' needs a pair of axes")
+        return ops.sqrt(reduce_sum(ops.square(x), axis, keep))
+    size = ops.absolute(x)
+    if is_matrix:
+        row, column = (normalize_axis("norm", a, len(x.dims)) for a in axis)
+        if ord not in (1, float("inf")):
+            raise InvalidArgumentError(f"norm: over two axes ord must be 'euclidean', 'fro', 1 or np.inf, got {ord!r}")
+        summed, largest = (row, column) if ord == 1 else (column, row)
+        result = reduce_max(reduce_sum(size, summed, True), largest, True)
+        return result if keep else ops.reshape(result, shape=tuple(d for a, d in enumerate(x.dims) if a not in (row, column)))
+    if isinstance(ord, str) or not ord > 0:
+        raise InvalidArgumentError(f"norm: ord must be 'euclidean' or a positive number, got {ord!r}")
+    if ord == float("inf"):
+        return reduce_max(size, axis, keep)
+    if ord == 1:
+        return reduce_sum(size, axis, keep)
+    return ops.pow_(reduce_sum(ops.pow_(size, float(ord)), axis, keep), 1.0 / ord)
+
+
+def normalize(tensor: Any, ord: Any = "euclidean", axis: Any = None, name: str | None = None) -> tuple[Tensor, Tensor]:
+    """(tensor / its norm over axis, the norm with kept axes)."""
+    x = convert_to_tensor(tensor)
+    length = norm(x, ord, axis, keepdims=True)
+    return ops.divide(x, length), length
+
+
+def trace(x: Any, name: str | None = None) -> Tensor:
+    """The sum of the diagonal of the last two axes."""
+    x = convert_to_tensor(x)
+    return reduce_sum(band_part(x, 0, 0), (-2, -1))
+
+
+def band_part(input: Any, num_lower: Any, num_upper: Any, name: str | None = None) -> Tensor:
+    """The matrices of the last two axes with zeros outside a band: num_lower diagonals below the main one and num_upper above are
+    kept; a negative number keeps all of them."""
+    x = convert_to_tensor(input)
+    if len(x.dims) < 2:
+        raise ShapeError(f"band_part: needs rank 2 or more, got {x.type}")
+    extents = x.dims[-2:]
+    below = ops.subtract(ops.iota(shape=extents, axis=0, dtype=int32), ops.iota(shape=extents, axis=1, dtype=int32))
+    kept = None
+    for distance, limit in ((below, int(num_lower)), (ops.negative(below), int(num_upper))):
+        if limit >= 0:
+            own = ops.less_equal(distance, limit)
+            kept = own if kept is None else ops.logical_and(kept, own)
+    return x if kept is None else ops.select(kept, x, zeros_of(x))

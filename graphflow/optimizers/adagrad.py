@@ -1,0 +1,44 @@
+"""Adagrad."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..math import sqrt
+from ..tensor import Tensor
+from ..variable import Variable
+from .optimizer import LearningRate, Optimizer
+
+__all__ = ["Adagrad"]
+
+
+class Adagrad(Optimizer):
+    """`a += g * g; w -= lr * g / sqrt(a + epsilon)`, with a starting at `initial_accumulator_value`."""
+
+    slot_names = ("accumulator",)
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.001,
+        initial_accumulator_value: float = 0.1,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name)
+        self.initial_accumulator_value = initial_accumulator_value
+        self.epsilon = epsilon
+
+    def initial_slot_value(self, name: str) -> float:
+        """The accumulator's start."""
+        return self.initial_accumulator_value
+
+    def update(self, gradient: Tensor, variable: Variable, step: Any) -> None:
+        """Move along the gradient over the root of the sum of its squares."""
+        accumulator = self.slot(variable, "accumulator")
+        total = accumulator + gradient * gradient
+        accumulator.assign(total)
+        variable.assign_sub(gradient * step / sqrt(total + self.epsilon))

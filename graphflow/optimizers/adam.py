@@ -1,0 +1,89 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..dtypes import DType
+from ..math import maximum, sqrt
+from ..math import pow as power
+from ..tensor import Tensor, convert_to_tensor
+from ..variable import Variable
+from .optimizer import LearningRate, Optimizer
+
+__all__ = ["Adam", "AdamW"]
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba, 2014), as Keras writes it: epsilon is added to the root before the bias is corrected.
+
+        m += (g - m) * (1 - beta_1)
+        v += (g * g - v) * (1 - beta_2)
+        w -= m * (lr * sqrt(1 - beta_2^t) / (1 - beta_1^t)) / (sqrt(v) + epsilon)
+
+    With `amsgrad` the largest v so far stands in the root.
+    """
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = None,
+    ) -> None:
+        for label, value in (("beta_1", beta_1), ("beta_2", beta_2)):
+            if not 0 <= value < 1:
+                raise ValueError(f"Adam: {label} must be at least 0 and below 1, got {value}")
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name)
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.amsgrad = amsgrad
+        self.slot_names = ("momentum", "velocity", "velocity_hat") if amsgrad else ("momentum", "velocity")
+
+    def step_values(self, rate: Tensor, dtype: DType) -> Any:
+        """The rate with the bias of both averages corrected, computed once for all variables of one dtype."""
+        step = self.step_number(dtype)
+        first = power(convert_to_tensor(self.beta_1, dtype), step)
+        second = power(convert_to_tensor(self.beta_2, dtype), step)
+        return rate * sqrt(1.0 - second) / (1.0 - first)
+
+    def update(self, gradient: Tensor, variable: Variable, step: Any) -> None:
+        """Move both averages towards the gradient and its square, and the variable against their quotient."""
+        momentum, velocity = self.slot(variable, "momentum"), self.slot(variable, "velocity")
+        new_momentum = momentum + (gradient - momentum) * (1 - self.beta_1)
+        new_velocity = velocity + (gradient * gradient - velocity) * (1 - self.beta_2)
+        momentum.assign(new_momentum)
+        velocity.assign(new_velocity)
+        if self.amsgrad:
+            largest = self.slot(variable, "velocity_hat")
+            new_velocity = maximum(largest, new_velocity)
+            largest.assign(new_velocity)
+        variable.assign_sub(new_momentum * step / (sqrt(new_velocity) + self.epsilon))
+
+
+class AdamW(Adam):
+    """Adam with weight decay apart from the gradient (Loshchilov and Hutter, 2017): `w -= weight_decay * lr * w` comes first."""
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.001,
+        weight_decay: float = 0.004,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay, clipnorm, clipvalue, global_clipnorm, name
+        )

@@ -1,0 +1,244 @@
+"""What all optimizers share: the step counter, the learning rate, slot variables, clipping, and `apply_gradients`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from ..autodiff.tape import GradientTape
+from ..dtypes import DType, float32, int64
+from ..errors import DTypeError, InvalidArgumentError, ShapeError
+from ..math import cast, minimum, reduce_sum, sqrt, square
+from ..math import maximum as larger_of
+from ..tensor import Tensor, convert_to_tensor
+from ..tracing.function import init_scope
+from ..variable import Variable
+
+__all__ = ["LearningRate", "Optimizer", "Update"]
+
+LearningRate = float | Variable | Tensor | Callable[[Any], Any]
+Update = tuple[Tensor, Variable]
+
+
+class Optimizer:
+    """Base of the optimizers. A subclass names its slots and computes one variable's update.
+
+    `learning_rate` is a number (kept in a float32 variable that may be assigned to, between steps of a compiled function too) or
+    a callable that is given `iterations` and returns the rate, such as a schedule. `weight_decay` multiplies each variable by
+    `1 - weight_decay * learning_rate` before its update. `clipvalue` bounds each gradient element, `clipnorm` each gradient's
+    norm, `global_clipnorm` the norm of all of them together; at most one of the three. All arithmetic is done in each variable's
+    own dtype. The other settings are part of a compiled step, so they cannot be changed once the optimizer is built.
+    """
+
+    #: the names of a variable's slots, in the order in which they are made; a subclass may narrow them on the instance
+    slot_names: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        learning_rate: LearningRate,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = None,
+    ) -> None:
+        given = [rule for rule in (clipnorm, clipvalue, global_clipnorm) if rule is not None]
+        if len(given) > 1:
+            raise ValueError("optimizer: give at most one of clipnorm, clipvalue and global_clipnorm")
+        if any(rule <= 0 for rule in given):
+            raise ValueError(f"optimizer: a clipping bound must be positive, got {given[0]}")
+        self.name = name or type(self).__name__.lower()
+        self.weight_decay = weight_decay
+        self.clipnorm = clipnorm
+        self.clipvalue = clipvalue
+        self.global_clipnorm = global_clipnorm
+        self._variables: list[Variable] = []
+        self._slots: dict[int, dict[str, Variable]] = {}
+        with init_scope():
+            self._iterations = Variable(0, trainable=False, name="iteration", dtype=int64)
+            self._learning_rate: Variable | Callable[[Any], Any]
+            if callable(learning_rate) and not isinstance(learning_rate, (Variable, Tensor)):
+                self._learning_rate = learning_rate
+            elif isinstance(learning_rate, Variable):
+                self._learning_rate = learning_rate
+            else:
+                self._learning_rate = Variable(learning_rate, trainable=False, name="learning_rate", dtype=float32)
+        self._built = False
+
+    # Settings and state ----------------------------------------------------------------------------------------------
+    def __setattr__(self, name: str, value: Any) -> None:
+        if getattr(self, "_built", False) and not name.startswith("_") and name not in ("learning_rate", "iterations"):
+            raise AttributeError(
+                f"{type(self).__name__}.{name} cannot be changed: compiled steps have its value built in. Make a new optimizer."
+            )
+        super().__setattr__(name, value)
+
+    @property
+    def learning_rate(self) -> Any:
+        """The rate: a variable to read or assign to, or the schedule's rate at the current iteration."""
+        return self._learning_rate if isinstance(self._learning_rate, Variable) else self._learning_rate(self._iterations)
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        if not isinstance(self._learning_rate, Variable):
+            raise ValueError("optimizer: its learning rate follows a schedule, so it cannot be set; make a new optimizer")
+        if callable(value) and not isinstance(value, (Variable, Tensor)):
+            raise TypeError("optimizer: give a schedule when the optimizer is made; here the rate must be a number")
+        self._learning_rate.assign(value)
+
+    @property
+    def iterations(self) -> Variable:
+        """How many updates were applied, an int64 variable."""
+        return self._iterations
+
+    @property
+    def variables(self) -> list[Variable]:
+        """All state, to save and restore: iterations, the learning rate unless scheduled, then each variable's slots."""
+        own = [self._learning_rate] if isinstance(self._learning_rate, Variable) else []
+        return [self._iterations, *own, *(slot for slots in self._slots.values() for slot in slots.values())]
+
+    @property
+    def built(self) -> bool:
+        """Whether the slot variables exist."""
+        return self._built
+
+    def build(self, variables: Iterable[Variable]) -> None:
+        """Make the slot variables of `variables`. The first `apply_gradients` does it too; a later call changes nothing for
+        variables that are known and raises `ValueError` for others.
+
+        Raises `InvalidArgumentError` for a variable whose dtype is not floating.
+        """
+        wanted = list(variables)
+        if self._built:
+            self._check_known(wanted)
+            return
+        for variable in wanted:
+            if not variable.dtype.is_floating:
+                raise InvalidArgumentError(f"optimizer: variable {variable.name} has dtype {variable.dtype.name}; only floats train")
+        with init_scope():
+            for variable in wanted:
+                if id(variable) not in self._slots:
+                    self._variables.append(variable)  # keeps the variable alive, so that its id stays its own
+                    self._slots[id(variable)] = {name: self._make_slot(name, variable) for name in self.slot_names}
+        self._built = True
+
+    def slot(self, variable: Variable, name: str) -> Variable:
+        """A variable's slot, such as Adam's `momentum`. Raises `KeyError` for an unknown variable or name."""
+        return self._slots[id(variable)][name]
+
+    def initial_slot_value(self, name: str) -> float:
+        """What a slot's elements start at."""
+        return 0.0
+
+    def _make_slot(self, name: str, variable: Variable) -> Variable:
+        import numpy as np
+
+        start = np.full(tuple(variable.shape), self.initial_slot_value(name), dtype=variable.dtype.numpy)
+        label = variable.name.removesuffix(":0")
+        return Variable(start, trainable=False, name=f"{label}_{name}", dtype=variable.dtype)
+
+    def _check_known(self, variables: Sequence[Variable]) -> None:
+        for variable in variables:
+            if id(variable) not in self._slots:
+                raise ValueError(
+                    f"optimizer: variable {variable.name} is not one of those it was built for; make a new optimizer, "
+                    "or call build with all variables before the first step"
+                )
+
+    # Updating --------------------------------------------------------------------------------------------------------
+    def minimize(self, loss: Any, var_list: Any, tape: GradientTape | None = None) -> Variable:
+        """Compute the gradients of `loss` (a callable, or a tensor computed under `tape`) and apply them.
+
+        Raises `ValueError` when `loss` is a tensor and there is no tape. Returns `iterations`.
+        """
+        if not callable(loss) and tape is None:
+            raise ValueError("minimize: a loss that is a tensor needs the tape it was computed under; or pass a callable")
+        if callable(loss):
+            with GradientTape() as own_tape:
+                value = loss()
+            tape = own_tape
+        else:
+            value = loss
+        assert tape is not None
+        wanted = list(var_list() if callable(var_list) else var_list)
+        return self.apply_gradients(zip(tape.gradient(value, wanted), wanted, strict=True))
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Variable]]) -> Variable:
+        """Update each variable by its gradient, given as pairs of the same shape and dtype. Returns `iterations`.
+
+        Pairs whose gradient is None are skipped with a warning. Raises `ValueError` when all are None, or for a variable that
+        the optimizer was not built for; `ShapeError` or `DTypeError` for a gradient that does not fit. Nothing is changed then.
+        """
+        pairs = list(grads_and_vars)
+        if all(gradient is None for gradient, _ in pairs):
+            names = ", ".join(variable.name for _, variable in pairs) or "none given"
+            raise ValueError(f"apply_gradients: no variable has a gradient ({names}); tape.why_none(loss, variable) says why")
+        updates = [_checked(gradient, variable) for gradient, variable in pairs if gradient is not None]
+        self.build(variable for _, variable in pairs)
+        skipped = [variable.name for gradient, variable in pairs if gradient is None]
+        if skipped:
+            warnings.warn(f"apply_gradients: no gradient for {', '.join(skipped)}; left as they are", UserWarning, stacklevel=2)
+        updates = self._clipped(updates)
+        rate = convert_to_tensor(self.learning_rate)
+        steps: dict[DType, Any] = {}
+        for gradient, variable in updates:
+            dtype = variable.dtype
+            if dtype not in steps:
+                steps[dtype] = self.step_values(cast(rate, dtype), dtype)
+            if self.weight_decay is not None:
+                variable.assign_sub(variable * (self.weight_decay * cast(rate, dtype)))
+            self.update(gradient, variable, steps[dtype])
+        self._iterations.assign_add(1)
+        return self._iterations
+
+    def step_values(self, rate: Tensor, dtype: DType) -> Any:
+        """What the updates of this step share among variables of one dtype; the rate itself unless a subclass adds to it."""
+        return rate
+
+    def update(self, gradient: Tensor, variable: Variable, step: Any) -> None:
+        """Update one variable and its slots. `step` is what `step_values` returned."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how to update a variable")
+
+    def step_number(self, dtype: DType) -> Tensor:
+        """The number of the update that is being made, from 1, in `dtype`."""
+        return cast(self._iterations + 1, dtype)
+
+    def _clipped(self, updates: list[Update]) -> list[Update]:
+        if self.clipvalue is not None:
+            bound = self.clipvalue
+            return [(minimum(larger_of(gradient, -bound), bound), variable) for gradient, variable in updates]
+        if self.clipnorm is not None:
+            bound = self.clipnorm
+            return [
+                (gradient * (bound / larger_of(sqrt(reduce_sum(square(gradient))), bound)), variable)
+                for gradient, variable in updates
+            ]
+        if self.global_clipnorm is not None:
+            bound = self.global_clipnorm
+            total = sqrt(sum((cast(reduce_sum(square(gradient)), float32) for gradient, _ in updates[1:]),
+                             start=cast(reduce_sum(square(updates[0][0])), float32)))
+            scale = bound / larger_of(total, bound)
+            return [(gradient * cast(scale, gradient.dtype), variable) for gradient, variable in updates]
+        return updates
+
+    def __repr__(self) -> str:
+        rate = self._learning_rate
+        shown = repr(rate) if not isinstance(rate, Variable) else f"<variable {rate.name}>"
+        return f"<gf.optimizers.{type(self).__name__} learning_rate={shown} variables={len(self._variables)}>"
+
+
+def _checked(gradient: Any, variable: Variable) -> Update:
+    """The gradient as a tensor of the variable's shape and dtype."""
+    if not isinstance(variable, Variable):
+        raise TypeError(f"apply_gradients: expected pairs of a gradient and a variable, got {type(variable).__name__}")
+    tensor = convert_to_tensor(gradient, None if hasattr(gradient, "dtype") else variable.dtype)
+    if tensor.dtype is not variable.dtype:
+        raise DTypeError(
+            f"apply_gradients: variable {variable.name} is {variable.type} and its gradient {tensor.type} "
+            f"({variable.dtype.name} and {tensor.dtype.name}); use gf.cast"
+        )
+    extents = list(zip(tensor.shape, variable.shape, strict=False))
+    if len(tensor.shape) != len(variable.shape) or any(isinstance(a, int) and a != b for a, b in extents):
+        raise ShapeError(f"apply_gradients: variable {variable.name} is {variable.type} and its gradient {tensor.type}")
+    return tensor, variable

@@ -1,0 +1,142 @@
+"""Learning rates that follow the step: give one as an optimizer's `learning_rate`. Keras' names and formulas.
+
+Each is called with the step (an int tensor, a variable or a Python int) and returns a float32 scalar tensor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ..array_ops import where
+from ..dtypes import float32
+from ..math import cast, cos, floor, minimum
+from ..math import pow as power
+from ..tensor import Tensor, convert_to_tensor
+
+__all__ = ["CosineDecay", "ExponentialDecay", "InverseTimeDecay", "LearningRateSchedule", "PiecewiseConstantDecay", "PolynomialDecay"]
+
+
+class LearningRateSchedule:
+    """Base of the schedules: a subclass computes the rate from the step, given as float32."""
+
+    def __call__(self, step: Any) -> Tensor:
+        """The rate at `step`, a float32 scalar."""
+        return self.rate(cast(convert_to_tensor(step), float32))
+
+    def rate(self, step: Tensor) -> Tensor:
+        """The rate at the float32 scalar `step`."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how its rate follows the step")
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({settings})"
+
+
+def _positive(owner: str, name: str, value: float) -> float:
+    if value <= 0:
+        raise ValueError(f"{owner}: {name} must be positive, got {value}")
+    return value
+
+
+class ExponentialDecay(LearningRateSchedule):
+    """`initial * decay_rate ^ (step / decay_steps)`; with `staircase` the exponent is a whole number."""
+
+    def __init__(self, initial_learning_rate: float, decay_steps: float, decay_rate: float, staircase: bool = False) -> None:
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps = _positive("ExponentialDecay", "decay_steps", decay_steps)
+        self.decay_rate = decay_rate
+        self.staircase = staircase
+
+    def rate(self, step: Tensor) -> Tensor:
+        """See the class."""
+        passed = step / float(self.decay_steps)
+        exponent = floor(passed) if self.staircase else passed
+        return power(convert_to_tensor(self.decay_rate, float32), exponent) * self.initial_learning_rate
+
+
+class InverseTimeDecay(LearningRateSchedule):
+    """`initial / (1 + decay_rate * step / decay_steps)`; with `staircase` the quotient is a whole number."""
+
+    def __init__(self, initial_learning_rate: float, decay_steps: float, decay_rate: float, staircase: bool = False) -> None:
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps = _positive("InverseTimeDecay", "decay_steps", decay_steps)
+        self.decay_rate = decay_rate
+        self.staircase = staircase
+
+    def rate(self, step: Tensor) -> Tensor:
+        """See the class."""
+        passed = step / float(self.decay_steps)
+        quotient = floor(passed) if self.staircase else passed
+        return convert_to_tensor(self.initial_learning_rate, float32) / (quotient * self.decay_rate + 1.0)
+
+
+class PolynomialDecay(LearningRateSchedule):
+    """From `initial` to `end` over `decay_steps` along `(1 - step / decay_steps) ^ power`, and `end` from then on."""
+
+    def __init__(
+        self, initial_learning_rate: float, decay_steps: float, end_learning_rate: float = 0.0001, power: float = 1.0
+    ) -> None:
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps = _positive("PolynomialDecay", "decay_steps", decay_steps)
+        self.end_learning_rate = end_learning_rate
+        self.power = power
+
+    def rate(self, step: Tensor) -> Tensor:
+        """See the class."""
+        left = 1.0 - minimum(step, float(self.decay_steps)) / float(self.decay_steps)
+        return power(left, float(self.power)) * (self.initial_learning_rate - self.end_learning_rate) + self.end_learning_rate
+
+
+class CosineDecay(LearningRateSchedule):
+    """Half a cosine from `initial` (or, after a linear warm-up, from `warmup_target`) down to `alpha` times it over
+    `decay_steps`, and there from then on. The warm-up takes `warmup_steps` from `initial` to `warmup_target`."""
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: float,
+        alpha: float = 0.0,
+        warmup_target: float | None = None,
+        warmup_steps: int = 0,
+    ) -> None:
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps = _positive("CosineDecay", "decay_steps", decay_steps)
+        self.alpha = alpha
+        self.warmup_target = warmup_target
+        self.warmup_steps = warmup_steps
+
+    def _decayed(self, step: Tensor, start: float) -> Tensor:
+        passed = minimum(step, float(self.decay_steps)) / float(self.decay_steps)
+        cosine = (cos(passed * math.pi) + 1.0) * 0.5
+        return (cosine * (1.0 - self.alpha) + self.alpha) * start
+
+    def rate(self, step: Tensor) -> Tensor:
+        """See the class."""
+        if self.warmup_target is None:
+            return self._decayed(step, self.initial_learning_rate)
+        rising = step / float(max(self.warmup_steps, 1)) * (self.warmup_target - self.initial_learning_rate)
+        warm = rising + self.initial_learning_rate
+        return where(step < float(self.warmup_steps), warm, self._decayed(step - float(self.warmup_steps), self.warmup_target))
+
+
+class PiecewiseConstantDecay(LearningRateSchedule):
+    """`values[0]` up to and with step `boundaries[0]`, `values[1]` up to `boundaries[1]`, and so on; one value more than boundaries."""
+
+    def __init__(self, boundaries: Sequence[float], values: Sequence[float]) -> None:
+        if len(values) != len(boundaries) + 1:
+            raise ValueError(
+                f"PiecewiseConstantDecay: needs one value more than boundaries, got {len(values)} and {len(boundaries)}"
+            )
+        if list(boundaries) != sorted(boundaries):
+            raise ValueError(f"PiecewiseConstantDecay: boundaries must rise, got {list(boundaries)}")
+        self.boundaries = list(boundaries)
+        self.values = list(values)
+
+    def rate(self, step: Tensor) -> Tensor:
+        """See the class."""
+        found = convert_to_tensor(self.values[-1], float32)
+        for boundary, value in zip(reversed(self.boundaries), reversed(self.values[:-1]), strict=True):
+            found = where(step <= float(boundary), convert_to_tensor(value, float32), found)
+        return found
