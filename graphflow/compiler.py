@@ -19,6 +19,7 @@ from .ir.types import CPU, TensorType
 from .passes.manager import PassContext, Stage, run_pipeline
 from .passes.pipeline import PIPELINE
 from .passes.plan_memory import plan_memory
+from .runtime.cpu.program import build_program, locate
 
 __all__ = ["Executable", "compile_graph", "execute_op", "optimise"]
 
@@ -69,8 +70,6 @@ def build(final: Graph) -> tuple[Any, str]:
         from .runtime.cuda.program import build_program as build_cuda
 
         return build_cuda(final, plan), "cuda"
-    from .runtime.cpu.program import build_program
-
     return build_program(final, plan), "cpu"
 
 
@@ -85,8 +84,6 @@ _ERRORS: dict[str, tuple[type[GraphflowError], str, str]] = {
 
 def runtime_error(binding: Any, status: int) -> GraphflowError:
     """The exception of a call's status: op, element and the user's line."""
-    from .runtime.cpu.program import locate
-
     check, element = locate(binding.program.checks, status)
     kind, text, step = _ERRORS.get(check.kind, (InvalidArgumentError, check.kind, "see the values on this line"))
     shape = tuple(evaluate(d, binding.extents) for d in check.shape)

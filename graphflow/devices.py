@@ -1,6 +1,7 @@
 """Devices: names, what is there, and `gf.device` scopes."""
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 from .errors import InvalidArgumentError
 
-__all__ = ["PhysicalDevice", "canonical_device", "device", "requested_device"]
+__all__ = ["PhysicalDevice", "canonical_device", "device", "list_physical_devices", "requested_device"]
 
 #: the innermost `gf.device` scope's canonical device name ("CPU:0", "GPU:0"), or None
 requested_device: ContextVar[str | None] = ContextVar("graphflow_device", default=None)
@@ -41,3 +42,16 @@ def device(device_name: str | None) -> Iterator[None]:
         yield
     finally:
         requested_device.reset(token)
+
+
+def list_physical_devices(device_type: str | None = None) -> list[PhysicalDevice]:
+    """The devices that graphs can be placed on, of one type ("CPU", "GPU") or all. Asking for GPUs loads Numba."""
+    found = []
+    if device_type in (None, "CPU"):
+        found.append(PhysicalDevice("/physical_device:CPU:0", "CPU"))
+    if device_type in (None, "GPU"):
+        # by name: the layers below may not import the runtime, and nothing of it is loaded before somebody asks
+        available = importlib.import_module(".runtime.cuda.available", __package__)
+        if available.is_available():
+            found.append(PhysicalDevice("/physical_device:GPU:0", "GPU"))
+    return found

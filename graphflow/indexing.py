@@ -211,7 +211,7 @@ def _read(x: Any, arrays: list[tuple[int, Any]], together: bool) -> Any:
             columns.append(ops.reshape(own, shape=(*shape, 1)))
         rest = [a for a in range(len(x.dims)) if a not in axes]
         front = ops.transpose(x, permutation=(*axes, *rest))
-        result = ops.gather_nd(front, ops.concat(*columns, axis=rank))
+        result = ops.gather_nd(front, ops.concat(*columns, axis=rank), depth=len(columns))
         if not together:
             return result
         before = sum(a < first for a in rest)
@@ -248,7 +248,10 @@ def gather_nd(params: Any, indices: Any, batch_dims: int = 0, name: str | None =
             line = ops.iota(shape=lead, axis=axis, dtype=indices.dtype)
             own.append(ops.reshape(line, shape=(*lead, 1)))
         indices = ops.concat(*own, indices, axis=len(lead))
-    return ops.gather_nd(params, indices)
+    if not indices.dims:
+        raise ShapeError(f"gather_nd: indices need rank 1 or more, got {indices.type}")
+    depth = indices.shape[-1]  # decides the result's rank, so a symbolic one makes the function trace for the exact shape
+    return ops.gather_nd(params, indices, depth=depth if isinstance(depth, int) else depth.__index__())
 
 
 def slice(input_: Any, begin: Any, size: Any, name: str | None = None) -> Tensor:

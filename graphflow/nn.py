@@ -43,10 +43,8 @@ def relu(features: Any, name: str | None = None) -> Tensor:
 def relu6(features: Any, name: str | None = None) -> Tensor:
     """min(max(features, 0), 6). The gradient is 0 at 0 and at 6."""
     (x,) = operands(features)
-    six = convert_to_tensor(6, x.dtype)
-    # a select, not a minimum: at 6 the gradient must be 0, as in TensorFlow
-    return ops.select(ops.less(x, six), ops.relu(x), ops.select(ops.equal(x, x), six, x)) if x.dtype.is_floating else (
-        ops.minimum(ops.relu(x), six))  # fmt: skip
+    # 6 first: on a tie the gradient goes there, so that it is 0 at 6, as in TensorFlow
+    return ops.minimum(convert_to_tensor(6, x.dtype), ops.relu(x))
 
 
 def leaky_relu(features: Any, alpha: Any = 0.2, name: str | None = None) -> Tensor:
@@ -168,7 +166,7 @@ def moments(
     """(mean, variance) over axes; the variance is the mean of the squared distances from the mean. shift is not used."""
     (x,) = operands(x)
     mean: Any = reduce_mean(x, axes, keepdims=True)
-    variance = reduce_mean(ops.square(ops.subtract(x, ops.stop_gradient(mean))), axes, keepdims)
+    variance = reduce_mean(ops.square(ops.subtract(x, mean)), axes, keepdims)
     if not keepdims:
         gone = axes_of("moments", axes, len(x.dims))
         mean = ops.reshape(mean, shape=tuple(d for a, d in enumerate(x.dims) if a not in gone))

@@ -186,19 +186,21 @@ scatter_add = define_op(
 )  # fmt: skip
 
 
-def _infer_gather_nd(types: tuple[TensorType, ...]) -> TensorType:
+def _infer_gather_nd(types: tuple[TensorType, ...], depth: int) -> TensorType:
     params, indices = types
     _check_indices("gather_nd", indices)
-    depth = indices.shape[-1] if indices.rank else None
-    if not isinstance(depth, int) or not 1 <= depth <= params.rank:
-        raise ShapeError(f"gather_nd: the last axis of indices must have 1 to {params.rank} elements for {params}, got {indices}")
+    # a symbolic last extent is that of a kernel made for every size: the caller has checked that it is depth
+    last = indices.shape[-1] if indices.rank else 0
+    if not 1 <= depth <= params.rank or (isinstance(last, int) and last != depth):
+        raise ShapeError(
+            f"gather_nd: the last axis of indices must have 1 to {params.rank} elements for {params}, got {indices}"
+        )
     return params.with_shape((*indices.shape[:-1], *params.shape[depth:]))
 
 
-def _emit_gather_nd(s: Any, operands: Any, index: Any) -> Any:
+def _emit_gather_nd(s: Any, operands: Any, index: Any, *, depth: int) -> Any:
     params, indices = operands
     lead = len(indices.shape) - 1
-    depth = len(params.shape) - (len(index) - lead)
     places, every = [], None
     for k in range(depth):
         place, inside = _checked(s, indices(*index[:lead], s.const(k, int64)), params.shape[k])
@@ -210,7 +212,7 @@ def _emit_gather_nd(s: Any, operands: Any, index: Any) -> Any:
 def _gather_nd_gradient(node: Any, dy: Any) -> list[Any]:
     """A gather of rows of the params flattened along the indexed axes, at linear positions."""
     params, indices = node.inputs
-    depth, lead = indices.dims[-1], indices.dims[:-1]
+    depth, lead = node.attributes["depth"], indices.dims[:-1]
     linear = None
     for k in range(depth):
         begin, sizes = (0,) * len(lead) + (k,), (*lead, 1)
@@ -220,7 +222,7 @@ def _gather_nd_gradient(node: Any, dy: Any) -> list[Any]:
     return [reshape(flat, shape=params.dims), None]
 
 
-def _gather_nd_reference(params: Any, indices: Any) -> Any:
+def _gather_nd_reference(params: Any, indices: Any, depth: int) -> Any:
     columns = tuple(np.moveaxis(indices, -1, 0))
     for k, column in enumerate(columns):
         if column.size and (column.min() < 0 or column.max() >= params.shape[k]):
@@ -234,17 +236,19 @@ def _gather_nd_samples() -> list[Sample]:
         params = fill((3, 4, 2), dtype)
         for depth, lead in ((1, (5,)), (2, (5,)), (3, (2, 3)), (2, ())) if dtype == "float64" else ((2, (5,)),):
             columns = [fill(lead, "int64", 0, (3, 4, 2)[k] - 1, seed=k) for k in range(depth)]
-            found.append(Sample((params, np.stack(columns, -1))))
+            found.append(Sample((params, np.stack(columns, -1)), {"depth": depth}))
     params = fill((3, 4), "float32")
-    found.append(Sample((params, np.array([[0, 4]], "int32")), error=IndexError))
-    found.append(Sample((params, np.array([[-1, 0]], "int32")), error=IndexError))
-    found.append(Sample((params, np.zeros((2, 3), "int32")), error=ShapeError))
-    found.append(Sample((params, np.zeros((2, 2), "float32")), error=DTypeError))
+    found.append(Sample((params, np.array([[0, 4]], "int32")), {"depth": 2}, error=IndexError))
+    found.append(Sample((params, np.array([[-1, 0]], "int32")), {"depth": 2}, error=IndexError))
+    found.append(Sample((params, np.zeros((2, 3), "int32")), {"depth": 3}, error=ShapeError))
+    found.append(Sample((params, np.zeros((2, 3), "int32")), {"depth": 2}, error=ShapeError))
+    found.append(Sample((params, np.zeros((2, 2), "float32")), {"depth": 2}, error=DTypeError))
     return found
 
 
 gather_nd = define_op(
     "gather_nd", "params indices",
+    attributes={"depth": ...},
     infer=_infer_gather_nd,
     kernel=Indexed(_emit_gather_nd, cost=10),
     gradient=_gather_nd_gradient,

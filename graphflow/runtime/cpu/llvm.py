@@ -29,7 +29,7 @@ __all__ = [
     "vector_bits",
 ]  # fmt: skip
 
-Level = Literal["none", "light", "full"]
+Level = Literal["quick", "none", "light", "full"]
 """How much to optimise before instruction selection.
 
 none   nothing (instruction selection and register allocation always run at their full level)
@@ -94,11 +94,11 @@ def vector_bits(of: str | None = None) -> int:
 
 
 @functools.cache
-def target_machine() -> Any:
-    """The llvmlite TargetMachine of this machine's processor, one for the process."""
+def target_machine(opt: int = 3) -> Any:
+    """The llvmlite TargetMachine of this machine's processor, one for the process and level of instruction selection."""
     binding = _binding()
     target = binding.Target.from_triple(binding.get_process_triple())
-    return target.create_target_machine(cpu=host_cpu(), features=features(), opt=3, reloc="pic", codemodel="jitdefault")
+    return target.create_target_machine(cpu=host_cpu(), features=features(), opt=opt, reloc="pic", codemodel="jitdefault")
 
 
 @functools.cache
@@ -129,10 +129,10 @@ def _compile(text: str, level: Level) -> bytes:
         module.verify()
     except RuntimeError as error:
         raise CompileError(f"LLVM refuses a generated module: {error}") from error
-    machine = target_machine()
+    machine = target_machine(0 if level == "quick" else 3)
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)
-    if level != "none":
+    if level not in ("none", "quick"):
         _optimise(binding, machine, module, level)
     with _lock:  # a target machine emits one module at a time
         return bytes(machine.emit_object(module))

@@ -129,7 +129,7 @@ def _ready() -> _Pool:
 
 def _build() -> _Pool:
     names = ["parallel_for", "pool_set_threads", "pool_started", "pool_reset", "pool_spin"]
-    library = llvm.compile_module(_module(), [f"graphflow_{name}" for name in names])
+    library = llvm.compile_module(_module(), [f"graphflow_{name}" for name in names], level="quick")
     library.keep_forever()
 
     def native(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:

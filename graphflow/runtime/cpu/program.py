@@ -55,6 +55,8 @@ class Program:
     scratch: list[tuple[Any, Dim]]
     kernels: int
     callbacks: dict[int, Node] = field(default_factory=dict)
+    profiled: list[Node] = field(default_factory=list)
+    cycles: np.ndarray[Any, Any] | None = None
 
     def bind(self, variables: Mapping[Value, np.ndarray[Any, Any]], extents: Mapping[str, int], run_callback: Any = None) -> Binding:
         """Code, variables and extents as something callable."""
@@ -100,6 +102,9 @@ class Binding:
                 template[slot] = program.constants[key[1]].ctypes.data
             elif key[0] == "variable":
                 template[slot] = variables[program.graph.inputs[key[1]]].ctypes.data
+            elif key[0] == "cycles":
+                assert program.cycles is not None
+                template[slot] = program.cycles.ctypes.data
             elif key[0] == "callback":
                 function = _CALLBACK(lambda number, table: run_callback(number, self, table) if run_callback else -1)
                 self.kept.append(function)
@@ -137,8 +142,9 @@ def _element_work(nest: Nest) -> int:
 
 
 class _Emitter:
-    def __init__(self, graph: Graph, plan: Any, callback_ops: Sequence[str] = ("print",)) -> None:
-        self.graph, self.plan = graph, plan
+    def __init__(self, graph: Graph, plan: Any, profile: bool) -> None:
+        self.graph, self.plan, self.profile = graph, plan, profile
+        self.profiled: list[Node] = []
         self.slots = Slots()
         self.writer = Writer()
         self.functions: list[str] = []
@@ -178,6 +184,7 @@ class _Emitter:
             kernel = node.op.kernel
             if isinstance(kernel, Alias) or isinstance(kernel, Effect) and kernel.kind in ("read", "write", "copy", "constant"):
                 continue
+            before = writer.intrinsic("llvm.readcyclecounter", "i64", [], "") if self.profile else ""
             if isinstance(kernel, Contract):
                 self._matmul(node)
             elif isinstance(kernel, Library) and kernel.name == "nest":
@@ -190,6 +197,8 @@ class _Emitter:
                 self._callback(node)
             else:
                 raise TypeError(f"the CPU has no kernel for {node.op.name} ({type(kernel).__name__})")
+            if self.profile:
+                self._count_cycles(node, before)
             if node.op.fallible or self._can_fail:
                 status = writer.let("load i64, ptr %table, align 8")
                 fine = writer.let(f"icmp eq i64 {status}, -1")
@@ -209,6 +218,15 @@ class _Emitter:
         return f"define internal void @program(ptr noalias %table) #0 {{\n{body}\n}}\n"
 
     _can_fail = False
+
+    def _count_cycles(self, node: Node, before: str) -> None:
+        """Add the cycles since `before` to the node's counter."""
+        writer = self.writer
+        after = writer.intrinsic("llvm.readcyclecounter", "i64", [], "")
+        spent = writer.let(f"sub i64 {after}, {before}")
+        counter = writer.let(f"getelementptr i64, ptr {self.pointer(('cycles', 0))}, i64 {len(self.profiled)}")
+        writer.let(f"atomicrmw add ptr {counter}, i64 {spent} monotonic")
+        self.profiled.append(node)
 
     def _snapshots(self) -> dict[Value, Any]:
         """Old values of variables that are committed to other variables are copied first (a swap)."""
@@ -572,11 +590,11 @@ def _merged(shape: Sequence[Dim], strides: Sequence[Dim]) -> bool:
     return all(strides[k] == strides[k + 1] * shape[k + 1] for k in range(len(shape) - 1))
 
 
-def build_program(graph: Graph, plan: Any) -> Program:
-    """Emit, compile (or fetch from the cache) and link the program of a planned graph."""
+def build_program(graph: Graph, plan: Any, profile: bool = False) -> Program:
+    """Emit, compile (or fetch from the cache) and link the program of a planned graph. profile: count each kernel's cycles."""
     from . import gemm, pool
 
-    emitter = _Emitter(graph, plan)
+    emitter = _Emitter(graph, plan, profile)
     body = emitter.program()
     size = emitter.slots.count
     entry = emitter.entry(size)
@@ -591,7 +609,8 @@ def build_program(graph: Graph, plan: Any) -> Program:
     library = llvm.compile_module(text, ["entry"], imports)
     constants = [np.ascontiguousarray(v.producer.attributes["value"]) for v in plan.constants if v.producer is not None]
     return Program(graph, library, emitter.slots, size, emitter.nests, emitter.checks, constants, text, plan, emitter.scratch,
-                   emitter.kernels, emitter.callbacks)  # fmt: skip
+                   emitter.kernels, emitter.callbacks, emitter.profiled,
+                   np.zeros(len(emitter.profiled), np.int64) if profile else None)  # fmt: skip
 
 
 def locate(checks: Sequence[Check], status: int) -> tuple[Check, int]:

@@ -36,14 +36,12 @@ Emit = Callable[[Any, list[Any]], Any]
 
 
 def _llvm(short: str) -> Any:
-    """The LLVM type that Numba holds a value in."""
+    """The LLVM type that Numba holds a value in: f16 as its 16 bits."""
     if short == "b1":
         return ir.IntType(1)
     if short in ("f32", "f64"):
         return ir.FloatType() if short == "f32" else ir.DoubleType()
-    if short == "f16":
-        return ir.HalfType()
-    return ir.IntType(16 if short == "bf16" else int(short[1:]))
+    return ir.IntType(16 if short in ("f16", "bf16") else int(short[1:]))
 
 
 def _call(name: str, result: Any, *arguments: Any) -> Emit:
@@ -108,9 +106,9 @@ def _float_to_integer(start: str, end: str) -> Emit:
 
     def emit(builder: Any, operands: list[Any]) -> Any:
         (value,) = operands
-        kind = value.type
         if start == "f16":
-            value, kind = builder.fpext(value, ir.FloatType()), ir.FloatType()
+            value = _from_f16("f32")(builder, operands)
+        kind = value.type
         # low and high + 1 are powers of two (or 0), exact in every float format
         over = builder.fcmp_ordered(">=", value, ir.Constant(kind, float(high + 1)))
         under = builder.fcmp_ordered("<=", value, ir.Constant(kind, float(low)))
@@ -122,6 +120,26 @@ def _float_to_integer(start: str, end: str) -> Emit:
         return builder.select(under, ir.Constant(integer, low), result)
 
     return emit
+
+
+def _from_f16(end: str) -> Emit:
+    return _call(f"llvm.convert.from.fp16.{end}", _llvm(end), ir.IntType(16))
+
+
+def _to_f16(start: str) -> Emit:
+    return _call(f"llvm.convert.to.fp16.{start}", ir.IntType(16), _llvm(start))
+
+
+def _wide_integer_to_odd(builder: Any, operands: list[Any]) -> Any:
+    """A 64-bit integer whose conversion to f64 is exact: from 2^52 up the low 12 bits become one sticky bit."""
+    (value,) = operands
+    word = ir.IntType(64)
+    zero, low_mask, sticky_bit = ir.Constant(word, 0), ir.Constant(word, 0xFFF), ir.Constant(word, 0x800)
+    low = builder.and_(value, low_mask)
+    sticky = builder.select(builder.icmp_unsigned("!=", low, zero), sticky_bit, zero)
+    # |value| < 2^52 as one unsigned comparison of value + 2^52
+    small = builder.icmp_unsigned("<", builder.add(value, ir.Constant(word, 1 << 52)), ir.Constant(word, 1 << 53))
+    return builder.select(small, value, builder.or_(builder.sub(value, low), sticky))
 
 
 def _bf16_to(end: str) -> Emit:
@@ -172,15 +190,27 @@ def _conversion(start: str, end: str) -> Emit:
             first = _conversion(start, "f32")
             return lambda builder, operands: _f32_to_bf16(builder, [first(builder, operands)])
         wide = _conversion(start, "f64")
+        if start[1:] == "64":
+            odd = _wide_integer_to_odd
+            return lambda builder, operands: _f32_to_bf16(
+                builder, [_f64_to_odd_f32(builder, [wide(builder, [odd(builder, operands)])])]
+            )
         return lambda builder, operands: _f32_to_bf16(builder, [_f64_to_odd_f32(builder, [wide(builder, operands)])])
     target = _llvm(end)
     if start in ("f16", "f32", "f64"):
         if end in _INTEGERS:
             return _float_to_integer(start, end)
-        name = "fpext" if _NUMBA[end].bitwidth > _NUMBA[start].bitwidth else "fptrunc"
+        if start == "f16":
+            return _from_f16(end)
+        if end == "f16":
+            return _to_f16(start)
+        name = "fpext" if end == "f64" else "fptrunc"
         return lambda builder, operands: getattr(builder, name)(operands[0], target)
     signed = start[0] == "i"
-    if end in ("f16", "f32", "f64"):
+    if end == "f16":  # integers that f64 does not hold are infinite in f16
+        wide, narrow = _conversion(start, "f64"), _to_f16("f64")
+        return lambda builder, operands: narrow(builder, [wide(builder, operands)])
+    if end in ("f32", "f64"):
         return lambda builder, operands: (builder.sitofp if signed else builder.uitofp)(operands[0], target)
     start_width = _llvm(start).width
     if start_width == target.width:
@@ -281,7 +311,7 @@ def _build() -> dict[str, Any]:
             table[f"convert_{start}_{end}"] = (end, (start,), _conversion(start, end))
             if start != "b1" and _NUMBA[start].bitwidth == _NUMBA[end].bitwidth:
                 target = _llvm(end)
-                table[f"bitcast_{start}_{end}"] = (end, (start,), lambda b, o, target=target: b.bitcast(o[0], target))  # type: ignore[misc]
+                table[f"bitcast_{start}_{end}"] = (end, (start,), lambda b, o, target=target: o[0] if o[0].type == target else b.bitcast(o[0], target))  # type: ignore[misc]
     return {name: _primitive(name, *record) for name, record in table.items()}
 
 

@@ -1,0 +1,170 @@
+"""graphflow, as its users write it: `@gf.function` around plain code, variables for state, the shipped Adam."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphflow.bench import workloads as spec
+from graphflow.bench.workloads import Arrays, Program, Workload
+
+gf: Any = None
+
+
+def start(threads: int) -> dict[str, str]:
+    """Import graphflow and the libraries that it loads at the first compile, so that they count as imports."""
+    global gf
+    import llvmlite
+    import numba
+
+    import graphflow
+
+    gf = graphflow
+    gf.config.set_flags(threads=threads)
+    return {"graphflow": graphflow.__version__, "numba": numba.__version__, "llvmlite": llvmlite.__version__}
+
+
+def build(contender: str, workload: Workload, inputs: Arrays) -> Program:
+    """The program of `workload`."""
+    makers: dict[str, Callable[[Arrays], Program]] = {
+        "linear1": _regression,
+        "linear8": _regression,
+        "gelu": _gelu,
+        "black_scholes": _black_scholes,
+        "softmax": _softmax,
+        "layer_norm": _layer_norm,
+        "mlp": _mlp,
+        "call": _call,
+    }
+    return makers[workload.name](inputs)
+
+
+def _repeated(function: Callable[..., Any], arguments: list[Any], names: list[str]) -> Program:
+    state: dict[str, Any] = {}
+
+    def run(count: int) -> None:
+        state.clear()
+        results = None
+        for _ in range(count):
+            results = None  # frees the last buffer for this call: what the peers' donated and preallocated outputs do
+            results = function(*arguments)
+        state["results"] = results
+
+    return Program(run, lambda: {n: value.numpy() for n, value in zip(names, state["results"], strict=True)})
+
+
+def _regression(inputs: Arrays) -> Program:
+    x, y = gf.constant(inputs["x"]), gf.constant(inputs["y"])
+    w, b = gf.Variable(inputs["w"]), gf.Variable(inputs["b"])
+
+    @gf.function
+    def step(x: Any, y: Any) -> None:
+        with gf.GradientTape() as tape:
+            loss = gf.reduce_mean(gf.square(gf.linalg.matvec(x, w) + b - y))
+        dw, db = tape.gradient(loss, [w, b])
+        w.assign_sub(spec.LEARNING_RATE * dw)
+        b.assign_sub(spec.LEARNING_RATE * db)
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            step(x, y)
+
+    def reset() -> None:
+        w.assign(inputs["w"])
+        b.assign(inputs["b"])
+
+    return Program(run, lambda: {"w": w.numpy(), "b": b.numpy()}, reset)
+
+
+def _gelu(inputs: Arrays) -> Program:
+    @gf.function
+    def gelu(x: Any) -> Any:
+        return (gf.nn.gelu(x, approximate=True),)
+
+    return _repeated(gelu, [gf.constant(inputs["x"])], ["y"])
+
+
+def _black_scholes(inputs: Arrays) -> Program:
+    def normal_distribution(value: Any) -> Any:
+        return 0.5 * (1.0 + gf.math.erf(value * np.float32(np.sqrt(0.5))))
+
+    @gf.function
+    def price_options(price: Any, strike: Any, years: Any) -> Any:
+        spread = spec.VOLATILITY * gf.sqrt(years)
+        d1 = (gf.math.log(price / strike) + (spec.RISK_FREE_RATE + 0.5 * spec.VOLATILITY**2) * years) / spread
+        d2 = d1 - spread
+        discounted = strike * gf.exp(-spec.RISK_FREE_RATE * years)
+        call = price * normal_distribution(d1) - discounted * normal_distribution(d2)
+        return call, call - price + discounted
+
+    arguments = [gf.constant(inputs[name]) for name in ("price", "strike", "years")]
+    return _repeated(price_options, arguments, ["call", "put"])
+
+
+def _softmax(inputs: Arrays) -> Program:
+    @gf.function
+    def softmax(x: Any) -> Any:
+        return (gf.nn.softmax(x),)
+
+    return _repeated(softmax, [gf.constant(inputs["x"])], ["y"])
+
+
+def _layer_norm(inputs: Arrays) -> Program:
+    @gf.function
+    def layer_norm(x: Any, scale: Any, offset: Any) -> Any:
+        mean = gf.reduce_mean(x, axis=-1, keepdims=True)
+        centred = x - mean
+        variance = gf.reduce_mean(gf.square(centred), axis=-1, keepdims=True)
+        return (centred * gf.math.rsqrt(variance + spec.LAYER_NORM_EPSILON) * scale + offset,)
+
+    return _repeated(layer_norm, [gf.constant(inputs[name]) for name in ("x", "scale", "offset")], ["y"])
+
+
+def _mlp(inputs: Arrays) -> Program:
+    names = spec.mlp_parameter_names()
+    x, labels = gf.constant(inputs["x"]), gf.constant(inputs["labels"])
+    weights = [gf.Variable(inputs[name], name=name) for name in names]
+    optimizer = gf.optimizers.Adam(**spec.ADAM)
+
+    @gf.function
+    def step(x: Any, labels: Any) -> Any:
+        w0, b0, w1, b1, w2, b2 = weights
+        with gf.GradientTape() as tape:
+            hidden = gf.nn.relu(gf.matmul(x, w0) + b0)
+            hidden = gf.nn.relu(gf.matmul(hidden, w1) + b1)
+            logits = gf.matmul(hidden, w2) + b2
+            loss = gf.reduce_mean(gf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return loss
+
+    state: dict[str, Any] = {}
+
+    def run(count: int) -> None:
+        loss = None
+        for _ in range(count):
+            loss = step(x, labels)
+        state["loss"] = loss
+
+    def reset() -> None:
+        optimizer.iterations.assign(0)
+        for weight, name in zip(weights, names, strict=True):
+            weight.assign(inputs[name])
+            for slot in optimizer.slot_names:
+                optimizer.slot(weight, slot).assign(np.zeros_like(inputs[name]))
+
+    def outputs() -> Arrays:
+        named = dict(zip(names, weights, strict=True))
+        norms = {f"norm_{name}": np.linalg.norm(named[name].numpy()) for name in ("w0", "w1", "w2")}
+        return {"loss": state["loss"].numpy(), **norms}
+
+    return Program(run, outputs, reset)
+
+
+def _call(inputs: Arrays) -> Program:
+    @gf.function
+    def add_one(x: Any) -> Any:
+        return (x + 1.0,)
+
+    return _repeated(add_one, [gf.constant(inputs["x"])], ["y"])

@@ -1,0 +1,52 @@
+"""The one place that knows which CUDA there is: numba-cuda, the older copy inside Numba, or Numba's simulator.
+
+numba-cuda installs itself as `numba.cuda`, so both are one import; with NUMBA_ENABLE_CUDASIM=1 in the environment before Numba is
+imported the same name is a simulator in plain Python. Nothing else in graphflow imports `numba.cuda`, except the primitives.
+"""
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+from ...errors import FailedPreconditionError
+
+__all__ = ["INSTALL", "cuda", "is_available", "is_simulator", "primitives"]
+
+INSTALL = "pip install 'graphflow[cuda]'"
+
+
+def _module() -> ModuleType | None:
+    """numba.cuda, or None where it cannot be imported (a Numba that no longer brings its copy, a broken installation)."""
+    try:
+        return importlib.import_module("numba.cuda")
+    except ImportError:
+        return None
+
+
+def is_simulator() -> bool:
+    """Is `numba.cuda` the simulator? Decided by NUMBA_ENABLE_CUDASIM when Numba is imported."""
+    from numba import config
+
+    return bool(config.ENABLE_CUDASIM)
+
+
+def is_available() -> bool:
+    """Can kernels be launched in this process: on a GPU, or in the simulator?"""
+    module: Any = _module()
+    return module is not None and (is_simulator() or bool(module.is_available()))
+
+
+def cuda() -> Any:
+    """The `numba.cuda` module. Raises FailedPreconditionError, with the command that installs it, if no kernel could be launched."""
+    if not is_available():
+        raise FailedPreconditionError(
+            f"no CUDA GPU can be used here: it needs an NVIDIA GPU with its driver, and numba-cuda\n  next: {INSTALL}, or set "
+            f"NUMBA_ENABLE_CUDASIM=1 before Python starts to run the kernels in Numba's simulator")  # fmt: skip
+    return _module()
+
+
+def primitives() -> Any:
+    """The module of primitives that printed kernels call: Numba intrinsics, or plain Python in the simulator."""
+    name = "primitives_simulator" if is_simulator() else "primitives_device"
+    return importlib.import_module(f".{name}", __package__)

@@ -1,0 +1,521 @@
+"""Random graphs for hypothesis, and two ways to run one: node by node as eager mode does, and compiled.
+
+Every choice is a small integer that hypothesis draws, later choices depend on earlier ones, and 0 is always the plainest choice, so
+a failing graph shrinks to a few nodes. Arrays come from a drawn seed.
+"""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+import graphflow.ops as ops
+from graphflow.compiler import Executable
+from graphflow.dtypes import DType, bool_, float32, float64, int8, int32, int64, uint8
+from graphflow.errors import GraphflowError
+from graphflow.ir.builder import GraphBuilder
+from graphflow.ir.dims import Dim, DimensionsMustAgree, SymbolicDim, evaluate, product, symbol
+from graphflow.ir.graph import Graph, Value
+from graphflow.ir.op import Effect, Op
+from graphflow.ir.source import Source
+from graphflow.ir.types import TensorType, VariableType
+from graphflow.tensor import Tensor, _execute
+
+__all__ = ["STATISTICS", "Case", "assert_same_bits", "cases", "run_compiled", "run_eagerly"]
+
+DTYPES = (float32, float32, float32, float64, int32, int64, bool_, int8, uint8)
+EXTENTS = (2, 7, 17, 1, 0, 64, 130, 3)
+LARGE = (1000, 4100, 8200, 16500)
+"""Extents past one chunk of a map (4096), past one and two blocks of a reduction (8192)."""
+MOST_ELEMENTS = 40_000
+
+FLOAT_UNARY = (ops.negative, ops.absolute, ops.exp, ops.square, ops.tanh, ops.sqrt, ops.relu, ops.sign, ops.floor, ops.log, ops.sigmoid,
+               ops.reciprocal, ops.round_)  # fmt: skip
+INTEGER_UNARY = (ops.negative, ops.absolute, ops.square, ops.sign, ops.bitwise_invert)
+FLOAT_BINARY = (ops.add, ops.multiply, ops.subtract, ops.divide, ops.maximum, ops.minimum, ops.squared_difference)
+INTEGER_BINARY = (ops.add, ops.multiply, ops.subtract, ops.maximum, ops.minimum, ops.bitwise_and, ops.bitwise_xor)
+DIVISIONS = (ops.floordiv, ops.floormod, ops.truncatediv, ops.truncatemod)
+BOOL_BINARY = (ops.logical_and, ops.logical_or, ops.logical_xor)
+COMPARISONS = (ops.less, ops.greater_equal, ops.equal, ops.not_equal)
+REDUCTIONS = (ops.reduce_sum, ops.reduce_max, ops.reduce_min, ops.reduce_prod)
+
+STATISTICS: Counter[str] = Counter()
+
+
+@dataclass
+class Case:
+    """A graph with the extents of its symbols (several sets of them), and the seed of its arrays."""
+
+    graph: Graph
+    extents: list[dict[str, int]]
+    seed: int
+
+    def arrays(self, number: int) -> tuple[list[np.ndarray[Any, Any]], dict[Value, np.ndarray[Any, Any]]]:
+        """Tensor inputs, and variables' arrays, for the extents of this number."""
+        generator = np.random.default_rng([self.seed, number])
+        tensors, variables = [], {}
+        for value in self.graph.inputs:
+            shape = tuple(evaluate(d, self.extents[number]) for d in value.type.shape)
+            array = random_array(generator, shape, value.type.dtype)
+            if value.is_variable:
+                variables[value] = array
+            else:
+                tensors.append(array)
+        return tensors, variables
+
+    def __repr__(self) -> str:
+        return f"Case(extents={self.extents}, seed={self.seed})\n{self.graph}"
+
+
+SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-40, 3e38, 0.5])
+
+
+def random_array(generator: np.random.Generator, shape: tuple[int, ...], dtype: DType) -> np.ndarray[Any, Any]:
+    """Numbers around 0, with special values in one array of three."""
+    if dtype.is_floating:
+        array = generator.normal(0, 2, shape)
+        if generator.integers(3) == 0:
+            array = np.where(generator.random(shape) < 0.05, generator.choice(SPECIAL, shape), array)
+        return np.asarray(array).astype(dtype.numpy)
+    if dtype.is_bool:
+        return np.asarray(generator.random(shape) < 0.6)
+    array = generator.integers(0 if dtype.is_unsigned else -5, 6, shape)
+    if generator.integers(3) == 0:
+        array = np.where(generator.random(shape) < 0.1, generator.choice([dtype.min, dtype.max], shape), array)
+    return np.asarray(array).astype(dtype.numpy)
+
+
+class Maker:
+    """Adds random nodes to a graph. A method that finds no fitting operands adds nothing."""
+
+    def __init__(self, draw: Callable[[Any], Any], symbolic: bool, fallible: bool) -> None:
+        self.draw, self.symbolic, self.fallible = draw, symbolic, fallible
+        self.builder = GraphBuilder("random")
+        self.values: list[Value] = []
+        self.held: dict[Value, Value] = {}  # variable -> the value that it holds, where one was read or written
+        self.symbols = [symbol("m"), symbol("n")][: 1 + self.number(1)] if symbolic else []
+        count = 1 + self.number(2)
+        self.extents: list[Dim] = [*self.symbols, *(self.choose(EXTENTS) for _ in range(count))]
+        self.large = not symbolic and self.number(7) == 7
+        if self.large:
+            self.extents.append(self.choose(LARGE))
+        self.line = 0
+
+    # Choices ---------------------------------------------------------------------------------------------------------------
+    def number(self, most: int) -> int:
+        return self.draw(st.integers(0, most))
+
+    def choose(self, options: Any) -> Any:
+        return options[self.number(len(options) - 1)]
+
+    def pick(self, accept: Callable[[Value], bool] = lambda v: True) -> Value | None:
+        """One of the values, rather a late one, so that graphs get deep."""
+        fitting = [v for v in reversed(self.values) if accept(v)]
+        return fitting[min(self.number(len(fitting) - 1), self.number(len(fitting) - 1))] if fitting else None
+
+    def shape(self, most: int = 3) -> tuple[Dim, ...]:
+        rank = (1, 2, 2, 3, 0, 4)[self.number(5)]
+        shape: list[Dim] = []
+        for _ in range(min(rank, most)):
+            options = [d for d in (*self.extents, 1) if self.fits((*shape, d))]
+            shape.append(self.choose(options or [1]))
+        return tuple(shape)
+
+    def fits(self, shape: tuple[Dim, ...]) -> bool:
+        size = product(d if isinstance(d, int) else 20 for d in shape)
+        return isinstance(size, int) and size <= MOST_ELEMENTS
+
+    # Nodes -----------------------------------------------------------------------------------------------------------------
+    def add(self, op: Op, inputs: list[Value], **attributes: Any) -> Value | None:
+        """Add a node; None, and no node, if its type rule refuses the operands or it would be too large."""
+        self.line += 1
+        source = Source("/user/random.py", self.line, 0, f"step {self.line}")
+        count = len(self.builder.nodes)
+        try:
+            outputs = self.builder.add(op, inputs, attributes, source)
+        except (GraphflowError, DimensionsMustAgree):
+            del self.builder.nodes[count:]
+            return None
+        if any(not self.fits(v.type.shape) for v in outputs):
+            del self.builder.nodes[count:]
+            return None
+        STATISTICS[f"op {op.name}"] += 1
+        self.values.extend(outputs)
+        return outputs[0] if outputs else None
+
+    def constant(self, dtype: DType, shape: tuple[int, ...] = ()) -> Value:
+        values = {"float": (0.5, 0.0, 1.0, -2.0, 3.25, -0.0, np.inf), "bool": (True, False)}.get(dtype.kind, (2, 0, 1, 3))
+        array = np.resize(np.array([self.choose(values), *values]), shape).astype(dtype.numpy)
+        array.setflags(write=False)
+        value = self.add(ops.constant, [], value=array)
+        assert value is not None
+        self.values.remove(value)  # only for the node it is made for
+        return value
+
+    def inputs(self) -> None:
+        for k in range(1 + self.number(3)):
+            self.values.append(self.builder.input(f"x{k}", TensorType(self.choose(DTYPES), self.shape())))
+        for k in range((0, 0, 1, 2)[self.number(3)]):
+            same = self.held and self.number(2) == 1  # often alike, so that values can be swapped
+            like = next(iter(self.held)).type if same else TensorType(self.choose(DTYPES), self.shape())
+            self.held[self.builder.input(f"w{k}", VariableType(like.dtype, like.shape))] = None  # type: ignore[assignment]
+        if not self.symbolic:
+            return
+        known = {name for v in self.builder.inputs for d in v.type.shape if isinstance(d, SymbolicDim) for name in [str(d)]}
+        self.symbols = [s for s in self.symbols if str(s) in known]
+        self.extents = [d for d in self.extents if isinstance(d, int) or str(d) in known] or [2]
+
+    def step(self) -> None:
+        choices = [self.unary, self.binary, self.binary, self.reduction, self.view, self.compare, self.select, self.cast, self.reshape,
+                   self.softmax, self.matmul, self.gather, self.concat, self.normalize, self.variable, self.argument, self.generate,
+                   self.variable]  # fmt: skip
+        self.choose(choices)()
+
+    def unary(self) -> None:
+        x = self.pick()
+        if x is None:
+            return
+        if x.type.dtype.is_floating:
+            self.add(self.choose(FLOAT_UNARY), [x])
+        elif x.type.dtype.is_bool:
+            self.add(ops.logical_not, [x])
+        else:
+            self.add(self.choose(INTEGER_UNARY), [x])
+
+    def partner(self, x: Value) -> Value:
+        """Something of x's dtype that broadcasts with it: another value, x itself, or a scalar constant."""
+        other = self.pick(lambda v: v.type.dtype is x.type.dtype and v is not x and broadcasts(v.type.shape, x.type.shape))
+        if other is None or self.number(5) == 5:
+            return self.constant(x.type.dtype) if self.number(4) else x
+        return other
+
+    def binary(self) -> None:
+        x = self.pick()
+        if x is None:
+            return
+        dtype = x.type.dtype
+        table = FLOAT_BINARY if dtype.is_floating else BOOL_BINARY if dtype.is_bool else INTEGER_BINARY
+        if self.fallible and dtype.is_integer and self.number(1):
+            table = DIVISIONS
+        y = self.partner(x)
+        self.add(self.choose(table), [x, y] if self.number(1) == 0 else [y, x])
+
+    def compare(self) -> None:
+        x = self.pick(lambda v: not v.type.dtype.is_bool)
+        if x is not None:
+            self.add(self.choose(COMPARISONS), [x, self.partner(x)])
+
+    def select(self) -> None:
+        x = self.pick()
+        if x is None:
+            return
+        condition = self.pick(lambda v: v.type.dtype.is_bool and broadcasts(v.type.shape, x.type.shape))
+        if condition is None:
+            condition = self.constant(bool_) if x.type.dtype.is_bool else self.add(self.choose(COMPARISONS), [x, self.partner(x)])
+        if condition is not None:
+            self.add(ops.select, [condition, x, self.partner(x)])
+
+    def cast(self) -> None:
+        x = self.pick()
+        if x is not None:
+            self.add(ops.cast, [x], dtype=self.choose(DTYPES))
+
+    def axes(self, rank: int) -> tuple[int, ...]:
+        if self.number(1) == 0:
+            return (rank - 1 - self.number(rank - 1),)
+        return tuple(a for a in range(rank) if self.number(1) == 0) or tuple(range(rank))
+
+    def reduction(self) -> None:
+        x = self.pick(lambda v: v.type.rank > 0)
+        if x is None:
+            return
+        table = (ops.reduce_any, ops.reduce_all) if x.type.dtype.is_bool else REDUCTIONS
+        self.add(self.choose(table), [x], axes=self.axes(x.type.rank), keepdims=bool(self.number(1)))
+
+    def argument(self) -> None:
+        x = self.pick(lambda v: v.type.rank > 0 and not v.type.dtype.is_bool)
+        if x is None:
+            return
+        axis = self.number(x.type.rank - 1)
+        if isinstance(x.type.shape[axis], int):  # an empty axis has no position, and a symbolic one may be empty
+            self.add(self.choose((ops.argmax, ops.argmin)), [x], axis=axis, output_type=self.choose((int64, int32)))
+
+    def softmax(self) -> None:
+        x = self.pick(lambda v: v.type.rank > 0 and v.type.dtype.is_floating)
+        if x is None:
+            return
+        axes = self.axes(x.type.rank)
+        largest = self.add(ops.reduce_max, [x], axes=axes, keepdims=True)
+        e = self.add(ops.exp, [self.add(ops.subtract, [x, largest])])
+        self.add(ops.divide, [e, self.add(ops.reduce_sum, [e], axes=axes, keepdims=True)])
+
+    def normalize(self) -> None:
+        """The heart of a layer norm, without and with a use of the centred values."""
+        x = self.pick(lambda v: v.type.rank > 0 and v.type.dtype.is_floating)
+        if x is None:
+            return
+        axes = self.axes(x.type.rank)
+        centred = self.add(ops.subtract, [x, self.add(ops.reduce_sum, [x], axes=axes, keepdims=True)])
+        spread = self.add(ops.reduce_sum, [self.add(ops.square, [centred])], axes=axes, keepdims=True)
+        result = self.add(ops.multiply, [centred, self.add(ops.reciprocal, [self.add(ops.sqrt, [spread])])])
+        if self.number(1):
+            self.add(ops.multiply, [result, self.partner(result)])
+
+    def view(self) -> None:
+        x = self.pick(lambda v: v.type.rank > 0)
+        if x is None:
+            return
+        rank, shape = x.type.rank, x.type.shape
+        kind = self.number(4)
+        if kind == 0:
+            order = list(range(rank))
+            for k in range(rank - 1, 0, -1):
+                j = self.number(k)
+                order[k], order[j] = order[j], order[k]
+            self.add(ops.transpose, [x], permutation=tuple(order))
+        elif kind == 1:
+            self.add(ops.reverse, [x], axes=self.axes(rank))
+        elif kind == 2:
+            lead = self.shape(most=4 - rank) if rank < 4 and self.number(1) else ()
+            target = tuple(self.choose(self.extents) if d == 1 and self.number(1) else d for d in shape)
+            self.add(ops.broadcast_to, [x], shape=(*lead, *target))
+        else:
+            begin: list[Dim] = []
+            sizes: list[Dim] = []
+            strides: list[int] = []
+            for d in shape:
+                first, size, stride = self.part(d)
+                begin.append(first)
+                sizes.append(size)
+                strides.append(stride)
+            self.add(ops.strided_slice, [x], begin=tuple(begin), sizes=tuple(sizes), strides=tuple(strides))
+
+    def part(self, extent: Dim) -> tuple[Dim, Dim, int]:
+        """(begin, size, stride) inside an axis."""
+        if not isinstance(extent, int) or extent == 0:
+            return (0, extent, 1) if self.number(1) == 0 else (extent - 1, extent, -1)
+        kind = self.number(3)
+        if kind == 0:
+            return 0, extent, 1
+        stride = (1, 2, -1, -3)[self.number(3)]
+        first = self.number(extent - 1)
+        most = (extent - 1 - first) // stride + 1 if stride > 0 else first // -stride + 1
+        return first, self.number(most), stride
+
+    def reshape(self) -> None:
+        x = self.pick()
+        if x is None:
+            return
+        shape = x.type.shape
+        kind = self.number(3)
+        target: tuple[Dim, ...] = (product(shape),)
+        if kind == 1:
+            place = self.number(len(shape))
+            target = (*shape[:place], 1, *shape[place:])
+        elif kind == 2:
+            target = tuple(d for d in shape if d != 1)
+        elif kind == 3 and shape:
+            axis = self.number(len(shape) - 1)
+            own = shape[axis]
+            factor = next((f for f in (2, 7, 5, 13) if isinstance(own, int) and own and own % f == 0), 1)
+            target = (*shape[:axis], factor, own // factor, *shape[axis + 1 :])
+        if len(target) <= 5:
+            self.add(ops.reshape, [x], shape=target)
+
+    def matmul(self) -> None:
+        a = self.pick(lambda v: v.type.rank >= 2 and v.type.dtype.is_floating)
+        if a is None:
+            return
+        for _ in range(1):
+            b = self.pick(lambda v: v.type.rank >= 2 and v.type.dtype is a.type.dtype and set(v.type.shape[-2:]) & set(a.type.shape[-2:]))
+            if b is None:
+                return
+            pairs = [(ta, tb) for ta in (False, True) for tb in (False, True)
+                     if a.type.shape[-2 if ta else -1] == b.type.shape[-1 if tb else -2]]  # fmt: skip
+            ta, tb = self.choose(pairs)
+            self.add(ops.matmul, [a, b], transpose_a=ta, transpose_b=tb)
+
+    def gather(self) -> None:
+        x = self.pick(lambda v: v.type.rank > 0)
+        indices = self.pick(lambda v: v.type.dtype in (int32, int64) and v.type.rank <= 2)
+        if x is None:
+            return
+        axis = self.number(x.type.rank - 1)
+        extent = x.type.shape[axis]
+        if indices is None or not self.fallible or self.number(1):
+            if not isinstance(extent, int) or extent == 0:
+                return
+            array = np.array([self.number(extent - 1) for _ in range(3)], np.int32)
+            array.setflags(write=False)
+            indices = self.add(ops.constant, [], value=array)
+        self.add(ops.gather, [x, indices], axis=axis, batch_dims=0)
+
+    def concat(self) -> None:
+        x = self.pick(lambda v: v.type.rank > 0)
+        if x is None:
+            return
+        axis = self.number(x.type.rank - 1)
+
+        def alike(v: Value) -> bool:
+            rest = [(a, b) for k, (a, b) in enumerate(zip(v.type.shape, x.type.shape, strict=False)) if k != axis]
+            return v.type.dtype is x.type.dtype and v.type.rank == x.type.rank and all(a == b for a, b in rest)
+
+        self.add(ops.concat, [x, *(self.pick(alike) or x for _ in range(1 + self.number(1)))], axis=axis)
+
+    def generate(self) -> None:
+        """A constant tensor, or positions, or a padded tensor."""
+        kind = self.number(2)
+        if kind == 0:
+            shape = self.shape(most=2)
+            if all(isinstance(d, int) for d in shape):
+                self.values.append(self.constant(self.choose(DTYPES), shape))  # type: ignore[arg-type]
+        elif kind == 1:
+            shape = self.shape()
+            if shape:
+                self.add(ops.iota, [], shape=shape, axis=self.number(len(shape) - 1), dtype=self.choose((int32, float32, int64)))
+        else:
+            x = self.pick(lambda v: v.type.rank > 0 and v.type.dtype.is_floating)
+            if x is not None:
+                paddings = tuple((self.number(2), self.number(1)) for _ in range(x.type.rank))
+                self.add(ops.pad, [x], paddings=paddings, mode="constant", constant=1.5)
+
+    def variable(self) -> None:
+        """Read a variable, or assign to it: a value of its type, of its type after a reshape, or what another variable holds."""
+        if not self.held:
+            self.unary()
+            return
+        variable = self.choose(list(self.held))
+        if self.number(2) == 0:
+            self.held[variable] = self.add(ops.read_variable, [variable])
+            return
+        of_type = variable.type
+        value = self.pick(lambda v: v.type.dtype is of_type.dtype and v.type.shape == of_type.shape)
+        if value is None or self.number(2) == 2:
+            large = self.pick(lambda v: v.type.dtype is of_type.dtype and v.type.elements == of_type.elements)
+            if large is not None:
+                value = self.add(ops.reshape, [large], shape=of_type.shape)
+        if value is None:
+            read = self.add(ops.read_variable, [variable])
+            value = self.add(ops.negative if not of_type.dtype.is_bool else ops.logical_not, [read])
+        self.add(ops.assign_variable, [variable, value])
+        STATISTICS["assigns"] += 1
+
+    def finish(self) -> Graph:
+        """Some of the values as outputs, not only the last: inputs, aliases and constants too, one perhaps twice."""
+        outputs = [v for v in self.values if v.producer is not None and v not in used(self.builder)][-4:]
+        for _ in range(self.number(2)):
+            extra = self.pick()
+            if extra is not None:
+                outputs.append(extra)
+        if not outputs:
+            outputs = self.values[-1:]
+        STATISTICS["outputs"] += len(outputs)
+        return self.builder.finish(outputs)
+
+
+def used(builder: GraphBuilder) -> set[Value]:
+    return {v for node in builder.nodes for v in node.inputs}
+
+
+def broadcasts(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> bool:
+    return all(x == y or x == 1 or y == 1 for x, y in zip(reversed(a), reversed(b), strict=False))
+
+
+@st.composite
+def cases(draw: Any, symbolic: bool = False, fallible: bool = False, most_steps: int = 9) -> Case:
+    """A random graph with inputs for it. symbolic: extents are symbols, and there are several sets of extents, 0 and 1 among them.
+    fallible: integer divisions and gathers that may fail at run time."""
+    maker = Maker(draw, symbolic, fallible)
+    maker.inputs()
+    for _ in range(1 + maker.number(most_steps - 1)):
+        maker.step()
+    graph = maker.finish()
+    extents = [{}]
+    if symbolic:
+        names = graph.symbols
+        choices = [[0, 1, 5], [1, 0, 18], [33, 70, 2]] if len(names) > 1 else [[0], [1], [23]]
+        extents = [dict(zip(names, chosen, strict=False)) for chosen in choices]
+    STATISTICS["graphs"] += 1
+    STATISTICS["nodes"] += len(graph.nodes)
+    return Case(graph, extents, maker.number(999))
+
+
+# Running ---------------------------------------------------------------------------------------------------------------------
+
+
+def concrete(value: Any, extents: dict[str, int]) -> Any:
+    """An attribute with numbers for its symbolic dims."""
+    if isinstance(value, SymbolicDim):
+        return evaluate(value, extents)
+    return tuple(concrete(v, extents) for v in value) if isinstance(value, tuple) else value
+
+
+def run_eagerly(
+    graph: Graph, tensors: list[np.ndarray[Any, Any]], variables: dict[Value, np.ndarray[Any, Any]], extents: dict[str, int]
+) -> tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]]:
+    """Node by node, each through the kernel (or the NumPy call) of eager mode. (outputs, variables afterwards)."""
+    held: dict[Value, Tensor] = {}
+    given = iter(tensors)
+    for value in graph.inputs:
+        held[value] = Tensor(variables[value].copy() if value.is_variable else next(given), value.type.dtype)
+    for node in graph.nodes:
+        kind = node.op.kernel.kind if isinstance(node.op.kernel, Effect) else ""
+        if kind == "read":
+            held[node.output] = held[node.inputs[0]]
+        elif kind == "write":
+            held[node.inputs[0]] = held[node.inputs[1]]
+        else:
+            attributes = {name: concrete(value, extents) for name, value in node.attributes.items()}
+            held.update(zip(node.outputs, _execute(node.op, [held[v] for v in node.inputs], attributes), strict=True))
+    return [np.asarray(held[v]._array) for v in graph.outputs], [held[v]._array for v in graph.inputs if v.is_variable]
+
+
+MARGIN = 128
+CANARY = 0xA5
+
+
+def run_compiled(
+    executable: Executable, tensors: list[np.ndarray[Any, Any]], variables: dict[Value, np.ndarray[Any, Any]], extents: dict[str, int]
+) -> tuple[int, list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]]:
+    """One native call: (status, outputs, variables afterwards). Fails if the call writes beside its outputs, or to its inputs."""
+    old = [v for v in executable.traced.inputs if v.is_variable]
+    new = [v for v in executable.graph.inputs if v.is_variable]
+    own = {b: variables[a].copy() for a, b in zip(old, new, strict=True)}
+    binding = executable.program.bind(own, extents)
+    before = [t.copy() for t in tensors]
+    outputs, buffers = [], []
+    for value in executable.graph.outputs:
+        shape = tuple(evaluate(d, extents) for d in value.type.shape)
+        dtype = value.type.dtype.numpy
+        size = int(np.prod(shape)) * dtype.itemsize
+        buffer = np.full(size + 2 * MARGIN, CANARY, np.uint8)
+        buffers.append(buffer)
+        outputs.append(buffer[MARGIN : MARGIN + size].view(dtype).reshape(shape))
+    status = binding.call(*tensors, *outputs)
+    for buffer in buffers:
+        assert (buffer[:MARGIN] == CANARY).all() and (buffer[-MARGIN:] == CANARY).all(), "written beside an output"
+    for a, b in zip(before, tensors, strict=True):
+        assert a.tobytes() == b.tobytes(), "an input was changed"
+    return status, outputs, [own[v] for v in new]
+
+
+def assert_same_bits(wanted: list[np.ndarray[Any, Any]], found: list[np.ndarray[Any, Any]], what: str = "") -> None:
+    """Equal dtypes, shapes and bits; which NaN it is does not count."""
+    assert len(wanted) == len(found)
+    for k, (a, b) in enumerate(zip(wanted, found, strict=True)):
+        assert a.dtype == b.dtype and a.shape == b.shape, (what, k, a.dtype, b.dtype, a.shape, b.shape)
+        if a.dtype.kind == "f":
+            nan = np.isnan(a)
+            assert np.array_equal(nan, np.isnan(b)), f"{what}: NaNs of output {k} differ\n{a}\n{b}"
+            a, b = np.where(nan, a.dtype.type(0), a), np.where(nan, b.dtype.type(0), b)
+        if np.ascontiguousarray(a).tobytes() != np.ascontiguousarray(b).tobytes():
+            differ = np.argwhere(np.atleast_1d((a != b) | ((a == 0) & (np.signbit(a) != np.signbit(b)) if a.dtype.kind == "f" else False)))
+            first = tuple(differ[0]) if len(differ) else ()
+            raise AssertionError(f"{what}: output {k} differs at {len(differ)} of {a.size} places, first {list(map(int, first))}: "
+                                 f"{np.atleast_1d(a)[first]!r} and {np.atleast_1d(b)[first]!r}")  # fmt: skip
+
+
