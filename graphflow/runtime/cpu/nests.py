@@ -580,6 +580,10 @@ class NestEmitter:
             found.append(place)
         return found
 
+    def _align(self, dtype: DType) -> int:
+        """Alignment of the vectors in an array of accumulators: their own size (a vector of i8 beside one of i64 is short)."""
+        return 1 if dtype.is_bool else min(64, self.lanes * dtype.itemsize)
+
     def _parts(self, reduction: Reduction) -> list[tuple[str, DType, Any]]:
         parts: list[tuple[str, DType, Any]] = [("value", reduction.dtype, reduction.start)]
         if reduction_is_index(reduction):
@@ -594,21 +598,21 @@ class NestEmitter:
         for name, dtype, start in self._parts(reduction):
             vector = register_type(dtype, self.lanes)
             address = writer.let(f"getelementptr {vector}, ptr {place[name]}, i64 {slot}")
-            writer.line(f"store {vector} splat ({register_type(dtype)} {literal(start, dtype)}), ptr {address}, align 64")
+            writer.line(f"store {vector} splat ({register_type(dtype)} {literal(start, dtype)}), ptr {address}, align {self._align(dtype)}")
 
     def _get(self, reduction: Reduction, place: dict[str, str], slot: int | str) -> list[str]:
         values = []
         for name, dtype, _ in self._parts(reduction):
             vector = register_type(dtype, self.lanes)
             address = self.writer.let(f"getelementptr {vector}, ptr {place[name]}, i64 {slot}")
-            values.append(self.writer.let(f"load {vector}, ptr {address}, align 64"))
+            values.append(self.writer.let(f"load {vector}, ptr {address}, align {self._align(dtype)}"))
         return values
 
     def _put(self, reduction: Reduction, place: dict[str, str], slot: int | str, values: list[str]) -> None:
         for (name, dtype, _), value in zip(self._parts(reduction), values, strict=True):
             vector = register_type(dtype, self.lanes)
             address = self.writer.let(f"getelementptr {vector}, ptr {place[name]}, i64 {slot}")
-            self.writer.line(f"store {vector} {value}, ptr {address}, align 64")
+            self.writer.line(f"store {vector} {value}, ptr {address}, align {self._align(dtype)}")
 
     def _accumulate(self, reduction: Reduction, place: dict[str, str], slot: int | str, value: str, where: str | None) -> None:
         held = self._get(reduction, place, slot)

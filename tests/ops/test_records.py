@@ -1,0 +1,128 @@
+"""Every op's record is whole: samples that run and samples that fail, a gradient or a reason, a reference, documentation."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import graphflow.ops
+from graphflow.dtypes import of_numpy
+from graphflow.errors import InvalidArgumentError
+from graphflow.ir.op import OPS, Effect, Indexed, Library, Op, Pointwise, Reduce, View, define_op
+from graphflow.ir.types import TensorType
+
+#: Ops that no array can stand in for: their reason to have neither samples nor a reference.
+WITHOUT_SAMPLES = {
+    "read_variable": "needs a variable",
+    "assign_variable": "needs a variable",
+    "print": "writes to standard output",
+    "assert_true": "stops the run",
+    "copy": "moves between devices",
+    "fused": "is made by the fusion pass",
+}
+
+every_op = pytest.mark.parametrize("op", OPS.values(), ids=lambda op: op.name)
+
+
+@every_op
+def test_has_documentation_and_a_gradient_or_the_reason_for_none(op: Op) -> None:
+    assert op.documentation.strip().endswith(".")
+    assert (op.gradient is None) == bool(op.no_gradient)
+
+
+@every_op
+def test_has_a_reference_and_samples_or_a_stated_reason(op: Op) -> None:
+    if op.name in WITHOUT_SAMPLES:
+        assert op.samples is None
+        assert isinstance(op.kernel, (Effect, Library))
+        return
+    assert op.reference is not None
+    assert op.samples is not None
+    samples = op.samples()
+    assert any(s.error is None for s in samples)
+    if op.operands and op.name not in ("identity", "stop_gradient", "cast"):  # these take every tensor there is
+        assert any(s.error is not None for s in samples), "no sample that must fail"
+
+
+@every_op
+def test_type_rule_agrees_with_the_reference(op: Op) -> None:
+    for sample in op.samples() if op.samples else ():
+        types = tuple(TensorType(of_numpy(a.dtype), a.shape) for a in sample.arrays)
+        if sample.error is not None:
+            with pytest.raises(sample.error), np.errstate(all="ignore"):
+                op.result_types(types, sample.attributes)
+                assert op.reference is not None
+                op.reference(*sample.arrays, **sample.attributes)
+            continue
+        (result,) = op.result_types(types, sample.attributes)
+        assert op.reference is not None
+        with np.errstate(all="ignore"):
+            expected = np.asarray(op.reference(*sample.arrays, **sample.attributes))
+        assert (result.dtype, result.shape) == (of_numpy(expected.dtype), expected.shape)
+
+
+@every_op
+def test_samples_cover_the_dtypes_that_the_op_takes(op: Op) -> None:
+    if op.samples is None or op.name in ("one_hot", "matmul"):
+        return
+    used = {a.dtype.name for s in op.samples() if s.error is None for a in s.arrays[-1:]}
+    if not used:
+        return
+    if op.name == "bitcast":
+        return
+    assert {"float32", "float64"} <= used or used <= {"bool"} or "int32" in used or "int64" in used
+
+
+@every_op
+def test_attributes_are_the_kernel_functions_keywords(op: Op) -> None:
+    """A misspelt attribute would otherwise show only when a kernel is built."""
+    kernel = op.kernel
+    function = kernel.emit if isinstance(kernel, (Pointwise, Indexed)) else kernel.map if isinstance(kernel, View) else None
+    if function is None:
+        return
+    parameters = inspect.signature(function).parameters.values()
+    keywords = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    assert set(op.attributes) <= keywords
+
+
+@every_op
+def test_reductions_declare_what_the_kernel_level_needs(op: Op) -> None:
+    if isinstance(op.kernel, Reduce):
+        assert "axes" in op.attributes or "axis" in op.attributes
+        assert (op.kernel.combine is None) == (op.kernel.better is not None)
+
+
+def test_every_op_is_exported_under_its_name() -> None:
+    for op in OPS.values():
+        assert any(getattr(graphflow.ops, n, None) is op for n in (op.name, f"{op.name}_")), op.name
+    assert set(graphflow.ops.__all__) == {n for n in vars(graphflow.ops) if isinstance(getattr(graphflow.ops, n), Op)} | {"OPS"}
+
+
+def test_an_op_cannot_be_defined_twice_or_without_a_word_on_its_gradient() -> None:
+    with pytest.raises(ValueError, match="twice"):
+        define_op("add", infer=lambda types: types[0], kernel=Effect("read"), no_gradient="none")
+    with pytest.raises(ValueError, match="gradient rule or a no_gradient reason"):
+        define_op("undefined", infer=lambda types: types[0], kernel=Effect("read"))
+
+
+def test_ops_import_no_compiler() -> None:
+    code = (
+        "import graphflow.ops, sys; "
+        "print([m for m in ('numba', 'llvmlite', 'scipy', 'graphflow.kernels') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_type_rules_name_op_requirement_and_both_operands() -> None:
+    a, b = (TensorType(of_numpy(np.dtype("float32")), shape) for shape in ((8, 4), (5, 2)))
+    with pytest.raises(ValueError, match=r"matmul: inner sizes must match, got a: f32\[8,4\] and b: f32\[5,2\] \(4 and 5\)"):
+        OPS["matmul"].result_types((a, b), {"transpose_a": False, "transpose_b": False})
+    with pytest.raises(InvalidArgumentError, match=r"add: shapes must broadcast, got f32\[8,4\] and f32\[5,2\]"):
+        OPS["add"].result_types((a, b), {})
+    with pytest.raises(TypeError, match=r"add: operands must have one dtype, got f32\[8,4\] and i32\[8,4\].*gf.cast"):
+        OPS["add"].result_types((a, TensorType(of_numpy(np.dtype("int32")), (8, 4))), {})
