@@ -13,6 +13,7 @@ from . import ops
 from .dtypes import as_dtype, int64
 from .errors import DTypeError
 from .ir.dims import product
+from .ops.reduction import reduce_in_steps
 from .ops.rules import normalize_axes, normalize_axis
 from .tensor import Tensor, TensorLike, as_shape, convert_to_tensor
 
@@ -37,7 +38,7 @@ def _reduce(op: Any, input_tensor: Any, axis: Any, keepdims: bool | None) -> Any
     if not axes:
         op.infer((x.type,), axes=(), keepdims=False)  # the dtype must fit though there is nothing to do
         return x
-    return op(x, axes=axes, keepdims=bool(keepdims))
+    return reduce_in_steps(op, x, axes, bool(keepdims))
 
 
 def _count(x: Any, axes: tuple[int, ...], dtype: Any) -> Any:

@@ -17,7 +17,7 @@ from ..errors import GraphflowError, ParseError
 from .dims import Dim, DimensionsMustAgree, SymbolicDim, dim_max, dim_min, symbol
 from .graph import Graph, Node, Value
 from .op import OPS, Op
-from .printer import SHORT_NAMES
+from .printer import RESERVED, SHORT_NAMES
 from .source import Source, merge_sources
 from .types import CPU, TensorType, VariableType
 
@@ -394,6 +394,9 @@ class _Parser:
             return self._tuple_or_dim()
         if self._is_float(self.position + (token.text == "-")):
             return self._number()
+        if token.text == "-" and self.tokens[self.position + 1].text in _NOT_NEGATED:
+            self.take()
+            self.fail(f"expected a number or a dimension, got {self.next}")
         if token.kind in ("name", "number") or token.text == "-":
             return self._dim()
         self.fail(f"expected a value, got {token}")
@@ -485,3 +488,4 @@ class _Parser:
 
 
 _WORDS = {"None": None, "True": True, "False": False}
+_NOT_NEGATED = (RESERVED | SHORT_NAMES) - {"min", "max"}

@@ -264,11 +264,12 @@ def _nested_text(array: np.ndarray[Any, Any], dtype: DType) -> str:
 
 
 def _float_text(item: Any, dtype: DType) -> str:
-    """The shortest text that gives this float back. NumPy's own is shortest for the narrow dtypes; read through a double it could
+    """The shortest text that gives this float back. NumPy's own is the shortest, except for bfloat16; read through a double it could
     in theory be rounded twice, so it is checked."""
     if np.isnan(item):
         return "nan"
-    text = str(item)
-    if dtype.is_floating and dtype.numpy.type(float(text)) == item:
-        return text
-    return repr(float(item))
+    candidates = [str(item)]
+    if dtype.name == "bfloat16":
+        candidates = [repr(float(f"{float(item):.{digits}g}")) for digits in range(1, 5)]
+    exact = dtype.numpy.type if dtype.is_floating else type(item)  # the part of a complex number
+    return next((text for text in candidates if exact(float(text)) == item), repr(float(item)))

@@ -243,8 +243,10 @@ class _Lowering:
         first: dict[int, int] = {}
         stored = {id(store.value): store.access for stage in stages for store in stage.stores}
         trailing = next(k for k, axis in enumerate(self.axes) if axis.role == "trailing")
+        forms: list[dict[int, Scalar]] = []  # of each stage: the scalar as that stage computes it
         for number, stage in enumerate(stages):
             replaced: dict[int, Scalar] = {}
+            forms.append(replaced)
 
             def again(scalar: Scalar, number: int = number, replaced: dict[int, Scalar] = replaced) -> Scalar:
                 """The scalar as this stage computes it."""
@@ -259,12 +261,10 @@ class _Lowering:
                             self.scratch.append(Buffer(f"row{len(self.scratch)}", x.dtype, (extent,)))
                             strides = tuple(1 if k == trailing else 0 for k in range(len(self.axes)))
                             place = stored[id(x)] = Access(buffer, 0, strides)
-                            stages[first[id(x)]].stores.append(Store(place, x))
+                            stages[first[id(x)]].stores.append(Store(place, forms[first[id(x)]].get(id(x), x)))
                         replaced[id(x)] = self.s.make("load", dtype=x.dtype, data=place)
                     else:
-                        operands = tuple(replaced[id(o)] for o in x.operands)
-                        replaced[id(x)] = x if operands == x.operands else self.s.make(
-                            x.operation, *operands, dtype=x.dtype, data=x.data)  # fmt: skip
+                        replaced[id(x)] = self._rebuilt(x, replaced)
                 return replaced[id(scalar)]
 
             originals = [s.value for s in stage.stores] + [r.operand for r in stage.reductions]
@@ -272,6 +272,17 @@ class _Lowering:
             stage.reductions = [Reduction(r.op, again(r.operand), r.dtype, r.start, r.result) for r in stage.reductions]
             for x in walk(originals):
                 first.setdefault(id(x), number)
+
+    def _rebuilt(self, x: Scalar, replaced: dict[int, Scalar]) -> Scalar:
+        """The scalar on its operands' new forms, still known as the library call that it was."""
+        operands = tuple(replaced[id(o)] for o in x.operands)
+        if operands == x.operands:
+            return x
+        new = self.s.make(x.operation, *operands, dtype=x.dtype, data=x.data)
+        call = self.s.calls.get(id(x))
+        if call is not None and all(id(o) in replaced for o in call[1]):
+            self.s.calls.setdefault(id(new), (call[0], tuple(replaced[id(o)] for o in call[1])))
+        return new
 
     def _is_kept(self, x: Scalar, number: int, first: dict[int, int], full: set[int]) -> bool:
         if first.get(id(x), number) >= number or id(x) not in full or x.operation == "load":

@@ -200,10 +200,11 @@ _SIGN = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", 
 def _print_scalar(
     root: Scalar, nest: Nest, lines: list[str], indent: str, printed: dict[int, str], names: dict[int, str]
 ) -> str:
-    for scalar in walk([root]):
+    for scalar in _walk_calls(root):
         if id(scalar) in printed:
             continue
-        arguments = [printed[id(o)] for o in scalar.operands]
+        call = scalar.builder.calls.get(id(scalar))
+        arguments = [printed[id(o)] for o in (scalar.operands if call is None else call[1])]
         if scalar.operation == "const":
             printed[id(scalar)] = repr(scalar.data)
             continue
@@ -213,7 +214,9 @@ def _print_scalar(
         if scalar.operation in ("index", "parameter"):
             printed[id(scalar)] = f"i{scalar.data}" if scalar.operation == "index" else str(scalar.data)
             continue
-        if scalar.operation == "load":
+        if call is not None:
+            text = f"{call[0]}({', '.join(arguments)})"
+        elif scalar.operation == "load":
             text = f"{nest.buffers[scalar.data.buffer].name}[{_position(scalar.data)}]"
         elif scalar.operation == "gather":
             text = f"{nest.buffers[scalar.data].name}[{arguments[0]}]"
@@ -229,6 +232,23 @@ def _print_scalar(
         printed[id(scalar)] = name = f"v{len([p for p in printed.values() if p.startswith('v')])}"
         lines.append(f"{indent}{name} = {text}")
     return printed[id(root)]
+
+
+def _walk_calls(root: Scalar) -> list[Scalar]:
+    """Scalars below root, operands first, with calls of the math library as one step."""
+    order: list[Scalar] = []
+    seen: set[int] = set()
+    stack = [(root, False)]
+    while stack:
+        scalar, ready = stack.pop()
+        if ready:
+            order.append(scalar)
+        elif id(scalar) not in seen:
+            seen.add(id(scalar))
+            stack.append((scalar, True))
+            call = scalar.builder.calls.get(id(scalar))
+            stack.extend((o, False) for o in reversed(scalar.operands if call is None else call[1]))
+    return order
 
 
 def total_bytes(buffers: Sequence[Buffer]) -> Dim:

@@ -76,6 +76,8 @@ class ScalarBuilder:
 
     def __init__(self) -> None:
         self._table: dict[Any, Scalar] = {}
+        #: id of a scalar -> the library function and operands it came from (readable text; the program itself is the scalars)
+        self.calls: dict[int, tuple[str, tuple[Scalar, ...]]] = {}
 
     def make(self, operation: str, *operands: Scalar, dtype: DType | None = None, data: Any = None) -> Scalar:
         """The scalar `operation(*operands)`; dtype defaults to the first operand's (bool for comparisons)."""
@@ -179,7 +181,13 @@ class ScalarBuilder:
         function = getattr(library, name, None)
         if function is None or name.startswith("_"):
             raise AttributeError(f"the scalar language has no operation {name!r}")
-        return lambda *operands: function(self, *operands)
+
+        def call(*operands: Scalar) -> Scalar:
+            result: Scalar = function(self, *operands)
+            self.calls.setdefault(id(result), (name, operands))
+            return result
+
+        return call
 
 
 _SAME_DTYPE = frozenset(

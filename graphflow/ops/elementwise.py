@@ -180,9 +180,9 @@ def _predicate(name: str, emit: Any, function: Any, documentation: str) -> Op:
     )  # fmt: skip
 
 
-is_nan = _predicate("is_nan", lambda s, x: s.is_nan(x), np.isnan, "Is x NaN?")
-is_inf = _predicate("is_inf", lambda s, x: s.abs(x).equal(math.inf), np.isinf, "Is x infinite?")
-is_finite = _predicate("is_finite", lambda s, x: s.abs(x) < math.inf, np.isfinite, "Is x neither infinite nor NaN?")
+is_nan = _predicate("is_nan", lambda s, x: s.is_nan(x), np.isnan, "Is x NaN? Gives bool.")
+is_inf = _predicate("is_inf", lambda s, x: s.abs(x).equal(math.inf), np.isinf, "Is x infinite? Gives bool.")
+is_finite = _predicate("is_finite", lambda s, x: s.abs(x) < math.inf, np.isfinite, "Is x neither infinite nor NaN? Gives bool.")
 
 
 def _relu_gradient(node: Any, dy: Any) -> list[Any]:

@@ -12,7 +12,7 @@ __all__ = ["constant_like", "extent", "keep_axes", "sum_to", "zeros_like"]
 
 def sum_to(gradient: Any, like: Any) -> Any:
     """Sum a gradient over the axes along which `like` was broadcast, so that it has like's shape."""
-    from .reduction import reduce_sum
+    from .reduction import reduce_in_steps, reduce_sum
     from .shape import reshape
 
     shape, target = gradient.dims, like.dims
@@ -22,7 +22,7 @@ def sum_to(gradient: Any, like: Any) -> Any:
     axes = tuple(range(extra)) + tuple(
         extra + k for k, dim in enumerate(target) if dim == 1 and shape[extra + k] != 1
     )
-    result = reduce_sum(gradient, axes=axes, keepdims=False) if axes else gradient
+    result = reduce_in_steps(reduce_sum, gradient, axes, keepdims=False) if axes else gradient
     return result if result.dims == target else reshape(result, shape=target)
 
 

@@ -17,7 +17,9 @@ from .samples import FLOATS, NUMBERS, axis_reductions, fill, samples
 from .select import select
 from .shape import broadcast_to
 
-__all__ = ["argmax", "argmin", "reduce_all", "reduce_any", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum"]
+__all__ = [
+    "argmax", "argmin", "reduce_all", "reduce_any", "reduce_in_steps", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum",
+]  # fmt: skip
 
 _ATTRIBUTES = {"axes": ..., "keepdims": False}
 
@@ -129,6 +131,30 @@ reduce_min = define_op(
     samples=samples(axis_reductions(), _NAN_ROWS),
     documentation="The smallest element over axes; NaN if any is NaN; the highest value of nothing. Ties share the gradient equally.",
 )  # fmt: skip
+
+
+def reduce_in_steps(op: Op, x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    """op over axes, as one node where one loop nest can do it, else as several.
+
+    A nest walks at most two groups of reduced axes: those at the end, and one other run of neighbours. So for x[a,b,c,d]
+    axes (0, 2) are reduced one after the other, the last ones first.
+    """
+    runs: list[list[int]] = []
+    for axis in axes:
+        if runs and all(x.dims[between] == 1 for between in range(runs[-1][-1] + 1, axis)):
+            runs[-1].append(axis)
+        else:
+            runs.append([axis])
+    rank = len(x.dims)
+    at_end = bool(runs) and all(x.dims[after] == 1 for after in range(runs[-1][-1] + 1, rank))
+    result = x
+    while len(runs) - at_end > 1:
+        last = runs.pop() if not at_end else [*runs.pop(-2), *runs.pop()]
+        result = op(result, axes=tuple(last), keepdims=False)
+        rest = [a for a in range(rank) if a not in last]
+        rank, at_end = len(rest), bool(runs) and runs[-1][-1] == len(rest) - 1
+    result = op(result, axes=tuple(a for run in runs for a in run), keepdims=keepdims and result is x)
+    return keep_axes(result, x.dims, axes) if keepdims else result
 
 
 def _logical(name: str, combine: Any, start: bool, function: Any, documentation: str) -> Op:

@@ -79,7 +79,7 @@ CASES = {
     body("%0: f32[4] = t_any x {a=(1 2)}"): (2, 30, "expected ',' or ')', got '2'"),
     body('%0: f32[4] = t_any x {a=("s")}'): (2, 28, "expected a dimension, got '\"s\"'"),
     body("%0: f32[4] = t_any x {a=(1, 2}"): (2, 32, "expected ',' or ')', got '}'"),
-    body("%0: f32[4] = t_any x {a=-True}"): (2, 28, "expected"),
+    body("%0: f32[4] = t_any x {a=-True}"): (2, 28, "expected a number or a dimension, got 'True'"),
     body("%0: f32[4] = t_any x {a=complex(1, x)}"): (2, 38, "expected a number, got 'x'"),
     body("%0: f32[4] = t_any x {a=complex 1}"): (2, 35, "expected '(', got '1'"),
     body('%0: f32[4] = t_any x {a=object("f")}'): (2, 27, "a Python object in a graph's text cannot be read back"),
