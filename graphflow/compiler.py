@@ -11,7 +11,7 @@ import numpy as np
 
 from . import config
 from .errors import AssertionFailedError, CompileError, DivisionByZeroError, GraphflowError, IndexOutOfRangeError, InvalidArgumentError
-from .ir.dims import Dim, evaluate, symbol
+from .ir.dims import Dim, DimensionsMustAgree, evaluate, symbol
 from .ir.graph import Graph, Node, Value
 from .ir.op import Op
 from .ir.source import Source
@@ -122,6 +122,10 @@ def generic_types(arrays: Sequence[np.ndarray[Any, Any]], dtypes: Sequence[Any])
 def execute_op(op: Op, arrays: Sequence[np.ndarray[Any, Any]], dtypes: Sequence[Any], attributes: Mapping[str, Any], key: Any) -> list[np.ndarray[Any, Any]]:
     """Run one op on arrays through its own kernel (eager mode, constant folding). Shapes were checked before."""
     types, extents = generic_types(arrays, dtypes)
+    try:
+        op.result_types(tuple(types), attributes)
+    except DimensionsMustAgree:  # the attributes name extents: this kernel is for one shape
+        types, extents = [TensorType(d, a.shape) for a, d in zip(arrays, dtypes, strict=True)], {}
     full_key = (op.name, tuple(types), key)
     executable = _eager.get(full_key)
     if executable is None:

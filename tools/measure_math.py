@@ -97,6 +97,11 @@ def _mp_digamma(x: Any) -> Any:
     return mp.digamma(x)
 
 
+def _mp_atan2(y: Any, x: Any) -> Any:
+    """mpmath has no signed zero: the origin is left to the special-value tests."""
+    return mp.nan if x == 0 and y == 0 else mp.atan2(y, x)
+
+
 def _mp_erfc(x: Any) -> Any:
     if abs(x) > 1000:
         return mp.mpf(0 if x > 0 else 2)
@@ -143,7 +148,7 @@ CASES: dict[str, Case] = {
     "asin": Case(np.arcsin, mp.asin, np.arcsin, range=(-1.0, 1.0)),
     "acos": Case(np.arccos, mp.acos, np.arccos, range=(-1.0, 1.0)),
     "atan": Case(np.arctan, mp.atan, np.arctan, range=(-5.0, 5.0)),
-    "atan2": Case(np.arctan2, mp.atan2, np.arctan2, operands=2),
+    "atan2": Case(np.arctan2, _mp_atan2, np.arctan2, operands=2),
     "sinh": Case(np.sinh, mp.sinh, np.sinh, range=(-9.0, 9.0)),
     "cosh": Case(np.cosh, mp.cosh, np.cosh, range=(-9.0, 9.0)),
     "tanh": Case(np.tanh, mp.tanh, np.tanh, range=(-9.0, 9.0)),
@@ -334,9 +339,9 @@ def measure_error(name: str, dtype: DType, quick: bool, every: bool) -> Worst:
     # mpmath: erfinv costs a millisecond a point there
     count = (300 if quick else 3000) if name == "erfinv" else (1500 if quick else 30_000)
     exact(ordinary(name, dtype, count, 4))
-    exact(pairs(every_binade(dtype, max(1, (2 if quick else 10) // (1 if not short else 1)), 5), 6))
+    exact(pairs(every_binade(dtype, 2 if quick else 10, 5), 6))
     near = edges(dtype)
-    exact([near] if case.operands == 1 else [a.ravel() for a in np.meshgrid(near, near)][:: 1 if not quick else 1])
+    exact([near] if case.operands == 1 else [a.ravel() for a in np.meshgrid(near, near)])
     return worst
 
 

@@ -178,9 +178,10 @@ class _Lowering:
         whole = identity(space, range(len(space)), space)
         assert whole is not None
         operand = self.scalar(node.inputs[0], whole)
-        result = s.make("reduced", dtype=node.output.type.dtype, data=len(self.reductions))
+        dtype = node.output.type.dtype if kernel.better is None else int64
+        result = s.make("reduced", dtype=dtype, data=len(self.reductions))
         self.reductions.append(Reduction(node.op, operand, operand.dtype, kernel.start(operand.dtype), result))
-        return result
+        return s.convert(result, node.output.type.dtype)
 
     # Stages -----------------------------------------------------------------------------------------------------------
     def nest(self) -> Nest:

@@ -189,7 +189,7 @@ def lgamma(s: ScalarBuilder, x: Scalar) -> Scalar:
 
 
 def digamma(s: ScalarBuilder, x: Scalar) -> Scalar:
-    """The logarithmic derivative of gamma. From 8 up the asymptotic series; below, the recurrence to [1, 2] and a polynomial with
+    """The logarithmic derivative of gamma. From 6 up the asymptotic series; below, the recurrence to [1, 2] and a polynomial with
     the factor x - x0, x0 the positive zero; under 0 the reflection formula, with an absolute error near the negative zeros. -inf at
     +0, inf at -0, NaN at negative integers. f32 in f64."""
     if x.dtype is float32:
@@ -199,12 +199,12 @@ def digamma(s: ScalarBuilder, x: Scalar) -> Scalar:
     # digamma(x) = digamma(-x) + 1/(-x) + pi / tan(pi (-x)) for x < 0
     a = s.abs(x)
     a = s.select((a < float("inf")) & (a > 0.0), a, one)
-    large = a >= 8.0
+    large = a >= 6.0
     # the sum of 1/(a - k), k = 1 .. n, as one quotient; -1/a below 1
     below = a < 1.0
     numerator, denominator = s.select(below, s.const(-1.0, float64), zero), s.select(below, a, one)
     d, offset, offset_low = a - 1.5, a - c.DIGAMMA_ZERO_F64[0], s.const(c.DIGAMMA_ZERO_F64[1], float64)
-    for k in range(1, 7):
+    for k in range(1, 5):
         above = a >= k + 1.0
         term = a - float(k)
         numerator = s.select(above, s.fma(numerator, term, denominator), numerator)

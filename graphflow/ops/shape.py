@@ -146,18 +146,22 @@ broadcast_to: Op = define_op(
 
 
 def _infer_slice(
-    types: tuple[TensorType, ...], begin: tuple[Dim, ...], sizes: tuple[Dim, ...], strides: tuple[int, ...]
+    types: tuple[TensorType, ...],
+    begin: tuple[Dim, ...],
+    sizes: tuple[Dim, ...],
+    strides: tuple[int, ...],
+    name: str = "strided_slice",
 ) -> TensorType:
     own = types[0]
     if not len(begin) == len(sizes) == len(strides) == own.rank:
-        raise ShapeError(f"strided_slice: needs a begin, size and stride for each axis of {own}, got {begin}, {sizes}, {strides}")
+        raise ShapeError(f"{name}: needs a begin, size and stride for each axis of {own}, got {begin}, {sizes}, {strides}")
     for axis, (extent, first, size, step) in enumerate(zip(own.shape, begin, sizes, strides, strict=True)):
         if step == 0:
-            raise InvalidArgumentError(f"strided_slice: the stride of axis {axis} of {own} is 0")
+            raise InvalidArgumentError(f"{name}: the stride of axis {axis} of {own} is 0")
         if isinstance(extent, int) and isinstance(first, int) and isinstance(size, int) and size != 0:
             last = first + (size - 1) * step
             if size < 0 or not (0 <= first < extent and 0 <= last < extent):
-                raise ShapeError(f"strided_slice: positions {first} to {last} leave axis {axis} of {own} (extent {extent})")
+                raise ShapeError(f"{name}: positions {first} to {last} leave axis {axis} of {own} (extent {extent})")
     return own.with_shape(tuple(sizes))
 
 
@@ -256,7 +260,7 @@ def _slice_gradient_numpy(dy: Any, shape: Any, begin: Any, strides: Any) -> Any:
 
 
 def _infer_slice_gradient(types: tuple[TensorType, ...], shape: Any, begin: Any, strides: Any) -> TensorType:
-    _infer_slice((types[0].with_shape(tuple(shape)),), begin, types[0].shape, strides)
+    _infer_slice((types[0].with_shape(tuple(shape)),), begin, types[0].shape, strides, "strided_slice_gradient")
     return types[0].with_shape(tuple(shape))
 
 

@@ -377,14 +377,15 @@ class _Emitter:
         writer.open(after)
 
     def _scatter_add(self, node: Node) -> None:
-        """out = 0; for j in order: out[indices[j], :] += updates[j, :]. In index order on one thread: deterministic."""
+        """out = 0; for j in order: out[indices[j], :] += updates[j, :]. In index order on one thread: deterministic. An index outside
+        the rows is reported and its update skipped."""
         indices, updates, out = node.inputs[0], node.inputs[1], node.output
         dtype, index_type = out.type.dtype, indices.type.dtype
         width = product(out.type.shape[1:])
         name = f"kernel_scatter{len(self.functions)}"
         kind, index_kind = memory_type(dtype), memory_type(index_type)
         add = "fadd" if dtype.is_floating else "add"
-        self.functions.append(f"""define internal void @{name}(ptr noalias %out, ptr noalias %indices, ptr noalias %updates, i64 %count, i64 %width, i64 %rows) #0 {{
+        self.functions.append(f"""define internal void @{name}(ptr noalias %table, ptr noalias %out, ptr noalias %indices, ptr noalias %updates, i64 %count, i64 %width, i64 %rows) #0 {{
 entry:
   %cells = mul i64 %rows, %width
   %bytes = mul i64 %cells, {dtype.itemsize}
@@ -398,12 +399,17 @@ each:
   %i = {"sext " + index_kind + " %ir to i64" if index_kind != "i64" else "add i64 %ir, 0"}
   %inside = icmp ult i64 %i, %rows
   %wide = icmp sgt i64 %width, 0
-  %work = and i1 %inside, %wide
   %to = mul i64 %i, %width
   %from = mul i64 %j, %width
-  br i1 %work, label %row, label %next
+  br i1 %inside, label %begin, label %outside
+outside:
+  %word = or i64 %j, {len(self.checks) << 44}
+  %earlier = atomicrmw umin ptr %table, i64 %word monotonic
+  br label %next
+begin:
+  br i1 %wide, label %row, label %next
 row:
-  %c = phi i64 [0, %each], [%c2, %row]
+  %c = phi i64 [0, %begin], [%c2, %row]
   %tc = add i64 %to, %c
   %fc = add i64 %from, %c
   %tp = getelementptr {kind}, ptr %out, i64 %tc
@@ -424,7 +430,9 @@ done:
 }}
 """)  # fmt: skip
         self.declarations.add("declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
-        arguments = [f"ptr {self.pointer(self.key(v))}" for v in (out, indices, updates)]
+        self.checks.append(Check("index_out_of_range", node.op.name, node.source, "", indices.type.shape))
+        self._can_fail = True
+        arguments = ["ptr %table", *(f"ptr {self.pointer(self.key(v))}" for v in (out, indices, updates))]
         arguments += [f"i64 {self.dim(d)}" for d in (product(indices.type.shape), width, out.type.shape[0])]
         self.writer.line(f"call void @{name}({', '.join(arguments)})")
         self.kernels += 1

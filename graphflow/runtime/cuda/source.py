@@ -196,8 +196,13 @@ class _Printer:
 
     def fixed(self, roots: Sequence[Scalar], scope: _Scope) -> None:
         """Compute ahead of a loop what does not change in it. Constants need no place."""
-        ahead = [x for x in walk(list(roots)) if id(x) not in self.varying and x.operation not in ("const", "reduced")]
-        ready = [x for x in ahead if all(y.operation != "reduced" or id(y) in scope.names for y in walk([x]))]
+        waiting: set[int] = set()
+        ready = []
+        for x in walk(list(roots)):
+            if x.operation == "reduced" and id(x) not in scope.names or any(id(o) in waiting for o in x.operands):
+                waiting.add(id(x))
+            elif id(x) not in self.varying and x.operation not in ("const", "reduced"):
+                ready.append(x)
         self.compute(ready, scope, lambda: self.element(self.nest.kept))
 
     def element(self, axes: Sequence[int]) -> str:

@@ -1,0 +1,175 @@
+"""Walks: users, effects, order, reachability, convexity; against networkx on random graphs."""
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+
+import networkx
+import pytest
+
+from graphflow.dtypes import float32
+from graphflow.ir import OPS, Graph, GraphBuilder, Node, Source, TensorType, parse
+from graphflow.ir.op import Effect, define_op
+from graphflow.ir.walks import (
+    ancestors, bits_of, dead_values, dependency_path, descendants, effect_kinds, has_side_effect, is_convex, may_fail, nodes_of,
+    ordering_edges, positions, topological_sort, users, variables_of,
+)  # fmt: skip
+
+
+def random_graph(seed, count=40):
+    generator = random.Random(seed)
+    builder = GraphBuilder("g")
+    values = [builder.input("x", TensorType(float32, (4,)))]
+    for k in range(count):
+        op = OPS[generator.choice(["exp", "add", "t_split"])]
+        operands = [generator.choice(values) for _ in op.operands]
+        values.extend(builder.add(op, operands, {}, Source("a.py", k + 1, 0)))
+    return builder.finish(values[-2:])
+
+
+def test_users_and_dead_values():
+    graph = parse("""graph g(x: f32[4]) -> (f32[4]) {
+      %0: f32[4] = add x, x
+      %1: f32[4], %2: f32[4] = t_split %0
+      %3: f32[4] = exp %0
+      return %1
+    }""")
+    add, split, exp = graph.nodes
+    assert users(graph) == {graph.inputs[0]: [add], add.output: [split, exp]}
+    assert graph.uses[graph.inputs[0]] == [add, add]
+    assert dead_values(graph) == [split.outputs[1], exp.output]
+    assert positions(graph) == {add: 0, split: 1, exp: 2}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_reachability_against_networkx(seed):
+    graph = random_graph(seed)
+    view = graph.networkx()
+    before, after = ancestors(graph), descendants(graph)
+    for k, node in enumerate(graph.nodes):
+        assert set(nodes_of(graph, before[k])) == networkx.ancestors(view, node)
+        assert set(nodes_of(graph, after[k])) == networkx.descendants(view, node)
+    generator = random.Random(seed)
+    for _ in range(50):
+        members = generator.sample(range(len(graph.nodes)), generator.randint(1, 6))
+        inside = {graph.nodes[k] for k in members}
+        left = set().union(*(networkx.descendants(view, n) for n in inside)) - inside
+        entered = set().union(*(networkx.ancestors(view, n) for n in inside)) - inside
+        assert is_convex(bits_of(members), before) == (not left & entered)
+
+
+def test_bitsets():
+    graph = random_graph(1)
+    assert nodes_of(graph, bits_of([3, 0, 7])) == [graph.nodes[0], graph.nodes[3], graph.nodes[7]]
+    assert nodes_of(graph, 0) == [] and is_convex(0, ancestors(graph))
+
+
+def test_dependency_path():
+    graph = parse("""graph g(x: f32[4]) -> (f32[4]) {
+      %0: f32[4] = exp x
+      %1: f32[4] = negative %0
+      %2: f32[4] = add %1, x
+      return %2
+    }""")
+    first, second, third = graph.nodes
+    assert dependency_path(graph, first, third) == [first, second, third]
+    assert dependency_path(graph, third, first) == []
+
+
+STATE = """graph g(x: f32[4], v: var f32[4], w: var f32[4]) -> (f32[4]) {
+  %0: f32[4] = read_variable w
+  %1: f32[4] = read_variable w
+  print x {template="{}"}
+  assign_variable w, x
+  %2: f32[4] = read_variable v
+  %3: f32[4] = read_variable w
+  assign_variable v, %3
+  test_call
+  %4: f32[4] = read_variable v
+  return %4
+}"""
+
+
+@pytest.fixture
+def call():
+    define_op("test_call", "*values", infer=lambda types: (), kernel=Effect("call"), no_gradient="a toy")
+    yield
+    del OPS["test_call"]
+
+
+def test_ordering_edges(call):
+    graph = parse(STATE)
+    edges = [sorted(set(before)) for before in ordering_edges(graph.nodes)]
+    assert edges == [
+        [], [], [],         # two reads, a print: free of each other
+        [0, 1, 2],          # the write of w: after its reads, and after the print
+        [],                 # a read of v
+        [3],                # a read of w: after its write
+        [3, 4, 5],          # the write of v: after the write before it, its read, and what makes its value
+        [0, 1, 4, 5, 6],    # a call may do anything: after all reads and the last effect
+        [6, 7],             # a read after the call
+    ]  # fmt: skip
+
+
+def test_topological_sort(call):
+    graph = parse(STATE)
+    assert topological_sort(graph.nodes) == list(graph.nodes)
+    place = positions(graph)
+    late_first = topological_sort(graph.nodes, priority=lambda node: -place[node])
+    assert late_first != list(graph.nodes)
+    position = {node: k for k, node in enumerate(late_first)}
+    for node, before in zip(graph.nodes, ordering_edges(graph.nodes), strict=True):
+        assert all(position[graph.nodes[k]] < position[node] for k in before)
+    shuffled = list(random_graph(3).nodes)
+    random.Random(0).shuffle(shuffled)
+    seen = set()
+    for node in topological_sort([*shuffled, shuffled[0]]):
+        assert all(v.producer is None or v.producer in seen for v in node.inputs)
+        seen.add(node)
+    assert len(seen) == len(shuffled)
+
+
+def test_a_circle():
+    graph = random_graph(0, 3)
+    a = Node(OPS["exp"], graph.inputs, {}, Source("a.py", 1, 0))
+    b = Node(OPS["exp"], a.outputs, {}, Source("a.py", 2, 0))
+    a.inputs = b.outputs
+    with pytest.raises(ValueError, match="depend on each other in a circle"):
+        topological_sort([a, b])
+
+
+def test_effects():
+    graph = parse("""graph g(p: b1[], x: f32[4], w: var f32[4], n: i32[4]) -> () {
+      %0: f32[4] = read_variable w
+      assign_variable w, x
+      %1: f32[4] = exp x
+      %2: i32[4] = floordiv n, n
+      t_branch p, w {
+        then = graph t(v: var f32[4], k: i32[]) -> () {
+          %0: f32[4] = read_variable v
+          %1: i32[] = floormod k, k
+          return
+        }
+      }
+      %3: f32[] = constant {value=f32 1.0}
+      return
+    }""")
+    read, write, exp, division, branch, constant = graph.nodes
+    assert [effect_kinds(n) for n in graph.nodes] == [{"read"}, {"write"}, set(), set(), {"read"}, set()]
+    assert [n for n in graph.nodes if has_side_effect(n)] == [write]
+    assert [n for n in graph.nodes if may_fail(n)] == [division, branch]
+    assert [n for n in graph.nodes if not n.is_pure] == [read, write, branch]
+    assert variables_of(branch) == (graph.inputs[2],)
+    assert exp.is_pure and constant.is_pure
+
+
+def test_the_ir_imports_nothing_heavy():
+    code = "import graphflow.ir, sys; print([m for m in ('numba', 'llvmlite', 'networkx', 'scipy', 'ml_dtypes', 'rich') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_frozen_empty_graph():
+    empty = Graph("g", (), (), ())
+    assert ancestors(empty) == [] and topological_sort(()) == [] and dead_values(empty) == []
