@@ -12,7 +12,7 @@ import numpy as np
 from . import config
 from .errors import AssertionFailedError, CompileError, DivisionByZeroError, GraphflowError, IndexOutOfRangeError, InvalidArgumentError
 from .ir.dims import Dim, DimensionsMustAgree, evaluate, symbol
-from .ir.graph import Graph, Node, Value
+from .ir.graph import Graph, Node, Value, comparable
 from .ir.op import Op
 from .ir.source import Source
 from .ir.types import CPU, TensorType
@@ -21,7 +21,7 @@ from .passes.pipeline import PIPELINE
 from .passes.plan_memory import plan_memory
 from .runtime.cpu.program import build_program, locate
 
-__all__ = ["Executable", "compile_graph", "execute_op", "optimise"]
+__all__ = ["Executable", "compile_graph", "optimise", "prepare_op"]
 
 
 @dataclass
@@ -104,42 +104,45 @@ _eager: dict[Any, Executable] = {}
 _eager_lock = threading.Lock()
 
 
-def generic_types(arrays: Sequence[np.ndarray[Any, Any]], dtypes: Sequence[Any]) -> tuple[list[TensorType], dict[str, int]]:
+def generic_types(shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> tuple[list[TensorType], dict[str, int]]:
     """Types with a symbol for each distinct extent other than 1, and the symbols' values: one kernel serves every size."""
     names: dict[int, str] = {}
     types = []
-    for array, dtype in zip(arrays, dtypes, strict=True):
-        dims: list[Dim] = []
-        for extent in array.shape:
-            if extent == 1:
-                dims.append(1)
-            else:
-                dims.append(symbol(names.setdefault(extent, f"n{len(names)}")))
+    for shape, dtype in zip(shapes, dtypes, strict=True):
+        dims = [1 if extent == 1 else symbol(names.setdefault(extent, f"n{len(names)}")) for extent in shape]
         types.append(TensorType(dtype, tuple(dims)))
     return types, {name: extent for extent, name in names.items()}
 
 
-def execute_op(op: Op, arrays: Sequence[np.ndarray[Any, Any]], dtypes: Sequence[Any], attributes: Mapping[str, Any], key: Any) -> list[np.ndarray[Any, Any]]:
-    """Run one op on arrays through its own kernel (eager mode, constant folding). Shapes were checked before."""
-    types, extents = generic_types(arrays, dtypes)
+def prepare_op(
+    op: Op, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any], attributes: Mapping[str, Any]
+) -> Callable[[Sequence[np.ndarray[Any, Any]]], list[np.ndarray[Any, Any]]]:
+    """A function that runs one op on arrays of these shapes and dtypes through its own kernel (eager mode, constant folding).
+    Kernels are compiled once for each op, dtypes, ranks and attributes, not for each shape. Raises what the op's type rule raises."""
+    types, extents = generic_types(shapes, dtypes)
     try:
         op.result_types(tuple(types), attributes)
     except DimensionsMustAgree:  # the attributes name extents: this kernel is for one shape
-        types, extents = [TensorType(d, a.shape) for a, d in zip(arrays, dtypes, strict=True)], {}
-    full_key = (op.name, tuple(types), key)
-    executable = _eager.get(full_key)
+        types, extents = [TensorType(d, s) for s, d in zip(shapes, dtypes, strict=True)], {}
+    key = (op.name, tuple(types), tuple((k, comparable(v)) for k, v in sorted(attributes.items())))
+    executable = _eager.get(key)
     if executable is None:
         with _eager_lock:
-            executable = _eager.get(full_key)
+            executable = _eager.get(key)
             if executable is None:
-                executable = _eager[full_key] = compile_graph(one_node_graph(op, types, attributes))
+                executable = _eager[key] = compile_graph(one_node_graph(op, types, attributes))
     binding = executable.bind({}, extents)
-    outputs = [np.empty(shape, v.type.dtype.numpy) for shape, v in zip(
-        executable.output_shapes(extents), executable.graph.outputs, strict=True)]  # fmt: skip
-    status = binding.call(*arrays, *outputs)
-    if status:
-        raise runtime_error(binding, status)
-    return outputs
+    made = [(shape, v.type.dtype.numpy) for shape, v in zip(executable.output_shapes(extents), executable.graph.outputs, strict=True)]
+    call, empty = binding.call, np.empty
+
+    def run(arrays: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+        outputs = [empty(shape, dtype) for shape, dtype in made]
+        status = call(*arrays, *outputs)
+        if status:
+            raise runtime_error(binding, status)
+        return outputs
+
+    return run
 
 
 def one_node_graph(op: Op, types: Sequence[TensorType], attributes: Mapping[str, Any]) -> Graph:
@@ -155,8 +158,6 @@ def evaluate_node(node: Node, arrays: list[np.ndarray[Any, Any]]) -> list[np.nda
             results = node.op.numpy(*arrays, **node.attributes)
         results = results if isinstance(results, tuple) else (results,)
         return [np.asarray(r, v.type.dtype.numpy) for r, v in zip(results, node.outputs, strict=True)]
-    contiguous = [np.ascontiguousarray(a) for a in arrays]
-    from .ir.graph import comparable
-
-    key = tuple((k, comparable(v)) for k, v in sorted(node.attributes.items()))
-    return execute_op(node.op, contiguous, [v.type.dtype for v in node.inputs], node.attributes, key)
+    # not ascontiguousarray: that makes rank 0 rank 1
+    dense = [np.array(a, order="C", copy=None) for a in arrays]
+    return prepare_op(node.op, [a.shape for a in dense], [v.type.dtype for v in node.inputs], node.attributes)(dense)

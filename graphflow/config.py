@@ -1,11 +1,12 @@
-"""The flags of graphflow: one typed table, at most 15. A flag's value comes from, in this order: an enclosing `override`, `set_flags`,
-its environment variable at the time of import, its default.
+"""The flags of graphflow: one typed table, at most 15. A flag's value comes from, in this order: an enclosing
+`override`, `set_flags`, its environment variable at the time of import, its default.
 
     >>> from graphflow import config
     >>> with config.override(check=True):
     ...     config.flags().check
     True
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -15,7 +16,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-__all__ = ["Flags", "flags", "functions_run_eagerly", "get", "override", "read_environment", "run_functions_eagerly", "set_flags", "table"]
+__all__ = [
+    "Flags",
+    "flags",
+    "functions_run_eagerly",
+    "get",
+    "override",
+    "read_environment",
+    "run_functions_eagerly",
+    "set_flags",
+    "table",
+]
 
 
 def _boolean(text: str) -> bool:
@@ -40,17 +51,27 @@ def _flag(default: Any, variable: str, read: Callable[[str], Any], documentation
 class Flags:
     """Every flag with its type, default, environment variable and meaning."""
 
-    check: bool = _flag(False, "GRAPHFLOW_CHECK", _boolean, "Verify every graph after every pass, and the order of its effects.")
-    threads: int = _flag(0, "GRAPHFLOW_THREADS", _count, "Threads of a parallel kernel; 0 takes the cores this process may use.")
+    check: bool = _flag(
+        False, "GRAPHFLOW_CHECK", _boolean, "Verify every graph after every pass, and the order of its effects."
+    )
+    threads: int = _flag(
+        0, "GRAPHFLOW_THREADS", _count, "Threads of a parallel kernel; 0 takes the cores this process may use."
+    )
     cache_dir: str = _flag("", "GRAPHFLOW_CACHE", str, "Directory of compiled code; empty takes the user's cache directory, 0 turns "
                                                        "the cache off.")  # fmt: skip
     fuel: int | None = _flag(None, "GRAPHFLOW_FUEL", _count, "Rewrites that the passes may make in one compilation; unset: any number. "
                                                              "Bisects a wrong rewrite.")  # fmt: skip
-    dump_dir: str = _flag("", "GRAPHFLOW_DUMP", str, "Directory that gets each pass's graph as text, one file a pass; empty: none.")
+    dump_dir: str = _flag(
+        "", "GRAPHFLOW_DUMP", str, "Directory that gets each pass's graph as text, one file a pass; empty: none."
+    )
     fold_limit: int = _flag(4096, "GRAPHFLOW_FOLD_LIMIT", _count, "Most elements of a tensor that constant folding computes; 0 turns "
                                                                   "folding off.")  # fmt: skip
-    run_functions_eagerly: bool = _flag(False, "GRAPHFLOW_EAGER", _boolean, "Run the body of every function as plain Python.")
-    retrace_warn: int = _flag(5, "GRAPHFLOW_RETRACE_WARN", _count, "Warn when a function is traced this many times; 0: never.")
+    run_functions_eagerly: bool = _flag(
+        False, "GRAPHFLOW_EAGER", _boolean, "Run the body of every function as plain Python."
+    )
+    retrace_warn: int = _flag(
+        5, "GRAPHFLOW_RETRACE_WARN", _count, "Warn when a function is traced this many times; 0: never."
+    )
     soft_placement: bool = _flag(True, "GRAPHFLOW_SOFT_PLACEMENT", _boolean, "Run a node on the CPU, with a remark, where the asked "
                                                                              "device has no kernel for it, instead of raising.")  # fmt: skip
 
@@ -61,7 +82,8 @@ def table() -> list[tuple[str, str, Any, str]]:
 
 
 def read_environment(environment: Mapping[str, str]) -> Flags:
-    """The flags that these environment variables set. Raises ValueError naming the variable, its value and what it takes."""
+    """The flags that these environment variables set. Raises ValueError naming the variable, its value and what it
+    takes."""
     values: dict[str, Any] = {}
     for flag in fields(Flags):
         variable = flag.metadata["variable"]
@@ -69,7 +91,9 @@ def read_environment(environment: Mapping[str, str]) -> Flags:
             try:
                 values[flag.name] = flag.metadata["read"](environment[variable])
             except ValueError as error:
-                raise ValueError(f"{variable}={environment[variable]!r}: {error}. {flag.metadata['documentation']}") from None
+                raise ValueError(
+                    f"{variable}={environment[variable]!r}: {error}. {flag.metadata['documentation']}"
+                ) from None
     return Flags(**values)
 
 
@@ -95,8 +119,8 @@ def set_flags(**changes: Any) -> None:
 
 @contextlib.contextmanager
 def override(**changes: Any) -> Iterator[Flags]:
-    """Change flags inside a `with` block, for this thread or task only. A set_flags inside the block is not seen there. Raises
-    TypeError for an unknown flag or a value of another type."""
+    """Change flags inside a `with` block, for this thread or task only. A set_flags inside the block is not seen there.
+    Raises TypeError for an unknown flag or a value of another type."""
     token = _scoped.set(_changed(flags(), changes))
     try:
         yield flags()

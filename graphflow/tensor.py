@@ -1,6 +1,6 @@
 """Tensors, their conversion from Python and NumPy values, and how an op applied to tensors is carried out.
 
-An eager op is a one-node graph through the same kernels as graph mode (compiler.execute_op), except where the op's record says that
+An eager op is a one-node graph through the same kernels as graph mode (compiler.prepare_op), except where the op's record says that
 NumPy gives the same bits. Inside a trace the same call adds a node.
 """
 from __future__ import annotations
@@ -628,14 +628,15 @@ def _plan(op: Op, tensors: Sequence[Tensor], attributes: Mapping[str, Any]) -> C
             return tuple(Tensor(np.asarray(r, d.numpy, order="C"), d) for r, d in zip(found, out_dtypes, strict=True))
 
         return run_numpy
-    from .compiler import execute_op
+    from .compiler import prepare_op
 
-    dtypes_in = [t.dtype for t in tensors]
-    attribute_key = tuple((k, comparable(v)) for k, v in sorted(attributes.items()))
+    run = prepare_op(op, [t._array.shape for t in tensors], [t.dtype for t in tensors], attributes)
+    if len(out_dtypes) == 1:
+        only = out_dtypes[0]
+        return lambda arrays: (Tensor(run(arrays)[0], only),)
 
     def run_kernel(arrays: Sequence[np.ndarray[Any, Any]]) -> tuple[Tensor, ...]:
-        found = execute_op(op, arrays, dtypes_in, attributes, attribute_key)
-        return tuple(Tensor(r, d) for r, d in zip(found, out_dtypes, strict=True))
+        return tuple(Tensor(r, d) for r, d in zip(run(arrays), out_dtypes, strict=True))
 
     return run_kernel
 

@@ -1,4 +1,6 @@
-"""The intermediate representation: types, ops' record, graphs, builder, text form, verifier, walks. Nothing heavy is imported."""
+"""The intermediate representation: types, ops' record, graphs, builder, text form, verifier, walks. Nothing heavy is
+imported."""
+
 from __future__ import annotations
 
 from .builder import GraphBuilder, rewrite

@@ -1,8 +1,10 @@
-"""Symbolic dimensions: exact integer expressions over named extents, kept in one canonical form so that equal means equal.
+"""Symbolic dimensions: exact integer expressions over named extents, kept in one canonical form so that equal means
+equal.
 
-An expression is a polynomial with integer coefficients over atoms; an atom is a symbol (`batch`), a floor division, a minimum or a
-maximum of expressions. Every symbol stands for an integer >= 0.
+An expression is a polynomial with integer coefficients over atoms; an atom is a symbol (`batch`), a floor division, a
+minimum or a maximum of expressions. Every symbol stands for an integer >= 0.
 """
+
 from __future__ import annotations
 
 import re
@@ -20,8 +22,9 @@ Dim = Union[int, "SymbolicDim"]
 
 
 class DimensionsMustAgree(BaseException):
-    """Shape inference needs two dims to be equal that it cannot prove equal. The tracer answers by making them one symbol (or a
-    number) and tracing again, so no shape constraint ever stays implicit. Not an Exception: user code must not swallow it."""
+    """Shape inference needs two dims to be equal that it cannot prove equal. The tracer answers by making them one
+    symbol (or a number) and tracing again, so no shape constraint ever stays implicit. Not an Exception: user code must
+    not swallow it."""
 
     def __init__(self, left: Dim, right: Dim) -> None:
         super().__init__(f"{left} == {right}")
@@ -69,8 +72,8 @@ _Monomial = tuple[_Atom, ...]
 
 
 class SymbolicDim:
-    """An integer expression that is not a plain number. Immutable, hashable; arithmetic with ints and other dims gives an int
-    where the symbols cancel."""
+    """An integer expression that is not a plain number. Immutable, hashable; arithmetic with ints and other dims gives
+    an int where the symbols cancel."""
 
     __slots__ = ("_hash", "terms", "text")
 
@@ -199,10 +202,12 @@ def symbol(name: str) -> SymbolicDim:
 
 
 def dim_min(left: Dim, right: Dim) -> Dim:
+    """The smaller dim; one of the two where that is decided for all extents."""
     return _extreme("min", left, right)
 
 
 def dim_max(left: Dim, right: Dim) -> Dim:
+    """The larger dim; one of the two where that is decided for all extents."""
     return _extreme("max", left, right)
 
 

@@ -1,5 +1,6 @@
-"""Reads a graph back from its text (see printer). A tokenizer and a recursive descent; every error names line and column and
-what was expected."""
+"""Reads a graph back from its text (see printer). A tokenizer and a recursive descent; every error names line and
+column and what was expected."""
+
 from __future__ import annotations
 
 import base64
@@ -8,7 +9,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -51,9 +52,9 @@ class _Token:
 def parse(text: str, file: str = "<text>") -> Graph:
     """The graph that `text` describes; parse(print_graph(g, full_paths=True)) == g.
 
-    A node line without a source comment gets its place in the text (`file`, line, column) as its source, so hand-written graphs
-    have provenance too. Raises ParseError for text that does not follow the grammar, unknown ops and attributes, undefined or
-    doubly defined values, and output types that differ from what the op's type rule gives.
+    A node line without a source comment gets its place in the text (`file`, line, column) as its source, so
+    hand-written graphs have provenance too. Raises ParseError for text that does not follow the grammar, unknown ops
+    and attributes, undefined or doubly defined values, and output types that differ from what the op's type rule gives.
     """
     return _Parser(text, file).run()
 
@@ -66,14 +67,15 @@ class _Parser:
         self.position = 0
         self.paths: dict[str, str] = {}
 
-    # Tokens --------------------------------------------------------------------------------------------------------------------
+    # Tokens
+    # --------------------------------------------------------------------------------------------------------------------
     def _tokenize(self, text: str) -> list[_Token]:
         tokens: list[_Token] = []
         position, line, start = 0, 1, 0
         while position < len(text):
             match = _TOKEN.match(text, position)
             if match is None:
-                self.fail_at(line, position - start + 1, f"unexpected character {text[position]!r}")
+                raise self.failure_at(line, position - start + 1, f"unexpected character {text[position]!r}")
             kind = str(match.lastgroup)
             if kind not in ("space", "newline"):
                 tokens.append(_Token(kind, match.group(), line, position - start + 1))
@@ -102,23 +104,23 @@ class _Parser:
 
     def expect(self, text: str) -> _Token:
         if self.next.text != text or self.next.kind not in ("mark", "name"):
-            self.fail(f"expected '{text}', got {self.next}")
+            raise self.failure(f"expected '{text}', got {self.next}")
         return self.take()
 
     def expect_kind(self, kind: str, wanted: str) -> _Token:
         if self.next.kind != kind:
-            self.fail(f"expected {wanted}, got {self.next}")
+            raise self.failure(f"expected {wanted}, got {self.next}")
         return self.take()
 
-    def fail(self, message: str, token: _Token | None = None) -> NoReturn:
+    def failure(self, message: str, token: _Token | None = None) -> ParseError:
         token = token or self.next
-        self.fail_at(token.line, token.column, message)
+        return self.failure_at(token.line, token.column, message)
 
-    def fail_at(self, line: int, column: int, message: str) -> NoReturn:
+    def failure_at(self, line: int, column: int, message: str) -> ParseError:
         shown = self.lines[line - 1]
         indent = len(shown) - len(shown.lstrip())
         pointer = " " * (column - 1 - indent) + "^"
-        raise ParseError(f"line {line}, column {column}: {message}\n    {shown.strip()}\n    {pointer}")
+        return ParseError(f"line {line}, column {column}: {message}\n    {shown.strip()}\n    {pointer}")
 
     def skip_comments(self) -> None:
         while self.next.kind == "comment":
@@ -130,7 +132,7 @@ class _Parser:
         while not self.accept(close):
             if items:
                 if self.next.text != ",":
-                    self.fail(f"expected ',' or '{close}', got {self.next}")
+                    raise self.failure(f"expected ',' or '{close}', got {self.next}")
                 self.take()
             items.append(item())
         return items
@@ -144,7 +146,7 @@ class _Parser:
         graph = self.graph()
         self.skip_comments()
         if self.next.kind != "end":
-            self.fail(f"expected the end of the text after the graph, got {self.next}")
+            raise self.failure(f"expected the end of the text after the graph, got {self.next}")
         return graph
 
     def _file(self) -> None:
@@ -166,7 +168,7 @@ class _Parser:
             self.expect(":")
             value = Value(self._type(variable=True), name=input_name)
             if input_name in scope:
-                self.fail(f"the input {token} is defined twice", token)
+                raise self.failure(f"the input {token} is defined twice", token)
             scope[input_name] = value
             inputs.append(value)
 
@@ -184,7 +186,9 @@ class _Parser:
         outputs = self._operands(scope, keyword)
         if tuple(v.type for v in outputs) != tuple(types):
             shown = ", ".join(str(v.type) for v in outputs)
-            self.fail(f"the header promises ({', '.join(map(str, types))}), but returned are ({shown})", keyword)
+            raise self.failure(
+                f"the header promises ({', '.join(map(str, types))}), but returned are ({shown})", keyword
+            )
         self.skip_comments()
         self.expect("}")
         return Graph(name, tuple(inputs), tuple(nodes), tuple(outputs))
@@ -204,7 +208,7 @@ class _Parser:
         op = OPS.get(token.text)
         if op is None:
             hint = "" if OPS else "; no ops are registered, import graphflow.ops first"
-            self.fail(f"unknown op {token}{hint}", token)
+            raise self.failure(f"unknown op {token}{hint}", token)
         inputs = self._operands(scope, token)
         sources: list[Source] = []
         attributes: dict[str, Any] = {}
@@ -216,9 +220,9 @@ class _Parser:
                 key = self.expect_kind("name", "an attribute's name")
                 if key.text not in op.attributes:
                     known = ", ".join(op.attributes) or "none"
-                    self.fail(f"{op.name} has no attribute {key}; it has: {known}", key)
+                    raise self.failure(f"{op.name} has no attribute {key}; it has: {known}", key)
                 if key.text in attributes:
-                    self.fail(f"the attribute {key} is given twice", key)
+                    raise self.failure(f"the attribute {key} is given twice", key)
                 self.expect("=")
                 attributes[key.text] = self._value()
                 self.skip_comments()
@@ -232,30 +236,34 @@ class _Parser:
         if declared != found:
             shown = ", ".join(map(str, declared)) or "no outputs"
             got = ", ".join(map(str, found)) or "no outputs"
-            self.fail(f"declared: {shown}; {op.name} gives: {got}", start)
+            raise self.failure(f"declared: {shown}; {op.name} gives: {got}", start)
         for (result, _), value in zip(results, node.outputs, strict=True):
             if result.text in scope:
-                self.fail(f"{result} is defined twice", result)
+                raise self.failure(f"{result} is defined twice", result)
             scope[result.text] = value
         return node
 
-    def _make_node(self, op: Op, token: _Token, inputs: list[Value], attributes: dict[str, Any], source: Source) -> Node:
+    def _make_node(
+        self, op: Op, token: _Token, inputs: list[Value], attributes: dict[str, Any], source: Source
+    ) -> Node:
         least = len(op.operands) - op.variadic
         if len(inputs) < least or (len(inputs) > least and not op.variadic):
             wanted = f"{least} or more" if op.variadic else str(least)
             names = f" ({', '.join(op.operands)})" if op.operands else ""
-            self.fail(f"{op.name} takes {wanted} operands{names}, got {len(inputs)}", token)
+            raise self.failure(f"{op.name} takes {wanted} operands{names}, got {len(inputs)}", token)
         missing = [name for name, default in op.attributes.items() if default is ... and name not in attributes]
         if missing:
-            self.fail(f"{op.name} needs the attribute '{missing[0]}'", token)
+            raise self.failure(f"{op.name} needs the attribute '{missing[0]}'", token)
         try:
             return Node(op, inputs, attributes, source)
         except DimensionsMustAgree as error:
-            self.fail(f"{op.name} needs equal dims, which these are not known to be: {error}", token)
+            raise self.failure(
+                f"{op.name} needs equal dims, which these are not known to be: {error}", token
+            ) from error
         except GraphflowError as error:
-            self.fail(f"{op.name} rejects its operands: {error}", token)
+            raise self.failure(f"{op.name} rejects its operands: {error}", token) from error
         except (TypeError, ValueError, LookupError, AttributeError) as error:  # an attribute of another kind
-            self.fail(f"{op.name} rejects its attributes: {type(error).__name__}: {error}", token)
+            raise self.failure(f"{op.name} rejects its attributes: {type(error).__name__}: {error}", token) from error
 
     def _operands(self, scope: dict[str, Value], head: _Token) -> list[Value]:
         """The operands on the line of `head`."""
@@ -265,10 +273,10 @@ class _Parser:
                 break
             token = self.next
             if token.kind not in ("value", "name", "string") or token.line != head.line:
-                self.fail(f"expected an operand, got {token}")
+                raise self.failure(f"expected an operand, got {token}")
             name = token.text if token.kind == "value" else self._peek_name()
             if name not in scope:
-                self.fail(f"{token} is not defined (yet)", token)
+                raise self.failure(f"{token} is not defined (yet)", token)
             self.take()
             operands.append(scope[name])
         return operands
@@ -286,7 +294,7 @@ class _Parser:
             token = self.take()
             match = _SOURCE.match(token.text[1:].strip())
             if match is None:
-                self.fail(f"expected a source '# file:line:column  expression', got {token}", token)
+                raise self.failure(f"expected a source '# file:line:column  expression', got {token}", token)
             label, expression = match["file"], match["expression"] or ""
             if label.startswith('"'):
                 label = self._decode(label, token)
@@ -311,12 +319,12 @@ class _Parser:
         try:
             return str(json.loads(text))
         except ValueError as error:
-            self.fail(f"not a valid string: {error}", token)
+            raise self.failure(f"not a valid string: {error}", token) from error
 
     def _dtype(self) -> DType:
         token = self.expect_kind("name", "a dtype such as f32")
         if token.text not in SHORT_NAMES:
-            self.fail(f"expected a dtype ({', '.join(sorted(SHORT_NAMES))}), got {token}", token)
+            raise self.failure(f"expected a dtype ({', '.join(sorted(SHORT_NAMES))}), got {token}", token)
         return from_short(token.text)
 
     def _type(self, variable: bool = False) -> TensorType:
@@ -341,7 +349,7 @@ class _Parser:
             operator = self.take()
             factor = self._dim_atom()
             if operator.text == "//" and factor == 0:
-                self.fail("a dimension is divided by zero", operator)
+                raise self.failure("a dimension is divided by zero", operator)
             total = total * factor if operator.text == "*" else total // factor
         return total
 
@@ -362,7 +370,7 @@ class _Parser:
             return (dim_min if token.text == "min" else dim_max)(left, right)
         if token.kind == "name" and "." not in token.text:
             return symbol(token.text)
-        self.fail(f"expected a dimension, got {token}", token)
+        raise self.failure(f"expected a dimension, got {token}", token)
 
     # Attribute values ----------------------------------------------------------------------------------------------------------
     def _value(self) -> Any:
@@ -383,7 +391,7 @@ class _Parser:
             if token.text == "base64":
                 return self._base64()
             if token.text == "object":
-                self.fail("a Python object in a graph's text cannot be read back")
+                raise self.failure("a Python object in a graph's text cannot be read back")
             if token.text == "dim":
                 self.take()
                 self.expect("(")
@@ -396,14 +404,16 @@ class _Parser:
             return self._number()
         if token.text == "-" and self.tokens[self.position + 1].text in _NOT_NEGATED:
             self.take()
-            self.fail(f"expected a number or a dimension, got {self.next}")
+            raise self.failure(f"expected a number or a dimension, got {self.next}")
         if token.kind in ("name", "number") or token.text == "-":
             return self._dim()
-        self.fail(f"expected a value, got {token}")
+        raise self.failure(f"expected a value, got {token}")
 
     def _is_float(self, position: int) -> bool:
         token = self.tokens[min(position, len(self.tokens) - 1)]
-        return (token.kind == "number" and not token.text.isdigit()) or (token.kind == "name" and token.text in ("nan", "inf"))
+        return (token.kind == "number" and not token.text.isdigit()) or (
+            token.kind == "name" and token.text in ("nan", "inf")
+        )
 
     def _tuple_or_dim(self) -> Any:
         """`(` begins a tuple if a comma follows its first item (or nothing is in it), else a dimension such as (n+1)//2."""
@@ -416,14 +426,14 @@ class _Parser:
             self.position = start
             dim = self._dim()
             if not isinstance(dim, (int, SymbolicDim)):
-                self.fail("a tuple of one item is written (item,)")
+                raise self.failure("a tuple of one item is written (item,)")
             return dim
         while self.accept(","):
             if self.next.text == ")":
                 break
             items.append(self._value())
         if self.next.text != ")":
-            self.fail(f"expected ',' or ')', got {self.next}")
+            raise self.failure(f"expected ',' or ')', got {self.next}")
         self.take()
         return tuple(items)
 
@@ -442,11 +452,15 @@ class _Parser:
             imaginary = self._number()
             self.expect(")")
             return complex(real, imaginary)
-        self.fail(f"expected a number, got {token}", token)
+        raise self.failure(f"expected a number, got {token}", token)
 
     def _starts_element(self) -> bool:
         token = self.next
-        return token.kind == "number" or token.text in ("[", "-") or token.text in ("nan", "inf", "complex", "True", "False")
+        return (
+            token.kind == "number"
+            or token.text in ("[", "-")
+            or token.text in ("nan", "inf", "complex", "True", "False")
+        )
 
     def _array(self, dtype: DType) -> np.ndarray[Any, Any]:
         start = self.next
@@ -455,7 +469,7 @@ class _Parser:
             with np.errstate(over="ignore"):
                 return np.array(nested, dtype.numpy)
         except (ValueError, TypeError, OverflowError) as error:
-            self.fail(f"not an array of {dtype.name}: {error}", start)
+            raise self.failure(f"not an array of {dtype.name}: {error}", start) from error
 
     def _elements(self, dtype: DType) -> Any:
         if self.accept("["):
@@ -463,11 +477,11 @@ class _Parser:
         token = self.next
         if dtype.is_bool:
             if token.text not in ("True", "False"):
-                self.fail(f"expected True or False, got {token}")
+                raise self.failure(f"expected True or False, got {token}")
             return self.take().text == "True"
         number = self._number()
         if (dtype.is_integer and not isinstance(number, int)) or (isinstance(number, complex) and not dtype.is_complex):
-            self.fail(f"expected an element of {dtype.name}, got {token}", token)
+            raise self.failure(f"expected an element of {dtype.name}, got {token}", token)
         return number
 
     def _base64(self) -> np.ndarray[Any, Any]:
@@ -482,7 +496,9 @@ class _Parser:
             data = base64.b64decode(self._string("the array's bytes in base64"), validate=True)
             array = np.frombuffer(data, dtype.numpy).reshape(shape).copy()
         except (binascii.Error, ValueError, TypeError) as error:
-            self.fail(f"not the bytes of a {dtype.short}[{','.join(map(str, shape))}]: {error}", token)
+            raise self.failure(
+                f"not the bytes of a {dtype.short}[{','.join(map(str, shape))}]: {error}", token
+            ) from error
         self.expect(")")
         return array
 

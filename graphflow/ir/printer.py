@@ -1,5 +1,5 @@
-"""The text form of a graph: one line a node, its type, its place in the user's program at the end. `parser.parse` reads it back
-to an equal graph; the grammar is in docs/ir.md.
+"""The text form of a graph: one line a node, its type, its place in the user's program at the end. `parser.parse` reads
+it back to an equal graph; the grammar is in docs/ir.md.
 
     graph mlp(x: f32[batch,784], w: var f32[784,10]) -> (f32[batch,10]) {
       %0: f32[784,10]   = read_variable w  # train.py:12:8  w
@@ -7,6 +7,7 @@ to an equal graph; the grammar is in docs/ir.md.
       return %1
     }
 """
+
 from __future__ import annotations
 
 import base64
@@ -65,7 +66,8 @@ def print_value(value: Any) -> str:
     return re.sub(r"\s*\n\s*", " ", _value_text(value, None))
 
 
-# Lines -----------------------------------------------------------------------------------------------------------------------
+# Lines
+# -----------------------------------------------------------------------------------------------------------------------
 
 
 def _graph_lines(graph: Graph, labels: Mapping[str, str] | None) -> list[str]:
@@ -217,8 +219,6 @@ def _value_text(value: Any, labels: Mapping[str, str] | None) -> str:
 
 def _is_reserved(name: str) -> bool:
     return name in RESERVED or name in SHORT_NAMES
-
-
 
 
 def _number_text(value: complex) -> str:

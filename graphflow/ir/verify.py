@@ -1,4 +1,5 @@
 """The verifier: every rule that a valid graph keeps. It runs after every pass in tests and with GRAPHFLOW_CHECK=1."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -26,11 +27,12 @@ _ON_VARIABLE = ("read", "write")
 def verify(graph: Graph) -> None:
     """Raise VerifyError, naming graph, node, rule and the user's line, unless the graph keeps every rule:
 
-    `inputs`: named, each name once. `source`: every node has its place in the user's program. `op`: registered. `operands`: as many
-    as the op takes. `attributes`: known, complete, of kinds that the text form has. `defined`: values are defined before use, once,
-    in this graph. `types`: outputs are what the type rule gives. `variables`: variables are inputs and go only where the op wants
-    one. `devices`: one device a node, except `copy`. `symbols`: symbolic extents come from the inputs. `outputs`: defined.
-    Sub-graphs keep the same rules; they may use symbols of the graphs around them.
+    `inputs`: named, each name once. `source`: every node has its place in the user's program. `op`: registered.
+    `operands`: as many as the op takes. `attributes`: known, complete, of kinds that the text form has. `defined`:
+    values are defined before use, once, in this graph. `types`: outputs are what the type rule gives. `variables`:
+    variables are inputs and go only where the op wants one. `devices`: one device a node, except `copy`. `symbols`:
+    symbolic extents come from the inputs. `outputs`: defined. Sub-graphs keep the same rules; they may use symbols of
+    the graphs around them.
     """
     _Verifier(graph, frozenset()).run()
 
@@ -80,7 +82,11 @@ class _Verifier:
     def check_source(self, node: Node) -> None:
         source: Any = node.source
         if not isinstance(source, Source) or not source.file or source.line < 1:
-            self.fail("source", f"node {node.op.name} has no place in the user's program: {source!r}", node if source else None)
+            self.fail(
+                "source",
+                f"node {node.op.name} has no place in the user's program: {source!r}",
+                node if source else None,
+            )
         if any(other.also for other in source.also):
             self.fail("source", "merged sources must be flat; use merge_sources", node)
 
@@ -105,10 +111,16 @@ class _Verifier:
     def check_operands(self, node: Node) -> None:
         least, count = len(node.op.operands) - node.op.variadic, len(node.inputs)
         if count < least or (count > least and not node.op.variadic):
-            self.fail("operands", f"{node.op.name} takes {least}{' or more' if node.op.variadic else ''} operands, got {count}", node)
+            self.fail(
+                "operands",
+                f"{node.op.name} takes {least}{' or more' if node.op.variadic else ''} operands, got {count}",
+                node,
+            )
         for position, value in enumerate(node.inputs):
             if value not in self.defined:
-                where = "before it is defined" if any(value in n.outputs for n in self.graph.nodes) else "of another graph"
+                where = (
+                    "before it is defined" if any(value in n.outputs for n in self.graph.nodes) else "of another graph"
+                )
                 self.fail("defined", f"operand {position} of {node.op.name} is a value used {where}: {value!r}", node)
 
     def check_variables(self, node: Node) -> None:
@@ -119,7 +131,11 @@ class _Verifier:
         holds_graph = any(True for _ in node.subgraphs())
         for position, value in enumerate(node.inputs):
             if value.is_variable and not holds_graph and not (wants_variable and position == 0):
-                self.fail("variables", f"operand {position} of {node.op.name} is the variable {value.name!r}; read it first", node)
+                self.fail(
+                    "variables",
+                    f"operand {position} of {node.op.name} is the variable {value.name!r}; read it first",
+                    node,
+                )
         for value in node.outputs:
             if isinstance(value.type, VariableType):
                 self.fail("variables", f"{node.op.name} yields a variable; only graph inputs are variables", node)
@@ -133,13 +149,19 @@ class _Verifier:
         except (GraphflowError, TypeError, ValueError, LookupError, AttributeError) as error:
             self.fail("types", f"the type rule of {node.op.name} rejects its operands: {error}", node)
         if declared != tuple(found):
-            self.fail("types", f"{node.op.name} declares {_show(declared)}, its type rule gives {_show(tuple(found))}", node)
+            self.fail(
+                "types", f"{node.op.name} declares {_show(declared)}, its type rule gives {_show(tuple(found))}", node
+            )
         for value in node.outputs:
             for dim in value.type.shape:
                 unknown = symbols_of(dim) - self.symbols
                 if unknown:
                     known = ", ".join(sorted(self.symbols)) or "none"
-                    self.fail("symbols", f"the extent {min(unknown)!r} of {value.type} is not among the inputs': {known}", node)
+                    self.fail(
+                        "symbols",
+                        f"the extent {min(unknown)!r} of {value.type} is not among the inputs': {known}",
+                        node,
+                    )
 
     def check_devices(self, node: Node) -> None:
         kernel = node.op.kernel
@@ -164,23 +186,29 @@ def _show(types: tuple[TensorType, ...]) -> str:
 
 
 def _unprintable(value: Any) -> Any:
-    """The part of an attribute's value that has no text form, or None. Python callables (of gf.py_function) are let through."""
+    """The part of an attribute's value that has no text form, or None. Python callables (of gf.py_function) are let
+    through."""
     if isinstance(value, (tuple, list)):
         return next((wrong for wrong in map(_unprintable, value) if wrong is not None), None)
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and print_value(value).startswith("object")):
         return value
-    if value is None or isinstance(value, (bool, int, float, complex, str, DType, SymbolicDim, np.ndarray, Graph)) or callable(value):
+    if (
+        value is None
+        or isinstance(value, (bool, int, float, complex, str, DType, SymbolicDim, np.ndarray, Graph))
+        or callable(value)
+    ):
         return None
     return value
 
 
-# The order of effects --------------------------------------------------------------------------------------------------------
+# The order of effects
+# --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class EffectRecord:
-    """One effect of a graph: kind, op, the variable's name ("" if none), source, and for a read the place of the write whose value it
-    sees (None: the value at entry)."""
+    """One effect of a graph: kind, op, the variable's name ("" if none), source, and for a read the place of the write
+    whose value it sees (None: the value at entry)."""
 
     kind: str
     op: str
@@ -231,11 +259,13 @@ def check_effects_kept(before: tuple[EffectRecord, ...], after: tuple[EffectReco
     """Raise VerifyError unless `after` does the same as `before`:
 
     - prints, asserts, calls ... are the same in the same order;
-    - each variable's writes keep their order, and its last one stays (an overwritten one may go, a write may move past effects on
-      other things);
+    - each variable's writes keep their order, and its last one stays (an overwritten one may go, a write may move past
+      effects on other things);
     - each read sees the write that it saw before (it may be dropped, or merged with another that sees the same).
     """
-    _check_same("effects", [r for r in before if r.kind not in _ON_VARIABLE], [r for r in after if r.kind not in _ON_VARIABLE])
+    _check_same(
+        "effects", [r for r in before if r.kind not in _ON_VARIABLE], [r for r in after if r.kind not in _ON_VARIABLE]
+    )
     for variable in dict.fromkeys(r.variable for r in (*before, *after) if r.kind == "write"):
         old = [r for r in before if r.kind == "write" and r.variable == variable]
         new = [r for r in after if r.kind == "write" and r.variable == variable]
@@ -243,7 +273,9 @@ def check_effects_kept(before: tuple[EffectRecord, ...], after: tuple[EffectReco
         rest = iter(old)
         for record in new:
             if not any(record.place == other.place for other in rest):
-                raise VerifyError(f"the order of effects changed: {record} is new, or comes later than the writes after it did")
+                raise VerifyError(
+                    f"the order of effects changed: {record} is new, or comes later than the writes after it did"
+                )
     seen: dict[tuple[str, str, Source], set[Source | None]] = {}
     for record in before:
         if record.kind == "read":
@@ -257,4 +289,6 @@ def check_effects_kept(before: tuple[EffectRecord, ...], after: tuple[EffectReco
 def _check_same(what: str, before: list[EffectRecord], after: list[EffectRecord]) -> None:
     for old, new in zip_longest(before, after):
         if old is None or new is None or old.place != new.place:
-            raise VerifyError(f"the order of effects changed: among the {what} expected {old or 'no more'}, found {new or 'no more'}")
+            raise VerifyError(
+                f"the order of effects changed: among the {what} expected {old or 'no more'}, found {new or 'no more'}"
+            )

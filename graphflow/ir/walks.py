@@ -1,8 +1,9 @@
 """Walks over a graph that passes share: who uses what, what depends on what, which order is allowed.
 
-Sets of nodes are Python integers used as bitsets (bit k = k-th node of graph.nodes): on 2,000 nodes all ancestors take about 1 ms,
-where sets of objects take 300.
+Sets of nodes are Python integers used as bitsets (bit k = k-th node of graph.nodes): on 2,000 nodes all ancestors take
+about 1 ms, where sets of objects take 300.
 """
+
 from __future__ import annotations
 
 import heapq
@@ -41,11 +42,13 @@ def dead_values(graph: Graph) -> list[Value]:
     return [value for node in graph.nodes for value in node.outputs if value not in live]
 
 
-# Effects ---------------------------------------------------------------------------------------------------------------------
+# Effects
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 def effect_kinds(node: Node) -> set[str]:
-    """The kinds of effects of a node and its sub-graphs: "read", "write", "print", "assert", ... Empty for a pure node."""
+    """The kinds of effects of a node and its sub-graphs: "read", "write", "print", "assert", ... Empty for a pure
+    node."""
     kernel = node.op.kernel
     kinds = {kernel.kind} - _HARMLESS if isinstance(kernel, Effect) else set()
     for graph in node.subgraphs():
@@ -70,8 +73,8 @@ _INTEGER_CHECKS: dict[str, Callable[[Any], bool]] = {
 
 
 def may_fail(node: Node) -> bool:
-    """Can the node report a run-time error? Then it must run even if nobody uses its results: eager mode would have raised.
-    Float division never fails; an integer division by constants that are not zero neither."""
+    """Can the node report a run-time error? Then it must run even if nobody uses its results: eager mode would have
+    raised. Float division never fails; an integer division by constants that are not zero neither."""
     if node.op.fallible:
         is_safe = _INTEGER_CHECKS.get(node.op.fallible)
         if is_safe is None or not node.inputs:
@@ -98,8 +101,9 @@ def variables_of(node: Node) -> tuple[Value, ...]:
 
 
 def ordering_edges(nodes: Sequence[Node]) -> list[list[int]]:
-    """For each node the positions of the nodes that must come before it: producers of its inputs, and earlier effects. Reads of a
-    variable may change places with each other and with effects that do not write; all other effects keep their order."""
+    """For each node the positions of the nodes that must come before it: producers of its inputs, and earlier effects.
+    Reads of a variable may change places with each other and with effects that do not write; all other effects keep
+    their order."""
     place = {node: k for k, node in enumerate(nodes)}
     edges: list[list[int]] = []
     last_effect = -1
@@ -135,8 +139,9 @@ def ordering_edges(nodes: Sequence[Node]) -> list[list[int]]:
 
 
 def topological_sort(nodes: Iterable[Node], priority: Callable[[Node], int] | None = None) -> list[Node]:
-    """The nodes in an order that respects ordering_edges(); among the ready ones the lowest priority first (default: the given
-    order, so a valid order stays as it is). The given order decides the order of effects. Raises ValueError on a cycle."""
+    """The nodes in an order that respects ordering_edges(); among the ready ones the lowest priority first (default:
+    the given order, so a valid order stays as it is). The given order decides the order of effects. Raises ValueError
+    on a cycle."""
     given = list(dict.fromkeys(nodes))
     edges = ordering_edges(given)
     rank = list(range(len(given))) if priority is None else [priority(node) for node in given]
@@ -161,7 +166,8 @@ def topological_sort(nodes: Iterable[Node], priority: Callable[[Node], int] | No
     return result
 
 
-# Reachability ----------------------------------------------------------------------------------------------------------------
+# Reachability
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def ancestors(graph: Graph) -> list[int]:
@@ -210,7 +216,8 @@ def nodes_of(graph: Graph, bits: int) -> list[Node]:
 
 
 def is_convex(members: int, before: Sequence[int]) -> bool:
-    """Does every path between two members stay inside? Only then can they become one node. `before` is ancestors(graph)."""
+    """Does every path between two members stay inside? Only then can they become one node. `before` is
+    ancestors(graph)."""
     outside, rest = 0, members
     while rest:
         lowest = rest & -rest
@@ -226,7 +233,8 @@ def is_convex(members: int, before: Sequence[int]) -> bool:
 
 
 def dependency_path(graph: Graph, source: Node, target: Node) -> list[Node]:
-    """A shortest chain of nodes by which target depends on source; empty if it does not. For messages, not for hot paths."""
+    """A shortest chain of nodes by which target depends on source; empty if it does not. For messages, not for hot
+    paths."""
     import networkx
 
     try:

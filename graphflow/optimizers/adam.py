@@ -57,8 +57,9 @@ class Adam(Optimizer):
     def update(self, gradient: Tensor, variable: Variable, step: Any) -> None:
         """Move both averages towards the gradient and its square, and the variable against their quotient."""
         momentum, velocity = self.slot(variable, "momentum"), self.slot(variable, "velocity")
-        new_momentum = momentum + (gradient - momentum) * (1 - self.beta_1)
-        new_velocity = velocity + (gradient * gradient - velocity) * (1 - self.beta_2)
+        old_momentum, old_velocity = momentum.value(), velocity.value()
+        new_momentum = old_momentum + (gradient - old_momentum) * (1 - self.beta_1)
+        new_velocity = old_velocity + (gradient * gradient - old_velocity) * (1 - self.beta_2)
         momentum.assign(new_momentum)
         velocity.assign(new_velocity)
         if self.amsgrad:

@@ -1,8 +1,10 @@
 """Local rules of arithmetic and logic. A rule looks at one node and returns the value that may stand for it, or None.
 
-No rule changes a bit of a float result: signed zeros, infinities and NaN stay what they were (which bits a NaN carries is not observable).
-Integer arithmetic is modular, so more holds there. `n`, `m` stand for integers, `c`, `d` for constants, `x`, `y` for any numbers.
+No rule changes a bit of a float result: signed zeros, infinities and NaN stay what they were (which bits a NaN carries
+is not observable). Integer arithmetic is modular, so more holds there. `n`, `m` stand for integers, `c`, `d` for
+constants, `x`, `y` for any numbers.
 """
+
 from __future__ import annotations
 
 import math
@@ -20,7 +22,9 @@ Rule = Callable[[Node, Rewriter], Value | None]
 _UNITS = {"logical_and": 1, "logical_or": 0, "logical_xor": 0, "bitwise_and": -1, "bitwise_or": 0, "bitwise_xor": 0,
           "bitwise_left_shift": 0, "bitwise_right_shift": 0, "floordiv": 1, "truncatediv": 1, "pow": 1}  # fmt: skip
 _ZEROS = {"logical_and": 0, "logical_or": 1, "bitwise_and": 0, "bitwise_or": -1}
-_ASSOCIATIVE = frozenset(("add", "multiply", "bitwise_and", "bitwise_or", "bitwise_xor", "logical_and", "logical_or", "logical_xor"))
+_ASSOCIATIVE = frozenset(
+    ("add", "multiply", "bitwise_and", "bitwise_or", "bitwise_xor", "logical_and", "logical_or", "logical_xor")
+)
 _OPPOSITE = {"equal": "not_equal", "not_equal": "equal"}
 _INTEGER_OPPOSITE = {"less": "greater_equal", "greater_equal": "less", "greater": "less_equal", "less_equal": "greater"}
 
@@ -36,12 +40,13 @@ def _is_modular(value: Value) -> bool:
     return value.type.dtype.is_integer or value.type.dtype.is_bool
 
 
-# Rules that follow from an op's record ---------------------------------------------------------------------------------------
+# Rules that follow from an op's record
+# ---------------------------------------------------------------------------------------
 
 
 def unit_operand(node: Node, rewriter: Rewriter) -> Value | None:
-    """x * 1 -> x, x + -0.0 -> x: the unit in the op's record. (x + 0.0 stays: it turns -0.0 into 0.0.) Integers and bools have
-    more units: n & -1 -> n, n // 1 -> n, n << 0 -> n, n ** 1 -> n."""
+    """x * 1 -> x, x + -0.0 -> x: the unit in the op's record. (x + 0.0 stays: it turns -0.0 into 0.0.) Integers and
+    bools have more units: n & -1 -> n, n // 1 -> n, n << 0 -> n, n ** 1 -> n."""
     left, right = node.inputs
     dtype = right.type.dtype
     unit = node.op.unit
@@ -71,7 +76,12 @@ def idempotent_twice(node: Node, rewriter: Rewriter) -> Value | None:
     """abs(abs(x)) -> abs(x), floor(floor(x)) -> floor(x)."""
     value = node.inputs[0]
     inner = value.producer
-    if inner is None or inner.op is not node.op or inner.attributes != node.attributes or value.type != node.output.type:
+    if (
+        inner is None
+        or inner.op is not node.op
+        or inner.attributes != node.attributes
+        or value.type != node.output.type
+    ):
         return None
     return value
 
@@ -96,13 +106,18 @@ def constants_together(node: Node, rewriter: Rewriter) -> Value | None:
     inner = _producer(left, node.op.name)
     if inner is None or not _is_modular(node.output) or inner.inputs[0].type.dtype is not node.output.type.dtype:
         return None
-    if rewriter.uniform(right) is None or rewriter.uniform(inner.inputs[1]) is None or rewriter.uniform(inner.inputs[0]) is not None:
+    if (
+        rewriter.uniform(right) is None
+        or rewriter.uniform(inner.inputs[1]) is None
+        or rewriter.uniform(inner.inputs[0]) is not None
+    ):
         return None
     both = rewriter.make(node.op.name, (inner.inputs[1], right), node.attributes, node)
     return rewriter.make(node.op.name, (inner.inputs[0], both), node.attributes, node, inner)
 
 
-# Rules by op -----------------------------------------------------------------------------------------------------------------
+# Rules by op
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def divide_by_one(node: Node, rewriter: Rewriter) -> Value | None:
@@ -112,7 +127,8 @@ def divide_by_one(node: Node, rewriter: Rewriter) -> Value | None:
 
 
 def divide_by_power_of_two(node: Node, rewriter: Rewriter) -> Value | None:
-    """x / 8 -> x * 0.125: both round the same exact quotient, as 1/8 is exact. A multiplication is 4 to 10 times as fast."""
+    """x / 8 -> x * 0.125: both round the same exact quotient, as 1/8 is exact. A multiplication is 4 to 10 times as
+    fast."""
     left, right = node.inputs
     found = rewriter.uniform(right)
     if found is None or not right.type.dtype.is_floating:

@@ -1,4 +1,6 @@
-"""Canonicalise: local rules, applied until none fits, give equal computations one form and drop what computes nothing."""
+"""Canonicalise: local rules, applied until none fits, give equal computations one form and drop what computes
+nothing."""
+
 from __future__ import annotations
 
 from functools import cache

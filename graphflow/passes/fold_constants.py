@@ -1,4 +1,5 @@
 """Fold constants: nodes whose operands are all known become constants, computed with the compiler's own kernels."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -26,8 +27,9 @@ def fold_constants(graph: Graph, context: PassContext) -> Graph:
     %0 = constant {value=f32 2.0}; %1 = sqrt %0   ->   %1 = constant {value=f32 1.4142135}
 
     A tensor of one repeated number stays a scalar and a broadcast, whatever its size; other results are folded up to
-    context.fold_limit elements. Ops without operands (iota, zeros) are left alone, and so is a node that fails, so that it fails at
-    run time, at its line. context.evaluate runs the kernels that would run later, so no bit changes; without it nothing is folded.
+    context.fold_limit elements. Ops without operands (iota, zeros) are left alone, and so is a node that fails, so that
+    it fails at run time, at its line. context.evaluate runs the kernels that would run later, so no bit changes;
+    without it nothing is folded.
     """
     graph = with_subgraphs(fold_constants, graph, context)
     if context.evaluate is None or context.fold_limit <= 0:
@@ -96,7 +98,7 @@ class _Folder:
             operands = [Value(TensorType(v.type.dtype, ())) for v in node.inputs]
             scalar_node = Node(node.op, operands, node.attributes, node.source)
             number = self._evaluate(scalar_node, [number for number in numbers if number is not None])[0]
-        elif node.op.name == "broadcast_to" and node.inputs[0].type.shape == () or node.output.type.elements == 0:
+        elif (node.op.name == "broadcast_to" and node.inputs[0].type.shape == ()) or node.output.type.elements == 0:
             return None  # that is the form it would get
         else:
             number = numbers[0]  # type: ignore[assignment]
@@ -139,7 +141,8 @@ class _Folder:
         return node.output
 
     def _evaluate(self, node: Node, arrays: list[Array]) -> list[Array]:
-        """The results. Raises _CannotFold for a node that fails at run time or has no kernel that runs while compiling."""
+        """The results. Raises _CannotFold for a node that fails at run time or has no kernel that runs while
+        compiling."""
         assert self.context.evaluate is not None
         try:
             return list(self.context.evaluate(node, arrays))

@@ -1,5 +1,6 @@
-"""Local rules that move, copy or convert elements without computing new ones: views, reshapes, broadcasts, casts, and transposes that a
-matmul can read. A rule looks at one node and returns the value that may stand for it, or None."""
+"""Local rules that move, copy or convert elements without computing new ones: views, reshapes, broadcasts, casts, and
+transposes that a matmul can read. A rule looks at one node and returns the value that may stand for it, or None."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -15,7 +16,8 @@ from .rewriting import Rewriter
 __all__ = ["RULES", "generic_rules", "is_exact_cast"]
 
 
-# Rules that follow from an op's kernel ---------------------------------------------------------------------------------------
+# Rules that follow from an op's kernel
+# ---------------------------------------------------------------------------------------
 
 
 def alias_of_same_shape(node: Node, rewriter: Rewriter) -> Value | None:
@@ -24,7 +26,8 @@ def alias_of_same_shape(node: Node, rewriter: Rewriter) -> Value | None:
 
 
 def view_of_everything(node: Node, rewriter: Rewriter) -> Value | None:
-    """transpose(x, (0, 1)) -> x, broadcast_to(x, shape of x) -> x, x[:] -> x: a view that maps every index to itself."""
+    """transpose(x, (0, 1)) -> x, broadcast_to(x, shape of x) -> x, x[:] -> x: a view that maps every index to
+    itself."""
     value = node.inputs[0]
     if value.type != node.output.type:
         return None
@@ -73,7 +76,8 @@ def _dense_strides(shape: Sequence[Dim]) -> list[Dim]:
     return strides[::-1]
 
 
-# Rules by op -----------------------------------------------------------------------------------------------------------------
+# Rules by op
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def reshape_of_reshape(node: Node, rewriter: Rewriter) -> Value | None:
@@ -134,7 +138,12 @@ def cast_of_exact_cast(node: Node, rewriter: Rewriter) -> Value | None:
 
 
 #: bits of the significand, and the exponents' range as (smallest power of a denormal, largest power)
-_FLOATS = {"float16": (11, -24, 15), "bfloat16": (8, -133, 127), "float32": (24, -149, 127), "float64": (53, -1074, 1023)}
+_FLOATS = {
+    "float16": (11, -24, 15),
+    "bfloat16": (8, -133, 127),
+    "float32": (24, -149, 127),
+    "float64": (53, -1074, 1023),
+}
 
 
 def is_exact_cast(source: DType, target: DType) -> bool:
@@ -161,8 +170,9 @@ def is_exact_cast(source: DType, target: DType) -> bool:
 def transpose_into_matmul(node: Node, rewriter: Rewriter) -> Value | None:
     """matmul(transpose(x), y) -> matmul(x, y, transpose_a=True), where the transpose swaps the last two axes only.
 
-    The op fixes the order of each element's sum, so reading an operand transposed gives the bits that a copy gives. (OpenBLAS alone
-    would not: for a matrix of one row or column it takes other kernels, and 97 % of the results differ.)
+    The op fixes the order of each element's sum, so reading an operand transposed gives the bits that a copy gives.
+    (OpenBLAS alone would not: for a matrix of one row or column it takes other kernels, and 97 % of the results
+    differ.)
     """
     attributes = dict(node.attributes)
     inputs = list(node.inputs)

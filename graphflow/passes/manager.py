@@ -1,4 +1,6 @@
-"""Runs passes: in order, timed, every stage kept, verified on demand, under a budget of rewrites that finds a wrong one."""
+"""Runs passes: in order, timed, every stage kept, verified on demand, under a budget of rewrites that finds a wrong
+one."""
+
 from __future__ import annotations
 
 import re
@@ -26,7 +28,8 @@ Evaluate = Callable[[Node, list[Array]], list[Array]]
 
 @dataclass(frozen=True)
 class Remark:
-    """A structured reason for something the compiler did or did not do. `category` is a short fixed phrase to count and filter by."""
+    """A structured reason for something the compiler did or did not do. `category` is a short fixed phrase to count and
+    filter by."""
 
     category: str
     message: str
@@ -58,9 +61,9 @@ def _cannot_evaluate(node: Node, arrays: list[Array]) -> list[Array]:
 class PassContext:
     """What passes share in one compilation.
 
-    evaluate: runs one node on arrays with the compiler's own kernels, so that folded constants have the bits that running gives;
-    None turns folding off. fuel: how many rewrites are still allowed; None: any number. fold_limit: most elements of a folded
-    result. options: settings for single passes.
+    evaluate: runs one node on arrays with the compiler's own kernels, so that folded constants have the bits that
+    running gives; None turns folding off. fuel: how many rewrites are still allowed; None: any number. fold_limit: most
+    elements of a folded result. options: settings for single passes.
     """
 
     evaluate: Evaluate | None = None
@@ -110,9 +113,9 @@ def run_pipeline(
 ) -> tuple[Graph, list[Stage]]:
     """Run the passes in order; returns the last graph and all stages, the first of them ("input") the given graph.
 
-    verify: check the given graph, and after each pass the new one and the order of its effects; None asks the flag `check`.
-    With the flag `dump_dir` each stage is written there as text. Raises CompileError naming the pass and the user's line of its
-    last rewrite, with the cause chained; VerifyError if the given graph is not valid.
+    verify: check the given graph, and after each pass the new one and the order of its effects; None asks the flag
+    `check`. With the flag `dump_dir` each stage is written there as text. Raises CompileError naming the pass and the
+    user's line of its last rewrite, with the cause chained; VerifyError if the given graph is not valid.
     """
     if verify is None:
         verify = config.flags().check
@@ -177,22 +180,26 @@ def _dump(stages: Sequence[Stage], directory: Path) -> None:
         except FileExistsError:  # an earlier compilation, or another process at the same moment
             number += 1
     for k, stage in enumerate(stages):
-        (place / f"{k:02d}-{stage.name}.gir").write_text(f"{print_graph(stage.graph, full_paths=True)}\n", encoding="utf-8")
+        (place / f"{k:02d}-{stage.name}.gir").write_text(
+            f"{print_graph(stage.graph, full_paths=True)}\n", encoding="utf-8"
+        )
 
 
-# Finding a wrong rewrite -----------------------------------------------------------------------------------------------------
+# Finding a wrong rewrite
+# -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Bisection:
-    """The first rewrite with which a run goes wrong: with `fuel` - 1 rewrites it is right, with `fuel` it is wrong. rewrite is None,
-    and fuel 0, if it is wrong without any rewrite, so that no pass is guilty."""
+    """The first rewrite with which a run goes wrong: with `fuel` - 1 rewrites it is right, with `fuel` it is wrong.
+    rewrite is None, and fuel 0, if it is wrong without any rewrite, so that no pass is guilty."""
 
     fuel: int
     rewrite: Rewrite | None
 
     @property
     def pass_name(self) -> str:
+        """The guilty pass; empty if none is."""
         return self.rewrite.pass_name if self.rewrite else ""
 
     def __str__(self) -> str:
@@ -207,9 +214,10 @@ def bisect(
 ) -> Bisection | None:
     """Find the smallest fuel with which a run goes wrong, and the rewrite that this unit of fuel pays for.
 
-    run(graph, context) compiles the graph under the context and says whether the result is right (gives the same bits, say); a
-    CompileError counts as wrong. fuel_max: the most rewrites to try; None: as many as an unlimited run makes. context: the
-    settings of all runs (their evaluate function ...). Returns None if nothing goes wrong. Takes about log2(rewrites) runs.
+    run(graph, context) compiles the graph under the context and says whether the result is right (gives the same bits,
+    say); a CompileError counts as wrong. fuel_max: the most rewrites to try; None: as many as an unlimited run makes.
+    context: the settings of all runs (their evaluate function ...). Returns None if nothing goes wrong. Takes about
+    log2(rewrites) runs.
     """
     model = context or PassContext()
 

@@ -1,4 +1,5 @@
 """Merge common: nodes that compute the same value become one."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -13,7 +14,8 @@ from .rewriting import Rewriter, constant_value, with_subgraphs
 
 __all__ = ["merge_common"]
 
-#: larger arrays in attributes are the same only if they are one object: comparing bytes would cost more than a merge gains
+#: larger arrays in attributes are the same only if they are one object: comparing bytes would cost more than a merge
+#: gains
 LARGEST_COMPARED = 1 << 16
 
 
@@ -22,8 +24,8 @@ def merge_common(graph: Graph, context: PassContext) -> Graph:
 
     %0 = exp x; %1 = exp x; %2 = add %0, %1   ->   %0 = exp x; %2 = add %0, %0
 
-    The first node stays and gets the sources of the others too (constants keep their own: they stand for no work). For commutative
-    ops the order of operands does not matter. Nodes of sub-graphs are merged within their graph.
+    The first node stays and gets the sources of the others too (constants keep their own: they stand for no work). For
+    commutative ops the order of operands does not matter. Nodes of sub-graphs are merged within their graph.
     """
     graph = with_subgraphs(merge_common, graph, context)
     table = _Table()

@@ -1,4 +1,5 @@
 """Remove dead: nodes whose results nobody needs."""
+
 from __future__ import annotations
 
 from ..ir.graph import Graph, Node
@@ -14,8 +15,9 @@ def remove_dead(graph: Graph, context: PassContext) -> Graph:
 
     %0 = exp x; %1 = negative x; return %1   ->   %1 = negative x; return %1
 
-    What stays: writes, prints, asserts and other effects, and checks, that is nodes that can fail at run time (an integer division, a
-    gather), because eager mode would have raised. A read of a variable that nobody uses goes. Inputs stay: callers pass them.
+    What stays: writes, prints, asserts and other effects, and checks, that is nodes that can fail at run time (an
+    integer division, a gather), because eager mode would have raised. A read of a variable that nobody uses goes.
+    Inputs stay: callers pass them.
     """
     graph = with_subgraphs(remove_dead, graph, context)
     live = set(graph.outputs)

@@ -1,4 +1,5 @@
 """What passes that rewrite nodes share: a list of new nodes under way, constants, sub-graphs."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -52,7 +53,13 @@ class Rewriter:
                 break
         else:
             return node
-        return Node(node.op, [mapping.get(v, v) for v in node.inputs], node.attributes, node.source, [v.type for v in node.outputs])
+        return Node(
+            node.op,
+            [mapping.get(v, v) for v in node.inputs],
+            node.attributes,
+            node.source,
+            [v.type for v in node.outputs],
+        )
 
     def keep(self, old: Node, new: Node) -> None:
         """Append `new`, which stands for `old`."""
@@ -68,7 +75,8 @@ class Rewriter:
         return node.outputs[0]
 
     def full(self, number: Any, type: TensorType, origin: Node) -> Value | None:
-        """A tensor of one number: a constant of rank 0 and a broadcast. None on a device, where a constant would need a copy."""
+        """A tensor of one number: a constant of rank 0 and a broadcast. None on a device, where a constant would need a
+        copy."""
         if type.device != CPU:
             return None
         array = np.array(number).astype(type.dtype.numpy)  # from this dtype, or a number that fits it
@@ -107,8 +115,8 @@ def constant_value(value: Value) -> Array | None:
 
 
 def uniform_value(value: Value) -> Array | None:
-    """The one element (an array of rank 0) that all elements of value surely equal bit for bit, seen through views (which only move
-    elements) to a constant; else None."""
+    """The one element (an array of rank 0) that all elements of value surely equal bit for bit, seen through views
+    (which only move elements) to a constant; else None."""
     producer = value.producer
     while producer is not None and isinstance(producer.op.kernel, (View, Alias)):
         value = producer.inputs[0]
@@ -137,7 +145,8 @@ def number_of(number: float, dtype: DType) -> Array | None:
 
 
 def with_subgraphs(transform: Pass, graph: Graph, context: PassContext) -> Graph:
-    """The graph with `transform` applied to the sub-graphs of its nodes (branches and bodies), innermost ones included."""
+    """The graph with `transform` applied to the sub-graphs of its nodes (branches and bodies), innermost ones
+    included."""
     rewriter: Rewriter | None = None
     for position, node in enumerate(graph.nodes):
         new = _with_new_subgraphs(transform, node, context)

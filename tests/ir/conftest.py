@@ -1,4 +1,5 @@
 """Toy ops for the tests of the text form and the verifier: they keep working whatever the real ops become."""
+
 from __future__ import annotations
 
 import pytest
@@ -19,8 +20,8 @@ def _infer_branch(types, then, otherwise):
 
 @pytest.fixture(scope="session", autouse=True)
 def toy_ops():
-    """t_any: one operand, attributes of every kind. t_split: two results. t_many: any operands. t_source: none. t_branch: graphs.
-    t_two: one operand and more."""
+    """t_any: one operand, attributes of every kind. t_split: two results. t_many: any operands. t_source: none.
+    t_branch: graphs. t_two: one operand and more."""
     common = {"kernel": Library("toy"), "no_gradient": "a toy"}
     define_op("t_any", "x", attributes={"a": None, "b": 1, "c": ()}, infer=_infer_any, **common)
     define_op("t_need", "x", attributes={"value": ...}, infer=_infer_any, **common)

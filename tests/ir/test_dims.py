@@ -1,4 +1,5 @@
 """Dims: the symbolic algebra against integers, and its text."""
+
 from __future__ import annotations
 
 import pickle
@@ -9,7 +10,17 @@ from hypothesis import strategies as st
 
 from graphflow.errors import ParseError
 from graphflow.ir.dims import (
-    DimensionsMustAgree, SymbolicDim, dim_max, dim_min, evaluate, parse_dim, product, require_equal, substitute, symbol, symbols_of,
+    DimensionsMustAgree,
+    SymbolicDim,
+    dim_max,
+    dim_min,
+    evaluate,
+    parse_dim,
+    product,
+    require_equal,
+    substitute,
+    symbol,
+    symbols_of,
 )  # fmt: skip
 
 NAMES = ("batch", "s0", "min", "f32")
@@ -34,8 +45,16 @@ def _combine(pair):
         if operator == "//":
             return Expression(a // b, lambda env: left.compute(env) // positive(env), text)
         return Expression(a % b, lambda env: left.compute(env) % positive(env), text)
-    on_dims = {"+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "min": lambda: dim_min(a, b), "max": lambda: dim_max(a, b)}
-    on_ints = {"+": lambda x, y: x + y, "-": lambda x, y: x - y, "*": lambda x, y: x * y, "min": min, "max": max}[operator]
+    on_dims = {
+        "+": lambda: a + b,
+        "-": lambda: a - b,
+        "*": lambda: a * b,
+        "min": lambda: dim_min(a, b),
+        "max": lambda: dim_max(a, b),
+    }
+    on_ints = {"+": lambda x, y: x + y, "-": lambda x, y: x - y, "*": lambda x, y: x * y, "min": min, "max": max}[
+        operator
+    ]
     return Expression(on_dims[operator](), lambda env: on_ints(left.compute(env), right.compute(env)), text)
 
 
@@ -44,7 +63,9 @@ LEAVES = st.one_of(
     st.sampled_from(NAMES).map(lambda name: Expression(symbol(name), lambda env: env[name], name)),
 )
 EXPRESSIONS = st.recursive(
-    LEAVES, lambda inner: st.tuples(st.sampled_from(["+", "-", "*", "//", "%", "min", "max"]), inner, inner).map(_combine), max_leaves=6
+    LEAVES,
+    lambda inner: st.tuples(st.sampled_from(["+", "-", "*", "//", "%", "min", "max"]), inner, inner).map(_combine),
+    max_leaves=6,
 )
 
 

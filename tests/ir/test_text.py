@@ -1,4 +1,6 @@
 """The text form: printed as documented, parsed back to an equal graph."""
+
+# ruff: noqa: E501 (the texts of graphs are one line a node)
 from __future__ import annotations
 
 import math
@@ -11,18 +13,31 @@ from hypothesis import strategies as st
 
 from graphflow import dtypes
 from graphflow.ir import (
-    OPS, Graph, GraphBuilder, Node, Source, TensorType, Value, VariableType, merge_sources, parse, print_graph, print_node, symbol, verify,
+    OPS,
+    Graph,
+    GraphBuilder,
+    Node,
+    Source,
+    TensorType,
+    Value,
+    VariableType,
+    merge_sources,
+    parse,
+    print_graph,
+    print_node,
+    symbol,
+    verify,
 )  # fmt: skip
 from graphflow.ir.dims import dim_max, dim_min
 from graphflow.ir.printer import print_value
 
-MLP = '''graph mlp(x: f32[batch,784], w: var f32[784,10]) -> (f32[batch,10]) {
+MLP = """graph mlp(x: f32[batch,784], w: var f32[784,10]) -> (f32[batch,10]) {
   %0: f32[784,10]   = read_variable w                # train.py:12:8  w
   %1: f32[batch,10] = matmul x, %0                   # train.py:13:8  x @ w
   %2: f32[batch,10] = relu %1                        # train.py:13:0
   %3: f32[10,batch] = transpose %2 {permutation=(1, 0)}  # backward of train.py:13:8  x @ w
   return %2
-}'''
+}"""
 
 
 def round_trip(graph):
@@ -47,13 +62,16 @@ def graph_with(**attributes):
 def test_the_documented_form():
     graph = parse(MLP)
     verify(graph)
-    assert print_graph(graph) == """graph mlp(x: f32[batch,784], w: var f32[784,10]) -> (f32[batch,10]) {
+    assert (
+        print_graph(graph)
+        == """graph mlp(x: f32[batch,784], w: var f32[784,10]) -> (f32[batch,10]) {
   %0: f32[784,10]   = read_variable w                    # train.py:12:8  w
   %1: f32[batch,10] = matmul x, %0                       # train.py:13:8  x @ w
   %2: f32[batch,10] = relu %1                            # train.py:13:0
   %3: f32[10,batch] = transpose %2 {permutation=(1, 0)}  # backward of train.py:13:8  x @ w
   return %2
 }"""
+    )
     assert graph.nodes[3].source.backward and graph.inputs[1].is_variable
     assert str(graph) == print_graph(graph)
     round_trip(graph)
@@ -61,7 +79,16 @@ def test_the_documented_form():
 
 def test_full_paths_and_files_of_one_name():
     x = Value(TensorType(dtypes.float32, ()), name="x")
-    files = ["/a/m/train.py", "/b/m/train.py", "/a/other.py", "/odd name.py", "C:\\u\\w.py", "<stdin>", "plain.py", "/a/train.py"]
+    files = [
+        "/a/m/train.py",
+        "/b/m/train.py",
+        "/a/other.py",
+        "/odd name.py",
+        "C:\\u\\w.py",
+        "<stdin>",
+        "plain.py",
+        "/a/train.py",
+    ]
     sources = [Source(file, k + 1, k) for k, file in enumerate(files)]
     node = Node(OPS["t_any"], (x,), {}, merge_sources(sources))
     graph = Graph("g", (x,), (node,), node.outputs)
@@ -72,11 +99,17 @@ def test_full_paths_and_files_of_one_name():
         "graph g(x: f32[]) -> (f32[]) {", "  %0: f32[] = t_any x  # a/m/train.py:1:0",
     ]  # fmt: skip
     assert text.splitlines()[7:10] == [
-        "                       # b/m/train.py:2:1", "                       # other.py:3:2", '                       # "odd name.py":4:3']
+        "                       # b/m/train.py:2:1",
+        "                       # other.py:3:2",
+        '                       # "odd name.py":4:3',
+    ]
 
 
 def test_source_without_column_and_without_comment():
-    graph = parse("graph g(x: f32[]) -> (f32[]) {\n  %0: f32[] = t_any x # train.py:7\n  %1: f32[] = t_any %0\n return %1 }", file="mine.gir")
+    graph = parse(
+        "graph g(x: f32[]) -> (f32[]) {\n  %0: f32[] = t_any x # train.py:7\n  %1: f32[] = t_any %0\n return %1 }",
+        file="mine.gir",
+    )
     assert graph.nodes[0].source == Source("train.py", 7, 0)
     assert graph.nodes[1].source == Source("mine.gir", 3, 2, "%1: f32[] = t_any %0")
 
@@ -143,7 +176,10 @@ def test_floats_are_exact(single, double, half):
 
 
 def test_names_and_long_headers():
-    x = [Value(TensorType(dtypes.float32, (4,), "GPU:0"), name=name) for name in ("self.w", "layer/0 kernel", "0x", "var", "return")]
+    x = [
+        Value(TensorType(dtypes.float32, (4,), "GPU:0"), name=name)
+        for name in ("self.w", "layer/0 kernel", "0x", "var", "return")
+    ]
     w = Value(VariableType(dtypes.float64, (n, (n + 1) // 2)), name="graph")
     node = Node(OPS["t_many"], x, {}, Source("a.py", 1, 0))
     graph = Graph("<lambda>", (*x, w), (node,), (*node.outputs, x[1]))
@@ -160,12 +196,15 @@ def test_results_of_every_count():
       %2: f32[] = t_source               # a.py:3:0
       return
     }""")
-    assert print_graph(graph) == """graph g(x: f32[2], w: var f32[2]) -> () {
+    assert (
+        print_graph(graph)
+        == """graph g(x: f32[2], w: var f32[2]) -> () {
   %0: f32[2], %1: f32[2] = t_split x  # a.py:1:0
   assign_variable w, %1               # a.py:2:0
   %2: f32[]              = t_source   # a.py:3:0
   return
 }"""
+    )
     round_trip(graph)
 
 
@@ -226,15 +265,23 @@ def test_defaults_are_left_out():
     assert "{b=True, c=(0,)}" in print_graph(graph_with(b=True, c=(0,)))
 
 
-# Random graphs ---------------------------------------------------------------------------------------------------------------
+# Random graphs
+# ---------------------------------------------------------------------------------------------------------------
 
 DIMS = st.recursive(
     st.one_of(st.integers(0, 9), st.sampled_from(["n", "batch", "i32", "inf"]).map(symbol)),
     lambda d: st.tuples(d, d, st.sampled_from([lambda a, b: a + b, lambda a, b: a * b, dim_max, lambda a, b: a // (b + 1)])).map(
         lambda t: t[2](t[0], t[1])), max_leaves=4)  # fmt: skip
-TYPES = st.builds(TensorType, st.sampled_from(dtypes.ALL), st.lists(DIMS, max_size=3).map(tuple), st.sampled_from(["CPU:0", "GPU:0", "GPU:12"]))
+TYPES = st.builds(
+    TensorType,
+    st.sampled_from(dtypes.ALL),
+    st.lists(DIMS, max_size=3).map(tuple),
+    st.sampled_from(["CPU:0", "GPU:0", "GPU:12"]),
+)
 TEXTS = st.text(st.one_of(st.sampled_from(string.printable), st.characters(codec="utf-8")), max_size=8)
-PLAIN = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), TEXTS, st.sampled_from(dtypes.ALL), DIMS, st.complex_numbers())
+PLAIN = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), TEXTS, st.sampled_from(dtypes.ALL), DIMS, st.complex_numbers()
+)
 ATTRIBUTES = st.recursive(PLAIN, lambda a: st.lists(a, max_size=3).map(tuple), max_leaves=5)
 SOURCES = st.lists(
     st.builds(Source, st.sampled_from(["/a/b.py", "/c/b.py", "b.py", "/x y.py", "<ipython-input-1>"]), st.integers(1, 99),
@@ -243,11 +290,21 @@ SOURCES = st.lists(
 
 @st.composite
 def graphs(draw, depth=1):
-    names = draw(st.lists(st.one_of(TEXTS, st.sampled_from(["x", "w.b", "return", "graph"])), min_size=1, max_size=3, unique=True))
+    names = draw(
+        st.lists(
+            st.one_of(TEXTS, st.sampled_from(["x", "w.b", "return", "graph"])), min_size=1, max_size=3, unique=True
+        )
+    )
     inputs = [Value(draw(TYPES), name=name) for name in names]
     values, nodes = list(inputs), []
     for _ in range(draw(st.integers(0, 5))):
-        op = OPS[draw(st.sampled_from(["t_any", "t_need", "t_split", "t_many", "t_two", "t_source"] + (["t_branch"] if depth else [])))]
+        op = OPS[
+            draw(
+                st.sampled_from(
+                    ["t_any", "t_need", "t_split", "t_many", "t_two", "t_source"] + (["t_branch"] if depth else [])
+                )
+            )
+        ]
         operands = [draw(st.sampled_from(values)) for _ in range(max(1, len(op.operands)) if op.operands else 0)]
         attributes = {name: draw(ATTRIBUTES) for name in op.attributes if name in ("a", "b", "c", "value")}
         if op.name == "t_branch":
@@ -268,7 +325,13 @@ def test_random_graphs_round_trip(graph):
 def test_equality_sees_every_part():
     base = parse(MLP)
     assert base == parse(MLP) and hash(base) == hash(parse(MLP)) and base != "graph"
-    for old, new in [("mlp", "mlq"), ("relu", "exp"), ("13:8  x @ w", "13:9  x @ w"), ("(1, 0)}", "(1, 0)} # q.py:1"), ("w: var", "v: var")]:
+    for old, new in [
+        ("mlp", "mlq"),
+        ("relu", "exp"),
+        ("13:8  x @ w", "13:9  x @ w"),
+        ("(1, 0)}", "(1, 0)} # q.py:1"),
+        ("w: var", "v: var"),
+    ]:
         text = MLP.replace(old, new)
         text = text.replace("read_variable w", "read_variable v") if "v: var" in text else text
         assert parse(text) != base, new

@@ -1,4 +1,5 @@
 """Every rule of the verifier: a graph that breaks it is refused, naming graph, node, rule and the user's line."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -6,7 +7,20 @@ import pytest
 
 from graphflow import dtypes
 from graphflow.errors import VerifyError
-from graphflow.ir import OPS, Graph, Node, Op, Source, TensorType, Value, VariableType, effect_sequence, parse, symbol, verify
+from graphflow.ir import (
+    OPS,
+    Graph,
+    Node,
+    Op,
+    Source,
+    TensorType,
+    Value,
+    VariableType,
+    effect_sequence,
+    parse,
+    symbol,
+    verify,
+)
 
 F = TensorType(dtypes.float32, (4,))
 V = VariableType(dtypes.float32, (4,))
@@ -53,13 +67,23 @@ def test_inputs():
 @pytest.mark.parametrize("source", [None, "train.py", Source("", 3, 0), Source("a.py", 0, 0)])
 def test_source(source):
     (x,) = inputs(F)
-    refuse(graph_of((x,), node("exp", (x,), source=source)), "source", "node exp has no place in the user's program", line="")
+    refuse(
+        graph_of((x,), node("exp", (x,), source=source)),
+        "source",
+        "node exp has no place in the user's program",
+        line="",
+    )
 
 
 def test_nested_sources():
     (x,) = inputs(F)
     inner = Source("a.py", 1, 0, also=(Source("b.py", 1, 0),))
-    refuse(graph_of((x,), node("exp", (x,), source=Source("a.py", 2, 0, also=(inner,)))), "source", "must be flat", line="a.py:2")
+    refuse(
+        graph_of((x,), node("exp", (x,), source=Source("a.py", 2, 0, also=(inner,)))),
+        "source",
+        "must be flat",
+        line="a.py:2",
+    )
 
 
 def test_op():
@@ -72,11 +96,18 @@ def test_op():
 def test_attributes():
     (x,) = inputs(F)
     refuse(graph_of((x,), node("t_any", (x,), {"z": 1})), "attributes", "t_any has no attribute 'z'; it has: a, b, c")
-    refuse(graph_of((x,), node("exp", (x,), {"z": 1}, types=[F])), "attributes", "exp has no attribute 'z'; it has: none")
+    refuse(
+        graph_of((x,), node("exp", (x,), {"z": 1}, types=[F])), "attributes", "exp has no attribute 'z'; it has: none"
+    )
     refuse(graph_of((x,), node("t_need", (x,), {})), "attributes", "t_need needs the attribute 'value'")
     for value in [np.float32(1), {1: 2}, (1, {2}), [np.int64(3)], np.array([None])]:
         refuse(graph_of((x,), node("t_any", (x,), {"a": value})), "attributes", "which the text form does not have")
-    for value in [len, np.zeros(3), (1, 2.0, "x", None, dtypes.int8, symbol("n"), 1j), parse("graph e() -> () {\n return\n}")]:
+    for value in [
+        len,
+        np.zeros(3),
+        (1, 2.0, "x", None, dtypes.int8, symbol("n"), 1j),
+        parse("graph e() -> () {\n return\n}"),
+    ]:
         verify(graph_of((x,), node("t_any", (x,), {"a": value})))
 
 
@@ -104,17 +135,45 @@ def test_types():
     refuse(graph_of((x,), node("exp", (x,), types=[TensorType(dtypes.float32, (5,))])), "types",
            "exp declares (f32[5]), its type rule gives (f32[4])")  # fmt: skip
     refuse(graph_of((x,), node("exp", (x,), types=[])), "types", "exp declares (), its type rule gives (f32[4])")
-    refuse(graph_of((x, y, z), node("add", (y, z), types=[y.type])), "types", "add needs equal dims that are not known to be equal: n == m")
-    refuse(graph_of((x,), node("logical_not", (x,), types=[F])), "types", "the type rule of logical_not rejects its operands: logical_not:")
-    refuse(graph_of((x,), node("transpose", (x,), {"permutation": 3}, types=[F])), "types", "the type rule of transpose rejects")
+    refuse(
+        graph_of((x, y, z), node("add", (y, z), types=[y.type])),
+        "types",
+        "add needs equal dims that are not known to be equal: n == m",
+    )
+    refuse(
+        graph_of((x,), node("logical_not", (x,), types=[F])),
+        "types",
+        "the type rule of logical_not rejects its operands: logical_not:",
+    )
+    refuse(
+        graph_of((x,), node("transpose", (x,), {"permutation": 3}, types=[F])),
+        "types",
+        "the type rule of transpose rejects",
+    )
 
 
 def test_variables():
     x, w = inputs(F, V)
-    refuse(graph_of((x, w), node("exp", (w,), types=[F])), "variables", "operand 0 of exp is the variable 'x1'; read it first")
-    refuse(graph_of((x, w), node("assign_variable", (w, w), types=[])), "variables", "operand 1 of assign_variable is the variable 'x1'")
-    refuse(graph_of((x, w), node("read_variable", (x,), types=[F])), "variables", "read_variable needs a variable as its first operand")
-    refuse(graph_of((), node("t_variable", ())), "variables", "t_variable yields a variable; only graph inputs are variables")
+    refuse(
+        graph_of((x, w), node("exp", (w,), types=[F])),
+        "variables",
+        "operand 0 of exp is the variable 'x1'; read it first",
+    )
+    refuse(
+        graph_of((x, w), node("assign_variable", (w, w), types=[])),
+        "variables",
+        "operand 1 of assign_variable is the variable 'x1'",
+    )
+    refuse(
+        graph_of((x, w), node("read_variable", (x,), types=[F])),
+        "variables",
+        "read_variable needs a variable as its first operand",
+    )
+    refuse(
+        graph_of((), node("t_variable", ())),
+        "variables",
+        "t_variable yields a variable; only graph inputs are variables",
+    )
 
 
 def test_devices():
@@ -136,7 +195,9 @@ def test_symbols():
 def test_outputs():
     (x,) = inputs(F)
     exp = node("exp", (x,))
-    refuse(graph_of((x,), outputs=(x, exp.output)), "outputs", "output 1 (<Value exp.0: f32[4]>) is not defined", line="")
+    refuse(
+        graph_of((x,), outputs=(x, exp.output)), "outputs", "output 1 (<Value exp.0: f32[4]>) is not defined", line=""
+    )
 
 
 def test_subgraphs():
@@ -144,7 +205,9 @@ def test_subgraphs():
     (y,) = inputs(TensorType(dtypes.float32, ()))
     made = node("t_source", (), {"shape": (symbol("n"),)})
     good = Graph("good", (y,), (made,), (made.output,))
-    verify(graph_of((x, p, w), node("t_branch", (p, w), {"then": good})))  # it may use the symbols around it, and take variables
+    verify(
+        graph_of((x, p, w), node("t_branch", (p, w), {"then": good}))
+    )  # it may use the symbols around it, and take variables
     bad = Graph("bad", (y,), (node("exp", (x,)),), ())
     with pytest.raises(VerifyError, match="graph 'bad' breaks the rule `defined`"):
         verify(graph_of((x, p), node("t_branch", (p,), {"then": good, "otherwise": (1, bad)})))

@@ -1,4 +1,5 @@
 """Walks: users, effects, order, reachability, convexity; against networkx on random graphs."""
+
 from __future__ import annotations
 
 import random
@@ -12,8 +13,21 @@ from graphflow.dtypes import float32
 from graphflow.ir import OPS, Graph, GraphBuilder, Node, Source, TensorType, parse
 from graphflow.ir.op import Effect, define_op
 from graphflow.ir.walks import (
-    ancestors, bits_of, dead_values, dependency_path, descendants, effect_kinds, has_side_effect, is_convex, may_fail, nodes_of,
-    ordering_edges, positions, topological_sort, users, variables_of,
+    ancestors,
+    bits_of,
+    dead_values,
+    dependency_path,
+    descendants,
+    effect_kinds,
+    has_side_effect,
+    is_convex,
+    may_fail,
+    nodes_of,
+    ordering_edges,
+    positions,
+    topological_sort,
+    users,
+    variables_of,
 )  # fmt: skip
 
 

@@ -1,4 +1,6 @@
-"""Helpers of the pass tests: a graph from a few lines of text, one pass over it, text compared, and both graphs run on special values."""
+"""Helpers of the pass tests: a graph from a few lines of text, one pass over it, text compared, and both graphs run on
+special values."""
+
 from __future__ import annotations
 
 import itertools
@@ -17,7 +19,23 @@ from graphflow.passes.manager import PassContext, run_pipeline
 
 _TYPED = re.compile(r"([%\w.]+): ((?:var )?\w+\[[^\]]*\](?:@[\w:]+)?)")
 
-FLOATS = [0.0, -0.0, 1.0, -1.0, 3.0, -0.75, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 1.1754942e-38, 3.4028235e38, -3.4028235e38, 1e-30]
+FLOATS = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    3.0,
+    -0.75,
+    np.inf,
+    -np.inf,
+    np.nan,
+    1e-45,
+    -1e-45,
+    1.1754942e-38,
+    3.4028235e38,
+    -3.4028235e38,
+    1e-30,
+]
 INTEGERS = [0, 1, -1, 2, -2, 7, 127, -128, 2**31 - 1, -(2**31)]
 
 
@@ -39,7 +57,8 @@ def _reference_evaluate(node, arrays):
 
 
 def _run(graph, arrays):
-    """Run a graph with the references. Variables are arrays in a dictionary that writes change. Returns (outputs, variables)."""
+    """Run a graph with the references. Variables are arrays in a dictionary that writes change. Returns (outputs,
+    variables)."""
     extents = {}
     for value, array in zip(graph.inputs, arrays, strict=True):
         for dim, extent in zip(value.type.shape, array.shape, strict=True):
@@ -55,7 +74,8 @@ def _run(graph, arrays):
             known[node.inputs[0]] = operands[1]
         elif not isinstance(kernel, Effect) or kernel.kind in ("constant", "copy"):
             attributes = {
-                key: tuple(evaluate(d, extents) for d in value) if key == "shape" else value for key, value in node.attributes.items()
+                key: tuple(evaluate(d, extents) for d in value) if key == "shape" else value
+                for key, value in node.attributes.items()
             }
             with np.errstate(all="ignore"):
                 results = node.op.reference(*operands, **attributes)
@@ -65,12 +85,15 @@ def _run(graph, arrays):
 
 
 def _special_arrays(graph):
-    """Inputs of special values: one-dimensional inputs of a symbolic extent get every pair (triple) of special values."""
+    """Inputs of special values: one-dimensional inputs of a symbolic extent get every pair (triple) of special
+    values."""
     pools = []
     for value in graph.inputs:
         dtype = value.type.dtype
         with np.errstate(all="ignore"):
-            pool = np.array([False, True] if dtype.is_bool else FLOATS if dtype.is_floating else INTEGERS).astype(dtype.numpy)
+            pool = np.array([False, True] if dtype.is_bool else FLOATS if dtype.is_floating else INTEGERS).astype(
+                dtype.numpy
+            )
         pools.append(pool)
     crossed = list(zip(*itertools.product(*pools), strict=True)) if pools else []
     arrays = []
@@ -120,8 +143,9 @@ def same_bits():
 
 @pytest.fixture
 def check():
-    """check(transform, inputs, before, after, **context): run one pass verified and compare the texts (numbering and spacing do not
-    count); after=None means that nothing changes. Both graphs then give the same bits on special values."""
+    """check(transform, inputs, before, after, **context): run one pass verified and compare the texts (numbering and
+    spacing do not count); after=None means that nothing changes. Both graphs then give the same bits on special
+    values."""
 
     def check(transform, inputs, before, after, **settings):
         graph = parse(_complete(inputs, before))

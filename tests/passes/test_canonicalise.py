@@ -1,4 +1,7 @@
-"""Every local rule: text in, text out, and the same bits on special values. A case is (inputs, before, after); None: no rule fits."""
+"""Every local rule: text in, text out, and the same bits on special values. A case is (inputs, before, after); None: no
+rule fits."""
+
+# ruff: noqa: E501 (the texts of graphs are one line a node)
 from __future__ import annotations
 
 import numpy as np
@@ -228,16 +231,28 @@ def test_facts_in_the_records_keep_the_bits(dtype, same_bits):
     """Unit, commutative and idempotent, as generic rules use them, hold bit for bit in the ops' references."""
     record = dtypes.as_dtype(dtype)
     with np.errstate(all="ignore"):
-        pool = np.array(FLOAT_EDGES if record.is_floating else [0, 1] if record.is_bool else [0, 1, 2, 127, 255, 3]).astype(dtype)
+        pool = np.array(
+            FLOAT_EDGES if record.is_floating else [0, 1] if record.is_bool else [0, 1, 2, 127, 255, 3]
+        ).astype(dtype)
     tried = 0
     for op in OPS.values():
-        if op.reference is None or op.variadic or len(op.operands) not in (1, 2) or any(v is ... for v in op.attributes.values()):
+        if (
+            op.reference is None
+            or op.variadic
+            or len(op.operands) not in (1, 2)
+            or any(v is ... for v in op.attributes.values())
+        ):
             continue
         unit = op.unit if op.unit is not None else None if record.is_floating else algebra._UNITS.get(op.name)
         if unit is None and not op.commutative and not op.idempotent:
             continue
         try:
-            op.result_types(tuple(parse(f"graph t(x: {record.short}[2]) -> () {{\n return\n}}").inputs[0].type for _ in op.operands), {})
+            op.result_types(
+                tuple(
+                    parse(f"graph t(x: {record.short}[2]) -> () {{\n return\n}}").inputs[0].type for _ in op.operands
+                ),
+                {},
+            )
         except TypeError:
             continue  # not an op of this dtype
         a, b = (m.ravel() for m in np.meshgrid(pool, pool))
@@ -257,7 +272,20 @@ def test_facts_in_the_records_keep_the_bits(dtype, same_bits):
 
 def test_exact_casts():
     """is_exact_cast against NumPy's table of safe casts, and against all values of the small dtypes."""
-    names = ["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"]
+    names = [
+        "float16",
+        "float32",
+        "float64",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "bool",
+    ]
     for source in names:
         for target in names:
             claimed = is_exact_cast(dtypes.as_dtype(source), dtypes.as_dtype(target))
@@ -283,7 +311,9 @@ def test_sources_are_merged(graph_of):
 
 
 def test_fuel_stops_the_rules(graph_of):
-    graph = graph_of("x: f32[n]", "%0: f32[n] = identity x\n%1: f32[n] = identity %0\n%2: f32[n] = identity %1\nreturn %2")
+    graph = graph_of(
+        "x: f32[n]", "%0: f32[n] = identity x\n%1: f32[n] = identity %0\n%2: f32[n] = identity %1\nreturn %2"
+    )
     for fuel, left in [(0, 3), (1, 2), (2, 1), (3, 0), (4, 0)]:
         context = PassContext(fuel=fuel)
         assert len(canonicalise(graph, context).nodes) == left
@@ -298,7 +328,10 @@ def test_a_rule_may_not_change_a_type(graph_of, monkeypatch):
     rules_of.cache_clear()
     try:
         graph = graph_of("x: f32[n]", "%0: f64[n] = cast x {dtype=f64}\nreturn %0")
-        with pytest.raises(CompileError, match=r"the pass canonicalise failed on graph 'f'.*the rule wrong turned f64\[n\] into f32\[n\]"):
+        with pytest.raises(
+            CompileError,
+            match=r"the pass canonicalise failed on graph 'f'.*the rule wrong turned f64\[n\] into f32\[n\]",
+        ):
             run_pipeline(graph, [canonicalise], PassContext())
     finally:
         rules_of.cache_clear()
@@ -339,7 +372,9 @@ def test_subgraphs_are_rewritten(branch):
       return %1
     }""")
     result = clean(graph, PassContext())
-    assert print_graph(result, sources=False) == """graph f(p: b1[], x: f32[4]) -> (f32[4]) {
+    assert (
+        print_graph(result, sources=False)
+        == """graph f(p: b1[], x: f32[4]) -> (f32[4]) {
   %0: f32[4] = test_branch p, x {
     then = graph then(y: f32[4]) -> (f32[4]) {
       return y
@@ -351,4 +386,5 @@ def test_subgraphs_are_rewritten(branch):
   %1: f32[4] = exp %0
   return %1
 }"""
+    )
     assert clean(result, PassContext()) is result

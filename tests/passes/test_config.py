@@ -1,4 +1,5 @@
 """The flags."""
+
 from __future__ import annotations
 
 import threading
@@ -18,12 +19,16 @@ def test_at_most_15_documented_flags():
 
 def test_environment():
     assert read_environment({}) == Flags()
-    found = read_environment({"GRAPHFLOW_CHECK": "1", "GRAPHFLOW_FUEL": "12", "GRAPHFLOW_CACHE": "/tmp/x", "OTHER": "y"})
+    found = read_environment(
+        {"GRAPHFLOW_CHECK": "1", "GRAPHFLOW_FUEL": "12", "GRAPHFLOW_CACHE": "/tmp/x", "OTHER": "y"}
+    )
     assert (found.check, found.fuel, found.cache_dir) == (True, 12, "/tmp/x")
     assert read_environment({"GRAPHFLOW_CHECK": "no"}).check is False
 
 
-@pytest.mark.parametrize(("variable", "text"), [("GRAPHFLOW_CHECK", "maybe"), ("GRAPHFLOW_THREADS", "-1"), ("GRAPHFLOW_FUEL", "x")])
+@pytest.mark.parametrize(
+    ("variable", "text"), [("GRAPHFLOW_CHECK", "maybe"), ("GRAPHFLOW_THREADS", "-1"), ("GRAPHFLOW_FUEL", "x")]
+)
 def test_wrong_environment(variable, text):
     with pytest.raises(ValueError, match=rf"{variable}='{text}': expected .*\."):
         read_environment({variable: text})

@@ -1,4 +1,6 @@
 """Constant folding: text in, text out."""
+
+# ruff: noqa: E501 (the texts of graphs are one line a node)
 from __future__ import annotations
 
 import numpy as np
@@ -77,8 +79,8 @@ def test_limit(check):
 
 
 def test_many_operand_elements_stay(check):
-    text = f"""%0: f32[2000,2000] = broadcast_to x {{shape=(2000, 2000)}}
-%1: f32[] = reduce_sum %0 {{axes=(0, 1), keepdims=False}}
+    text = """%0: f32[2000,2000] = broadcast_to x {shape=(2000, 2000)}
+%1: f32[] = reduce_sum %0 {axes=(0, 1), keepdims=False}
 return %1"""
     check(clean, "", "%2: f32[2] = constant {value=f32 [1.0, 2.0]}\n" + text.replace("x {", "%2 {").replace("[2000,2000]", "[600000,2]")
           .replace("(2000, 2000)", "(600000, 2)"), None)  # fmt: skip
@@ -91,7 +93,11 @@ def test_without_evaluate_nothing_is_folded(graph_of):
 
 def test_fuel(graph_of, evaluate_node):
     graph = graph_of("", TWO + "%1: f32[] = sqrt %0\n%2: f32[] = sqrt %1\nreturn %2")
-    assert [n.op.name for n in fold_constants(graph, PassContext(evaluate_node, fuel=1)).nodes] == ["constant", "constant", "sqrt"]
+    assert [n.op.name for n in fold_constants(graph, PassContext(evaluate_node, fuel=1)).nodes] == [
+        "constant",
+        "constant",
+        "sqrt",
+    ]
     assert fold_constants(graph, PassContext(evaluate_node, fuel=0)) is graph
 
 
@@ -108,7 +114,11 @@ def test_a_failing_node_is_remarked(graph_of):
     graph = graph_of("", text)
     assert fold_constants(graph, context) is graph
     [remark] = context.remarks
-    assert remark.category == "not folded" and "floordiv fails: divided by zero" in str(remark) and "<text>:3" in str(remark)
+    assert (
+        remark.category == "not folded"
+        and "floordiv fails: divided by zero" in str(remark)
+        and "<text>:3" in str(remark)
+    )
 
 
 def test_a_node_without_kernel_is_remarked(graph_of):

@@ -1,4 +1,5 @@
 """The pass manager: stages, checks, errors, fuel, bisection, dumps."""
+
 from __future__ import annotations
 
 import functools
@@ -79,7 +80,8 @@ def test_wrong_passes_are_caught(edit, message):
 
 
 def test_writes_may_be_forwarded_and_moved_last():
-    """What forward_state does is no change of effects: reads see entry values, overwritten writes go, the last one stays."""
+    """What forward_state does is no change of effects: reads see entry values, overwritten writes go, the last one
+    stays."""
     graph = parse(TEXT)
     w = graph.inputs[1]
 
@@ -169,7 +171,8 @@ def test_dump(tmp_path):
     assert parse((tmp_path / "dumps/f.0/00-input.gir").read_text()) == graph
 
 
-# Bisection -------------------------------------------------------------------------------------------------------------------
+# Bisection
+# -------------------------------------------------------------------------------------------------------------------
 
 
 def wrong_square(graph, context):

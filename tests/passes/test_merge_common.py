@@ -1,4 +1,6 @@
 """Merging: text in, text out."""
+
+# ruff: noqa: E501 (the texts of graphs are one line a node)
 from __future__ import annotations
 
 import pytest
@@ -72,12 +74,15 @@ def test_sources_are_merged():
       %4: f32[] = constant {value=f32 1.0}  # a.py:5:0  1.0
       return %0, %1, %2, %3, %4
     }""")
-    assert print_graph(merge_common(graph, PassContext())) == """graph f(x: f32[4]) -> (f32[4], f32[4], f32[4], f32[], f32[]) {
+    assert (
+        print_graph(merge_common(graph, PassContext()))
+        == """graph f(x: f32[4]) -> (f32[4], f32[4], f32[4], f32[], f32[]) {
   %0: f32[4] = exp x                     # a.py:1:0  exp(x)
                                          # a.py:2:0  gf.exp(x)
   %1: f32[]  = constant {value=f32 1.0}  # a.py:4:0  1.0
   return %0, %0, %0, %1, %1
 }"""
+    )
 
 
 def test_fuel(graph_of):
@@ -102,7 +107,9 @@ def test_a_call_of_unknown_effect_parts_reads(graph_of):
 
     define_op("test_call", "*values", infer=lambda types: (), kernel=Effect("call"), no_gradient="a toy")
     try:
-        graph = graph_of("w: var f32[4]", "%0: f32[4] = read_variable w\ntest_call\n%1: f32[4] = read_variable w\nreturn %0, %1")
+        graph = graph_of(
+            "w: var f32[4]", "%0: f32[4] = read_variable w\ntest_call\n%1: f32[4] = read_variable w\nreturn %0, %1"
+        )
         assert merge_common(graph, PassContext()) is graph
     finally:
         del OPS["test_call"]

@@ -10,6 +10,8 @@ import numpy as np
 from graphflow.bench import workloads as spec
 from graphflow.bench.workloads import Arrays, Program, Workload
 
+__graphflow_user__ = True  # the functions below stand for a user's program
+
 gf: Any = None
 
 
