@@ -37,11 +37,12 @@ _NAMES = {
     "tracing.signature": "TensorSpec",
     "variable": "Variable",
 }  # fmt: skip
-_SUBMODULES = ("autodiff", "bitwise", "cache", "config", "data", "debugging", "dtypes", "errors", "ir", "linalg", "math", "nest", "nn",
+_SUBMODULES = ("autodiff", "bitwise", "cache", "config", "data", "dtypes", "errors", "ir", "linalg", "math", "nest", "nn",
                "optimizers", "random")  # fmt: skip
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 _HOME |= {"bool": "dtypes"}
 _RENAMED = {"bool": "bool_"}
+_MODULES = {"nest": "tree"}
 
 __all__ = sorted([*_HOME, *_SUBMODULES, "newaxis"])  # noqa: PLE0605
 
@@ -50,15 +51,13 @@ def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         found: Any = importlib.import_module(f".{_MODULES.get(name, name)}", __name__)
     elif name in _HOME:
-        importlib.import_module(".tensor", __name__)
+        for part in ("tensor", "ops", "math"):  # what every program uses: loaded together, so that no first call pays for it
+            importlib.import_module(f".{part}", __name__)
         found = getattr(importlib.import_module(f".{_HOME[name]}", __name__), _RENAMED.get(name, name))
     else:
         raise AttributeError(f"module 'graphflow' has no attribute {name!r}")
     globals()[name] = found
     return found
-
-
-_MODULES = {"nest": "tree"}
 
 
 def __dir__() -> list[str]:

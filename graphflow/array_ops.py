@@ -17,7 +17,7 @@ from .clipping import clip_by_global_norm, clip_by_norm, clip_by_value, global_n
 from .dtypes import DType, as_dtype, float32, float64, int32, int64
 from .errors import DTypeError, InvalidArgumentError, ShapeError
 from .indexing import boolean_mask, gather, gather_nd, index_tensor, slice, strided_slice, where
-from .ir.dims import Dim, SymbolicDim, product
+from .ir.dims import Dim, SymbolicDim, product, require_equal
 from .linalg import norm
 from .math import cast, operands
 from .ops.rules import normalize_axis
@@ -308,7 +308,7 @@ def repeat(input: Any, repeats: Any, axis: Any = None, name: str | None = None) 
     if len(counts) == 1:
         spread = ops.broadcast_to(ops.reshape(x, shape=(*before, extent, 1, *after)), shape=(*before, extent, counts[0], *after))
         return ops.reshape(spread, shape=(*before, extent * counts[0], *after))
-    if len(counts) != extent:
+    if not require_equal(extent, len(counts)):
         raise ShapeError(f"repeat: needs one count for each of {extent} elements on axis {place} of {x.type}, got {len(counts)}")
     places = np.repeat(np.arange(len(counts)), [int(c) for c in counts])  # type: ignore[arg-type]
     return ops.gather(x, convert_to_tensor(places), axis=place, batch_dims=0)

@@ -88,20 +88,17 @@ def runtime_error(binding: Any, status: int) -> GraphflowError:
     kind, text, step = _ERRORS.get(check.kind, (InvalidArgumentError, check.kind, "see the values on this line"))
     shape = tuple(evaluate(d, binding.extents) for d in check.shape)
     position = f" at {list(map(int, np.unravel_index(element, shape)))}" if shape and element < np.prod(shape) else ""
-    error = kind(f"{check.op}: {check.message or text}{position}\n  at {place(check.source)}\n  next: {step}")
-    error._located = check.source.file != "eager"  # type: ignore[attr-defined]
+    error = kind(f"{check.op}: {check.message or text}{position}")
+    error.hint = step
+    if check.source is not _EAGER_SOURCE and check.source.file != _EAGER_SOURCE.file:
+        error.place = check.source
     return error
-
-
-def place(source: Source) -> str:
-    """`file:line   expression` for messages."""
-    return f"{source.file}:{source.line}   {source.expression}"
 
 
 # Eager: one-node graphs -----------------------------------------------------------------------------------------------
 _EAGER_SOURCE = Source("eager", 1, 0, "")
 _eager: dict[Any, Executable] = {}
-_eager_lock = threading.Lock()
+_eager_lock = threading.RLock()
 
 
 def generic_types(shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> tuple[list[TensorType], dict[str, int]]:

@@ -57,23 +57,39 @@ class Flags:
     threads: int = _flag(
         0, "GRAPHFLOW_THREADS", _count, "Threads of a parallel kernel; 0 takes the cores this process may use."
     )
-    cache_dir: str = _flag("", "GRAPHFLOW_CACHE", str, "Directory of compiled code; empty takes the user's cache directory, 0 turns "
-                                                       "the cache off.")  # fmt: skip
-    fuel: int | None = _flag(None, "GRAPHFLOW_FUEL", _count, "Rewrites that the passes may make in one compilation; unset: any number. "
-                                                             "Bisects a wrong rewrite.")  # fmt: skip
+    cache_dir: str = _flag(
+        "",
+        "GRAPHFLOW_CACHE",
+        str,
+        "Directory of compiled code; empty takes the user's cache directory, 0 turns the cache off.",
+    )
+    fuel: int | None = _flag(
+        None,
+        "GRAPHFLOW_FUEL",
+        _count,
+        "Rewrites that the passes may make in one compilation; unset: any number. Bisects a wrong rewrite.",
+    )
     dump_dir: str = _flag(
         "", "GRAPHFLOW_DUMP", str, "Directory that gets each pass's graph as text, one file a pass; empty: none."
     )
-    fold_limit: int = _flag(4096, "GRAPHFLOW_FOLD_LIMIT", _count, "Most elements of a tensor that constant folding computes; 0 turns "
-                                                                  "folding off.")  # fmt: skip
+    fold_limit: int = _flag(
+        4096,
+        "GRAPHFLOW_FOLD_LIMIT",
+        _count,
+        "Most elements of a tensor that constant folding computes; 0 turns folding off.",
+    )
     run_functions_eagerly: bool = _flag(
         False, "GRAPHFLOW_EAGER", _boolean, "Run the body of every function as plain Python."
     )
     retrace_warn: int = _flag(
         5, "GRAPHFLOW_RETRACE_WARN", _count, "Warn when a function is traced this many times; 0: never."
     )
-    soft_placement: bool = _flag(True, "GRAPHFLOW_SOFT_PLACEMENT", _boolean, "Run a node on the CPU, with a remark, where the asked "
-                                                                             "device has no kernel for it, instead of raising.")  # fmt: skip
+    soft_placement: bool = _flag(
+        True,
+        "GRAPHFLOW_SOFT_PLACEMENT",
+        _boolean,
+        "Run a node on the CPU, with a remark, where the asked device has no kernel for it, instead of raising.",
+    )
 
 
 def table() -> list[tuple[str, str, Any, str]]:

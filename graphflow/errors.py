@@ -2,16 +2,48 @@
 that fits, so that `except ValueError` and `except gf.errors.InvalidArgumentError` both work."""
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 __all__ = [
     "AssertionFailedError", "CompileError", "DTypeError", "DivisionByZeroError", "FailedPreconditionError", "GraphError",
     "GraphflowError", "IndexOutOfRangeError", "InvalidArgumentError", "LiteralOverflowError", "NoGradientError",
     "OpError", "OutOfRangeError", "ParseError", "ShapeError", "SignatureError", "TapeError", "TensorLeakError",
-    "TracedBoolError", "UnimplementedError", "VariableCreationError", "VerifyError",
+    "TracedBoolError", "UnimplementedError", "VariableCreationError", "VerifyError", "set_locator",
 ]  # fmt: skip
 
 
+def _nowhere() -> Any:
+    return None
+
+
+_locate: Callable[[], Any] = _nowhere
+
+
+def set_locator(locate: Callable[[], Any]) -> None:
+    """Installed once by the tensor layer: what finds the user's line (an ir.source.Source) when an error is made. A hook, because
+    errors are the lowest layer."""
+    global _locate
+    _locate = locate
+
+
 class GraphflowError(Exception):
-    """Base of all graphflow exceptions."""
+    """Base of all graphflow exceptions. str() is the message, then the user's line and expression, then the next step to take.
+
+    place: the Source blamed (file, line, column, expression), or None. hint: the next step, where the message has none.
+    """
+
+    hint: str = ""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.place: Any = _locate()
+
+    def __str__(self) -> str:
+        text = str(self.args[0]) if self.args else type(self).__name__
+        if self.place is not None and self.place.file not in ("unknown", "eager"):
+            text += f"\n  at {self.place.file}:{self.place.line}   {self.place.expression}".rstrip()
+        return f"{text}\n  next: {self.hint}" if self.hint else text
 
 
 class OpError(GraphflowError):
@@ -83,7 +115,11 @@ class TracedBoolError(GraphflowError, TypeError):
 
 
 class GraphError(GraphflowError):
-    """A graph is not valid."""
+    """A graph is not valid. The message names the place in the graph, so no line of Python is added."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.place = None
 
 
 class VerifyError(GraphError):

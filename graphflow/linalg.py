@@ -7,12 +7,13 @@ from . import ops
 from .dtypes import int32
 from .errors import InvalidArgumentError, ShapeError
 from .ir.dims import product, require_equal
+from .clipping import global_norm
 from .math import l2_normalize, operands
 from .ops.rules import normalize_axis
 from .reductions import reduce_max, reduce_sum, zeros_of
 from .tensor import Tensor, convert_to_tensor
 
-__all__ = ["band_part", "l2_normalize", "matmul", "matrix_transpose", "matvec", "norm", "normalize", "tensordot", "trace"]
+__all__ = ["band_part", "global_norm", "l2_normalize", "matmul", "matrix_transpose", "matvec", "norm", "normalize", "tensordot", "trace"]
 
 
 def matmul(

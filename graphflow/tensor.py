@@ -16,7 +16,7 @@ import numpy as np
 from . import dtypes
 from .autodiff.record import record_operation, recorders
 from .dtypes import DType, as_dtype, of_numpy
-from .errors import DTypeError, GraphflowError, LiteralOverflowError, ShapeError, TracedBoolError
+from .errors import DTypeError, GraphflowError, LiteralOverflowError, ShapeError, TracedBoolError, set_locator
 from .ir.dims import Dim, SymbolicDim
 from .ir.graph import comparable
 from .ir.op import OPS, Effect, Op, set_dispatcher
@@ -518,12 +518,9 @@ def _warn_narrowed(source: DType, partner: DType) -> None:
 
 # Dispatch -------------------------------------------------------------------------------------------------------------
 def located(error: GraphflowError, source: Source | None = None) -> GraphflowError:
-    """Add the user's line to an error's message, once."""
-    if not getattr(error, "_located", False):
-        place = source or capture()
-        text = str(error.args[0]) if error.args else ""
-        error.args = (f"{text}\n  at {place.file}:{place.line}   {place.expression}", *error.args[1:])
-        error._located = True  # type: ignore[attr-defined]
+    """The error, blamed on `source` where one is given (errors find the running line of the user's code themselves)."""
+    if source is not None:
+        error.place = source
     return error
 
 
@@ -642,3 +639,4 @@ def _plan(op: Op, tensors: Sequence[Tensor], attributes: Mapping[str, Any]) -> C
 
 
 set_dispatcher(_dispatch)
+set_locator(capture)

@@ -236,7 +236,7 @@ FITS: dict[str, tuple[Function, Any, Any, Function, dict[str, int], str]] = {
 #: Given lowest coefficients that must stay exact.
 KEEP = {"EXP": (0.5,), "EXP_EVEN": (0.5,)}
 #: How many lowest coefficients are sums of two floats, because their rounding alone would cost an ulp.
-LONG = {"ERFCX": 2, "LGAMMA": 1}
+LONG = {"ERFCX": 2, "LGAMMA": 1, "DIGAMMA": 1}
 
 
 def split(value: Any, dtype: str, bits: tuple[int, ...]) -> list[float]:

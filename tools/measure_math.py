@@ -98,8 +98,8 @@ def _mp_digamma(x: Any) -> Any:
 
 
 def _mp_atan2(y: Any, x: Any) -> Any:
-    """mpmath has no signed zero: the origin is left to the special-value tests."""
-    return mp.nan if x == 0 and y == 0 else mp.atan2(y, x)
+    """mpmath has no signed zero: y = 0 is left to the special-value tests."""
+    return mp.nan if y == 0 else mp.atan2(y, x)
 
 
 def _mp_erfc(x: Any) -> Any:

@@ -161,7 +161,7 @@ def _environment(threads: int, cache: str | None = None) -> dict[str, str]:
     environment = dict(os.environ)
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     environment["PYTHONPATH"] = os.pathsep.join(p for p in (_PACKAGE_PARENT, environment.get("PYTHONPATH", "")) if p)
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "GRAPHFLOW_THREADS"):
         environment[name] = str(threads)
     environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
     environment["JAX_PLATFORMS"] = "cpu"

@@ -67,8 +67,7 @@ class _Parser:
         self.position = 0
         self.paths: dict[str, str] = {}
 
-    # Tokens
-    # --------------------------------------------------------------------------------------------------------------------
+    # Tokens -----------------------------------------------------------------------------------------------------------
     def _tokenize(self, text: str) -> list[_Token]:
         tokens: list[_Token] = []
         position, line, start = 0, 1, 0
@@ -137,7 +136,7 @@ class _Parser:
             items.append(item())
         return items
 
-    # Graphs --------------------------------------------------------------------------------------------------------------------
+    # Graphs -----------------------------------------------------------------------------------------------------------
     def run(self) -> Graph:
         self.skip_comments()
         while self.next.text == "file" and self.next.kind == "name":
@@ -287,7 +286,7 @@ class _Parser:
         self.position = position
         return name
 
-    # Sources -------------------------------------------------------------------------------------------------------------------
+    # Sources ----------------------------------------------------------------------------------------------------------
     def _sources(self) -> list[Source]:
         sources = []
         while self.next.kind == "comment":
@@ -305,7 +304,7 @@ class _Parser:
             sources.append(Source(path, int(match["line"]), column, expression, match["backward"] is not None))
         return sources
 
-    # Names, types, dims --------------------------------------------------------------------------------------------------------
+    # Names, types, dims -----------------------------------------------------------------------------------------------
     def _name(self, wanted: str) -> str:
         if self.next.kind == "string":
             return self._string(wanted)
@@ -372,7 +371,7 @@ class _Parser:
             return symbol(token.text)
         raise self.failure(f"expected a dimension, got {token}", token)
 
-    # Attribute values ----------------------------------------------------------------------------------------------------------
+    # Attribute values -------------------------------------------------------------------------------------------------
     def _value(self) -> Any:
         token = self.next
         if token.kind == "string":
@@ -416,7 +415,7 @@ class _Parser:
         )
 
     def _tuple_or_dim(self) -> Any:
-        """`(` begins a tuple if a comma follows its first item (or nothing is in it), else a dimension such as (n+1)//2."""
+        """`(` begins a tuple if a comma follows its first item (or it is empty), else a dimension such as (n+1)//2."""
         start = self.position
         self.take()
         if self.accept(")"):

@@ -66,8 +66,7 @@ def print_value(value: Any) -> str:
     return re.sub(r"\s*\n\s*", " ", _value_text(value, None))
 
 
-# Lines
-# -----------------------------------------------------------------------------------------------------------------------
+# Lines ----------------------------------------------------------------------------------------------------------------
 
 
 def _graph_lines(graph: Graph, labels: Mapping[str, str] | None) -> list[str]:
@@ -137,7 +136,7 @@ def _is_default(op: Op, name: str, value: Any) -> bool:
     return value is default or comparable(value) == comparable(default)
 
 
-# Sources ---------------------------------------------------------------------------------------------------------------------
+# Sources --------------------------------------------------------------------------------------------------------------
 
 
 def _file_labels(graph: Graph) -> dict[str, str]:
@@ -187,7 +186,7 @@ def _name_text(name: str) -> str:
     return name if _IDENTIFIER.match(name) else json.dumps(name)
 
 
-# Attribute values ------------------------------------------------------------------------------------------------------------
+# Attribute values -----------------------------------------------------------------------------------------------------
 
 
 def _holds_graph(value: Any) -> bool:
@@ -221,7 +220,7 @@ def _is_reserved(name: str) -> bool:
     return name in RESERVED or name in SHORT_NAMES
 
 
-def _number_text(value: complex) -> str:
+def _number_text(value: Any) -> str:
     """A Python number whose text, read back, has the same bits (all NaN are one)."""
     if isinstance(value, complex):
         return f"complex({_number_text(value.real)}, {_number_text(value.imag)})"
@@ -264,8 +263,8 @@ def _nested_text(array: np.ndarray[Any, Any], dtype: DType) -> str:
 
 
 def _float_text(item: Any, dtype: DType) -> str:
-    """The shortest text that gives this float back. NumPy's own is the shortest, except for bfloat16; read through a double it could
-    in theory be rounded twice, so it is checked."""
+    """The shortest text that gives this float back. NumPy's own is the shortest, except for bfloat16; read through a
+    double it could in theory be rounded twice, so it is checked."""
     if np.isnan(item):
         return "nan"
     candidates = [str(item)]

@@ -252,7 +252,7 @@ def _refuse_reduction(region: Region) -> Refusal | None:
             return Refusal("reduction does not flatten", f"axes {axes} of {list(region.space)} are not one axis in every operand")
     if not other:
         return None
-    after = set()
+    after: set[Value] = set()
     for node in region.nodes:
         if any(v in after for v in node.inputs):
             if isinstance(node.op.kernel, Reduce):

@@ -21,6 +21,7 @@ from .types import TensorType, VariableType
 __all__ = ["EffectRecord", "check_effects_kept", "effect_sequence", "verify"]
 
 #: effects whose first operand is the variable they act on
+_CONVERT = "convert it to int, float, bool, str, None, DType, Dim, tuple, ndarray or Graph"
 _ON_VARIABLE = ("read", "write")
 
 
@@ -105,8 +106,8 @@ class _Verifier:
         for name, value in node.attributes.items():
             wrong = _unprintable(value)
             if wrong is not None:
-                self.fail("attributes", f"{name} holds a {type(wrong).__name__}, which the text form does not have; convert "
-                                        "it to int, float, bool, str, None, DType, Dim, tuple, ndarray or Graph", node)  # fmt: skip
+                kind = type(wrong).__name__
+                self.fail("attributes", f"{name} holds a {kind}, which the text form does not have; {_CONVERT}", node)
 
     def check_operands(self, node: Node) -> None:
         least, count = len(node.op.operands) - node.op.variadic, len(node.inputs)
@@ -201,8 +202,7 @@ def _unprintable(value: Any) -> Any:
     return value
 
 
-# The order of effects
-# --------------------------------------------------------------------------------------------------------
+# The order of effects -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,23 @@ from typing import Any
 from .graph import Graph, Node, Value
 from .op import Alias, Effect, View
 
-__all__ = ["ancestors", "bits_of", "dead_values", "dependency_path", "descendants", "effect_kinds", "has_side_effect", "is_convex",
-           "may_fail", "nodes_of", "ordering_edges", "positions", "topological_sort", "users", "variables_of"]  # fmt: skip
+__all__ = [
+    "ancestors",
+    "bits_of",
+    "dead_values",
+    "dependency_path",
+    "descendants",
+    "effect_kinds",
+    "has_side_effect",
+    "is_convex",
+    "may_fail",
+    "nodes_of",
+    "ordering_edges",
+    "positions",
+    "topological_sort",
+    "users",
+    "variables_of",
+]
 
 #: kinds of effects that neither order nor observe anything outside
 _HARMLESS = frozenset(("copy", "constant"))
@@ -42,8 +57,7 @@ def dead_values(graph: Graph) -> list[Value]:
     return [value for node in graph.nodes for value in node.outputs if value not in live]
 
 
-# Effects
-# ---------------------------------------------------------------------------------------------------------------------
+# Effects --------------------------------------------------------------------------------------------------------------
 
 
 def effect_kinds(node: Node) -> set[str]:
@@ -166,8 +180,7 @@ def topological_sort(nodes: Iterable[Node], priority: Callable[[Node], int] | No
     return result
 
 
-# Reachability
-# ----------------------------------------------------------------------------------------------------------------
+# Reachability ---------------------------------------------------------------------------------------------------------
 
 
 def ancestors(graph: Graph) -> list[int]:

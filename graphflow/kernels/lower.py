@@ -18,6 +18,7 @@ from ..ir.region import (
     view_coordinates,
 )  # fmt: skip
 from ..ir.source import merge_sources
+from . import math as _library  # noqa: F401  (kernels call it by name: loaded with the compiler, not by the first kernel)
 from .nest import Access, Axis, Buffer, Check, Nest, Reduction, Stage, Store
 from .scalar import Scalar, ScalarBuilder, walk
 

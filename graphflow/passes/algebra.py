@@ -40,8 +40,7 @@ def _is_modular(value: Value) -> bool:
     return value.type.dtype.is_integer or value.type.dtype.is_bool
 
 
-# Rules that follow from an op's record
-# ---------------------------------------------------------------------------------------
+# Rules that follow from an op's record --------------------------------------------------------------------------------
 
 
 def unit_operand(node: Node, rewriter: Rewriter) -> Value | None:
@@ -116,8 +115,7 @@ def constants_together(node: Node, rewriter: Rewriter) -> Value | None:
     return rewriter.make(node.op.name, (inner.inputs[0], both), node.attributes, node, inner)
 
 
-# Rules by op
-# -----------------------------------------------------------------------------------------------------------------
+# Rules by op ----------------------------------------------------------------------------------------------------------
 
 
 def divide_by_one(node: Node, rewriter: Rewriter) -> Value | None:

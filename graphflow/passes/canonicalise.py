@@ -43,8 +43,11 @@ def rules_of(op: Op) -> tuple[Rule, ...]:
     if len(op.operands) == 0:
         return ()
     return (
-        *algebra.generic_rules(op), *layout.generic_rules(op), *algebra.RULES.get(op.name, ()), *layout.RULES.get(op.name, ()),
-    )  # fmt: skip
+        *algebra.generic_rules(op),
+        *layout.generic_rules(op),
+        *algebra.RULES.get(op.name, ()),
+        *layout.RULES.get(op.name, ()),
+    )
 
 
 def _simplify(node: Node, current: Node, rewriter: Rewriter) -> None:

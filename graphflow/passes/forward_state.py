@@ -19,6 +19,7 @@ __all__ = ["forward_state"]
 def forward_state(graph: Graph, context: Any) -> Graph:
     held: dict[Value, Value] = {}
     mapping: dict[Value, Value] = {}
+    reads: list[Node] = []
     writes: dict[Value, Node] = {}
     nodes: list[Node] = []
     for node in graph.nodes:
@@ -40,8 +41,8 @@ def forward_state(graph: Graph, context: Any) -> Graph:
             held[inputs[0]] = inputs[1]
             writes[inputs[0]] = node
             continue
-        nodes.append(node)
-    return graph.replace([*nodes, *writes.values()], [mapping.get(v, v) for v in graph.outputs])
+        (reads if kind == "read" else nodes).append(node)
+    return graph.replace([*reads, *nodes, *writes.values()], [mapping.get(v, v) for v in graph.outputs])
 
 
 #: the manager's check that effects keep their order does not hold for this pass: it is the one that gives them their final order

@@ -9,6 +9,7 @@ views and unit reshapes are copied into every consumer. An edge that stays unfus
 """
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..ir.graph import Graph, Node, Value
 from ..ir.op import OPS, Alias, Effect, Indexed, Pointwise, Reduce, View
 from ..ir.region import Refusal, Region, analyse, is_fusable
 from ..ir.source import merge_sources
+from ..ir.walks import ordering_edges
 
 __all__ = ["fuse"]
 
@@ -131,7 +133,8 @@ class _Fusion:
         outputs = []
         for node in nodes:
             for value in node.outputs:
-                if value in self.graph_outputs or self._used_outside(value, inside):
+                # what nobody reads is there for its run-time check, and a loop only computes what it stores
+                if value in self.graph_outputs or value not in self.graph.uses or self._used_outside(value, inside):
                     outputs.append(value)
         return sorted([*inside, *extra], key=self.position.__getitem__), outputs
 
@@ -175,16 +178,20 @@ class _Fusion:
     # above[u] / below[u]: bitsets of the units that u waits for / that wait for u, kept closed under merging.
 
     def _reachability(self) -> None:
+        self.before: dict[int, set[int]] = {}
         self.bit: dict[int, int] = {}
         self.above: dict[int, int] = {}
         self.below: dict[int, int] = {}
-        for node in self.graph.nodes:
-            number = self.position[node]
+        effects = ordering_edges(self.graph.nodes)
+        for number, node in enumerate(self.graph.nodes):
             if is_copied(node) and node not in self.needed:
                 continue
             self.bit[number] = 1 << number
+            before = self.before[number] = set(self._direct(node))
+            if not node.is_pure:
+                before.update(k for k in effects[number] if not self.graph.nodes[k].is_pure)
             direct = 0
-            for source in self._direct(node):
+            for source in before:
                 direct |= self.bit[source] | self.above[source]
             self.above[number], self.below[number] = direct, 0
             self._each(direct, self.below, self.bit[number])
@@ -227,8 +234,8 @@ class _Fusion:
         self._each(below, self.above, both | above)
 
     def _pulls(self, node: Node) -> bool:
-        """Does the node take its own copy of copied operands?"""
-        return is_copied(node) or node in self.group and not isinstance(node.op.kernel, Indexed)
+        """Does the node, where it is a unit, take its own copy of copied operands?"""
+        return isinstance(node.op.kernel, View) or node in self.group and not isinstance(node.op.kernel, Indexed)
 
     def _siblings(self) -> None:
         """Join groups over the same space that read the same full-sized value: one pass over the data serves both."""
@@ -256,8 +263,7 @@ class _Fusion:
         for node in self.graph.nodes:
             if node not in self.group and (not is_copied(node) or node in self.needed):
                 units[self.position[node]] = [node]
-        unit_of = {n: k for k, nodes in units.items() for n in nodes}
-        order = self._order(units, unit_of)
+        order = self._order(units)
         nodes: list[Node] = []
         for number in order:
             members = units[number]
@@ -296,31 +302,12 @@ class _Fusion:
                     stack.extend(v.producer for v in node.inputs if v.producer not in self.group)
         return needed
 
-    def _order(self, units: dict[int, list[Node]], unit_of: dict[Node, int]) -> list[int]:
+    def _order(self, units: dict[int, list[Node]]) -> list[int]:
         """Topological order of the units, by original position among the ready ones; effects keep their order."""
-        before: dict[int, set[int]] = {k: set() for k in units}
+        unit_of = {self.position[n]: k for k, nodes in units.items() for n in nodes}
+        before: dict[int, set[int]] = {}
         for number, members in units.items():
-            stack = list(members)
-            seen: set[Node] = set()
-            while stack:
-                node = stack.pop()
-                for value in node.inputs:
-                    producer = value.producer
-                    if producer is None or producer in seen:
-                        continue
-                    seen.add(producer)
-                    own = unit_of.get(producer)
-                    if own is not None and own != number:
-                        before[number].add(own)
-                    elif own is None:
-                        stack.append(producer)
-                    if own is not None and own != number and is_copied(producer):
-                        stack.append(producer)
-        effects = [k for k in sorted(units) if not units[k][0].is_pure]
-        for earlier, later in zip(effects, effects[1:], strict=False):
-            before[later].add(earlier)
-        import heapq
-
+            before[number] = {unit_of[k] for n in members for k in self.before[self.position[n]]} - {number}
         after: dict[int, list[int]] = {k: [] for k in units}
         for number, needs in before.items():
             for need in needs:

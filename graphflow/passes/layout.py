@@ -16,8 +16,7 @@ from .rewriting import Rewriter
 __all__ = ["RULES", "generic_rules", "is_exact_cast"]
 
 
-# Rules that follow from an op's kernel
-# ---------------------------------------------------------------------------------------
+# Rules that follow from an op's kernel --------------------------------------------------------------------------------
 
 
 def alias_of_same_shape(node: Node, rewriter: Rewriter) -> Value | None:
@@ -76,8 +75,7 @@ def _dense_strides(shape: Sequence[Dim]) -> list[Dim]:
     return strides[::-1]
 
 
-# Rules by op
-# -----------------------------------------------------------------------------------------------------------------
+# Rules by op ----------------------------------------------------------------------------------------------------------
 
 
 def reshape_of_reshape(node: Node, rewriter: Rewriter) -> Value | None:

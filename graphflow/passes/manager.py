@@ -53,10 +53,6 @@ class Rewrite:
         return f"{self.pass_name}: {self.rule or 'a rewrite'}" + (f" at {self.source}" if self.source else "")
 
 
-def _cannot_evaluate(node: Node, arrays: list[Array]) -> list[Array]:
-    raise CompileError(f"{node.op.name} cannot be evaluated while compiling: this PassContext has no evaluate function")
-
-
 @dataclass
 class PassContext:
     """What passes share in one compilation.
@@ -105,7 +101,8 @@ class Stage:
     milliseconds: float
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.nodes_before} -> {self.nodes_after} nodes, {self.rewrites} rewrites, {self.milliseconds:.2f} ms"
+        counts = f"{self.nodes_before} -> {self.nodes_after} nodes, {self.rewrites} rewrites"
+        return f"{self.name}: {counts}, {self.milliseconds:.2f} ms"
 
 
 def run_pipeline(
@@ -142,8 +139,7 @@ def _run_pass(graph: Graph, transform: Pass, context: PassContext, verify: bool)
         if verify:
             verify_graph(result)
             _check_signature(graph, result)
-            if not getattr(transform, "reorders_state", False):
-                check_effects_kept(effect_sequence(graph), effect_sequence(result))
+            check_effects_kept(effect_sequence(graph), effect_sequence(result))
     except Exception as error:
         last = f"\n  its last rewrite was {context.last_rewrite}" if context.rewrites > rewrites else ""
         message = f"the pass {name} failed on graph {graph.name!r}: {type(error).__name__}: {error}{last}"
@@ -185,8 +181,7 @@ def _dump(stages: Sequence[Stage], directory: Path) -> None:
         )
 
 
-# Finding a wrong rewrite
-# -----------------------------------------------------------------------------------------------------
+# Finding a wrong rewrite ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
 """Dims: the symbolic algebra against integers, and its text."""
+# ruff: noqa: E501 (tables)
 
 from __future__ import annotations
 

@@ -120,5 +120,5 @@ def test_no_ops(monkeypatch):
     text = body("%0: f32[4] = exp x")
     for name in list(OPS):
         monkeypatch.delitem(OPS, name)
-    with pytest.raises(ParseError, match="unknown op 'exp'; no ops are registered, import graphflow.ops first"):
+    with pytest.raises(ParseError, match=r"unknown op 'exp'; no ops are registered, import graphflow.ops first"):
         parse(text)

@@ -265,8 +265,7 @@ def test_defaults_are_left_out():
     assert "{b=True, c=(0,)}" in print_graph(graph_with(b=True, c=(0,)))
 
 
-# Random graphs
-# ---------------------------------------------------------------------------------------------------------------
+# Random graphs --------------------------------------------------------------------------------------------------------
 
 DIMS = st.recursive(
     st.one_of(st.integers(0, 9), st.sampled_from(["n", "batch", "i32", "inf"]).map(symbol)),

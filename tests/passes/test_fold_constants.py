@@ -131,7 +131,7 @@ def test_a_node_without_kernel_is_remarked(graph_of):
 @pytest.mark.parametrize("error", [ZeroDivisionError("broken"), RuntimeError("broken")])
 def test_other_errors_are_the_compilers(graph_of, error):
     graph = graph_of("", TWO + "%1: f32[] = sqrt %0\nreturn %1")
-    with pytest.raises(CompileError, match="the pass fold_constants failed on graph 'f': .*broken") as caught:
+    with pytest.raises(CompileError, match=r"the pass fold_constants failed on graph 'f': .*broken") as caught:
         run_pipeline(graph, [fold_constants], PassContext(failing(error)))
     assert caught.value.__cause__ is error
 

@@ -63,7 +63,7 @@ def moved(order):
 
 @pytest.mark.parametrize(("edit", "message"), [
     (without(1), r"the order of effects changed.*read_variable w at a.py:3.*sees the value at entry"),
-    (without(4), r"among the last writes of 'w' expected assign_variable w at a.py:5.*, found assign_variable w at a.py:2"),
+    (without(4), r"among the last writes of 'w' expected assign_variable w at a.py:5.*, found assign_variable .*:2"),
     (without(3), r"among the effects expected print at a.py:4.*found no more"),
     (moved([0, 4, 2, 3, 1, 5]), r"among the last writes of 'w'"),
     (moved([1, 0, 2, 3, 4, 5]), r"read_variable w at a.py:1.*sees the write at a.py:2"),
@@ -73,8 +73,7 @@ def moved(order):
 ])  # fmt: skip
 def test_wrong_passes_are_caught(edit, message):
     graph = parse(TEXT)
-    with pytest.raises(CompileError, match=rf"(?s)^the pass edit failed on graph 'f': VerifyError: .*{message}") if edit.__name__ == "edit" else (
-        pytest.raises(CompileError, match=rf"(?s){message}")):  # fmt: skip
+    with pytest.raises(CompileError, match=rf"(?s)^the pass .* failed on graph 'f': VerifyError: .*{message}"):
         run_pipeline(graph, [edit], PassContext(), verify=True)
     run_pipeline(graph, [edit], PassContext(), verify=False)
 
@@ -86,7 +85,7 @@ def test_writes_may_be_forwarded_and_moved_last():
     w = graph.inputs[1]
 
     def forward(graph, context):
-        read, first, again, say, last, identity = graph.nodes
+        read, _, _, say, last, identity = graph.nodes
         x = graph.inputs[0]
         new = Node(identity.op, (x,), {}, identity.source)
         return graph.replace([read, Node(say.op, (x,), say.attributes, say.source), new, last], new.outputs)
@@ -171,8 +170,7 @@ def test_dump(tmp_path):
     assert parse((tmp_path / "dumps/f.0/00-input.gir").read_text()) == graph
 
 
-# Bisection
-# -------------------------------------------------------------------------------------------------------------------
+# Bisection ------------------------------------------------------------------------------------------------------------
 
 
 def wrong_square(graph, context):

@@ -8,49 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from ...dtypes import DType, int64
+from ...dtypes import int64
 from ...ir.dims import Dim, SymbolicDim, product
-from ...kernels.nest import BLOCK, OTHER_BLOCK, Access, Nest, Reduction, Stage, Store, lanes_of
-from ...kernels.scalar import Scalar, ScalarBuilder, walk
-from .emit import Emitter, Writer, literal, memory_type, register_type
+from ...kernels.nest import BLOCK, OTHER_BLOCK, Nest, Stage, lanes_of
+from ...kernels.scalar import Scalar, walk
+from .emit import Writer, literal, memory_type, register_type
+from .nest_memory import Slots, vector_axis
+from .nest_reductions import ReductionEmitter, reduction_is_index
 
-__all__ = ["COLUMN_CHUNK", "MAP_CHUNK", "Slots", "emit_nest", "units"]
+__all__ = ["COLUMN_CHUNK", "MAP_CHUNK", "Slots", "emit_nest", "is_single", "units", "vector_axis"]
 
 MAP_CHUNK = 4096
 COLUMN_CHUNK = 64
-STATUS_SLOT = 0
-
-
-class Slots:
-    """Numbers the table's slots: 0 is the status word; then buffers and symbolic dims as they are asked for."""
-
-    def __init__(self) -> None:
-        self.dims: dict[SymbolicDim, int] = {}
-        self.buffers: dict[Any, int] = {}
-        self.count = 1
-
-    def dim(self, dim: SymbolicDim) -> int:
-        return self._slot(self.dims, dim)
-
-    def buffer(self, key: Any) -> int:
-        return self._slot(self.buffers, key)
-
-    def _slot(self, table: dict[Any, int], key: Any) -> int:
-        if key not in table:
-            table[key] = self.count
-            self.count += 1
-        return table[key]
-
-
-def vector_axis(nest: Nest) -> int | None:
-    """The axis whose elements fill vectors: trailing if there is one, else the last kept axis."""
-    for k, axis in enumerate(nest.axes):
-        if axis.role == "trailing":
-            return k
-    kept = nest.kept
-    return kept[-1] if kept else None
 
 
 def is_single(nest: Nest) -> bool:
@@ -70,7 +40,6 @@ def units(nest: Nest) -> Dim:
     chunk = MAP_CHUNK if nest.is_map else COLUMN_CHUNK
     return product(nest.axes[k].extent for k in kept[:-1]) * ((nest.axes[axis].extent + (chunk - 1)) // chunk)
 
-
 @dataclass
 class _Loop:
     label: str
@@ -81,32 +50,12 @@ class _Loop:
     entry: str
     begin: str
 
-
-class NestEmitter:
-    """Writes one nest. slots maps this nest's buffers (by number) to table slots."""
+class NestEmitter(ReductionEmitter):
+    """Writes the loops of one nest."""
 
     def __init__(self, nest: Nest, name: str, buffer_slots: Sequence[int], slots: Slots, vector_bytes: int, check_base: int) -> None:
-        self.nest, self.name, self.slots, self.check_base = nest, name, slots, check_base
-        self.buffer_slots = buffer_slots
-        self.writer = Writer()
-        widths = [s.dtype.itemsize for s in walk(nest.roots()) if s.operation not in ("index", "parameter", "const")]
-        self.lanes = max(2, vector_bytes // max(4, max(widths, default=4)))
-        self.vector = vector_axis(nest)
-        self.index: dict[int, str] = {}  # nest axis -> i64 index value (the vector axis: its first lane)
-        self.bases: list[str] = []
-        self.dims: dict[SymbolicDim, str] = {}
+        super().__init__(nest, name, buffer_slots, slots, vector_bytes, check_base)
         self.levels = self._classify()
-
-    # Small emitters ---------------------------------------------------------------------------------------------------
-    def dim(self, dim: Dim) -> str:
-        """A dim as an LLVM i64 operand; symbolic ones are loaded once, at the function's entry."""
-        if isinstance(dim, int):
-            return str(dim)
-        return self.dims[dim]
-
-    def _load_slot(self, slot: int, kind: str) -> str:
-        address = self.writer.let(f"getelementptr i64, ptr %table, i64 {slot}")
-        return self.writer.let(f"load {kind}, ptr {address}, align 8")
 
     def _classify(self) -> dict[int, int]:
         """Scalar -> the innermost loop it depends on: 0 none, 1 outer kept axes, 2 vector axis of a column nest, 3 innermost."""
@@ -142,7 +91,6 @@ class NestEmitter:
     def _in_row(self, x: Scalar) -> bool:
         """Does a check or gather belong to row values (after the reductions)?"""
         return any(y.operation == "reduced" for y in walk([x]))
-
     # Function ---------------------------------------------------------------------------------------------------------
     def emit(self) -> str:
         nest, writer = self.nest, self.writer
@@ -165,8 +113,8 @@ class NestEmitter:
             step = writer.let(f"mul i64 %worker, {self.dim(buffer.shape[0])}")
             self.bases[first_scratch + k] = writer.let(
                 f"getelementptr {memory_type(buffer.dtype)}, ptr {self.bases[first_scratch + k]}, i64 {step}")  # fmt: skip
-        self.emitter = Emitter(writer, self.lanes, self._leaf)
-        self.mask: str | None = None
+
+
         self.accumulators = self._allocate()
         self._emit_level(0)
         if is_single(nest):
@@ -245,15 +193,6 @@ class NestEmitter:
         self.mask = None
         writer.line(f"br label %{after}")
         writer.open(after)
-
-    def _splat(self, kind: str, value: str) -> str:
-        vector = f"<{self.lanes} x {kind}>"
-        one = self.writer.let(f"insertelement {vector} poison, {kind} {value}, i64 0")
-        return self.writer.let(f"shufflevector {vector} {one}, {vector} poison, <{self.lanes} x i32> zeroinitializer")
-
-    def _iota(self, kind: str) -> str:
-        return "<" + ", ".join(f"{kind} {k}" for k in range(self.lanes)) + ">"
-
     # Map and column nests ---------------------------------------------------------------------------------------------
     def _chunks(self) -> None:
         nest, writer, kept = self.nest, self.writer, self.nest.kept
@@ -565,282 +504,6 @@ class NestEmitter:
         writer.line("ret void")
         body = "\n".join(writer.lines)
         return f"define internal void @{self.name}_finish(ptr noalias %table, i64 %low, i64 %high, i64 %worker) #0 {{\n{body}\n}}\n"
-
-    # Accumulators -----------------------------------------------------------------------------------------------------
-    def _allocate(self) -> list[dict[str, str]]:
-        """Stack slots of each reduction: lanes (vectors), result and total (scalars); index reductions have positions beside."""
-        writer, found = self.writer, []
-        for reduction in [r for s in self.nest.stages for r in s.reductions]:
-            count = max(2, lanes_of(reduction.dtype) // self.lanes)
-            place = {}
-            for kind, dtype in (("value", reduction.dtype), *((("where", int64),) if reduction_is_index(reduction) else ())):
-                place[kind] = writer.let(f"alloca [{count} x {register_type(dtype, self.lanes)}], align 64", "acc")
-                place[kind + "_result"] = writer.let(f"alloca {register_type(dtype)}, align 8", "result")
-            place["total"] = writer.let(f"alloca [2 x {register_type(reduction.dtype)}], align 8", "total")
-            found.append(place)
-        return found
-
-    def _align(self, dtype: DType) -> int:
-        """Alignment of the vectors in an array of accumulators: their own size (a vector of i8 beside one of i64 is short)."""
-        return 1 if dtype.is_bool else min(64, self.lanes * dtype.itemsize)
-
-    def _parts(self, reduction: Reduction) -> list[tuple[str, DType, Any]]:
-        parts: list[tuple[str, DType, Any]] = [("value", reduction.dtype, reduction.start)]
-        if reduction_is_index(reduction):
-            parts.append(("where", int64, 2**63 - 1))
-        return parts
-
-    def _start(self, reduction: Reduction, place: dict[str, str], slot: int, kind: str = "value") -> None:
-        writer = self.writer
-        if kind == "total":
-            self._store_scalar(reduction.dtype, literal(reduction.start, reduction.dtype), place["total"], slot)  # type: ignore[arg-type]
-            return
-        for name, dtype, start in self._parts(reduction):
-            vector = register_type(dtype, self.lanes)
-            address = writer.let(f"getelementptr {vector}, ptr {place[name]}, i64 {slot}")
-            writer.line(f"store {vector} splat ({register_type(dtype)} {literal(start, dtype)}), ptr {address}, align {self._align(dtype)}")
-
-    def _get(self, reduction: Reduction, place: dict[str, str], slot: int | str) -> list[str]:
-        values = []
-        for name, dtype, _ in self._parts(reduction):
-            vector = register_type(dtype, self.lanes)
-            address = self.writer.let(f"getelementptr {vector}, ptr {place[name]}, i64 {slot}")
-            values.append(self.writer.let(f"load {vector}, ptr {address}, align {self._align(dtype)}"))
-        return values
-
-    def _put(self, reduction: Reduction, place: dict[str, str], slot: int | str, values: list[str]) -> None:
-        for (name, dtype, _), value in zip(self._parts(reduction), values, strict=True):
-            vector = register_type(dtype, self.lanes)
-            address = self.writer.let(f"getelementptr {vector}, ptr {place[name]}, i64 {slot}")
-            self.writer.line(f"store {vector} {value}, ptr {address}, align {self._align(dtype)}")
-
-    def _accumulate(self, reduction: Reduction, place: dict[str, str], slot: int | str, value: str, where: str | None) -> None:
-        held = self._get(reduction, place, slot)
-        new = [value] if where is None else [value, where]
-        self._put(reduction, place, slot, self._combine(reduction, held, new))
-
-    def _merge(self, reduction: Reduction, place: dict[str, str], into: int, other: int) -> None:
-        merged = self._combine(reduction, self._get(reduction, place, into), self._get(reduction, place, other))
-        self._put(reduction, place, into, merged)
-
-    def _combine(self, reduction: Reduction, a: list[str], b: list[str], scalar: bool = False, lanes: int = 0) -> list[str]:
-        """combine(a, b) on vectors (or scalars), through the op's own scalar program."""
-        lanes = 1 if scalar else lanes or self.lanes
-        s = ScalarBuilder()
-        x, y = s.parameter(0, reduction.dtype), s.parameter(1, reduction.dtype)
-        kernel: Any = reduction.op.kernel
-        emitter = Emitter(self.writer, lanes, _no_leaf)
-        emitter.values = {id(x): (a[0], lanes > 1), id(y): (b[0], lanes > 1)}
-        if not reduction_is_index(reduction):
-            roots = [kernel.combine(s, x, y)]
-        else:
-            p, q = s.parameter(2, int64), s.parameter(3, int64)
-            emitter.values.update({id(p): (a[1], lanes > 1), id(q): (b[1], lanes > 1)})
-            replace = kernel.better(s, x, y) | (~kernel.better(s, y, x) & (q < p))
-            roots = [s.select(replace, y, x), s.select(replace, q, p)]
-        emitter.emit(roots)
-        return [emitter.vector(r) for r in roots]
-
-    def _combine_scalar(self, reduction: Reduction, a: str, b: str) -> str:
-        return self._combine(reduction, [a], [b], scalar=True)[0]
-
-    def _fold(self, reduction: Reduction, k: int) -> list[str]:
-        """Fold the lanes by halves: vectors first, then halves of one vector."""
-        writer, lanes = self.writer, self.lanes
-        count = lanes_of(reduction.dtype) // lanes
-        held = [self._get(reduction, self.accumulators[k], u) for u in range(count)]
-        while len(held) > 1:
-            half = len(held) // 2
-            held = [self._combine(reduction, held[u], held[u + half]) for u in range(half)]
-        value, width = held[0], lanes
-        parts = self._parts(reduction)
-        while width > 1:
-            width //= 2
-            halves: list[list[str]] = [[], []]
-            for (_, dtype, _), whole in zip(parts, value, strict=True):
-                vector = register_type(dtype, width * 2)
-                for which in (0, 1):
-                    if width == 1:
-                        halves[which].append(writer.let(f"extractelement {vector} {whole}, i64 {which}"))
-                    else:
-                        mask = ", ".join(f"i32 {which * width + m}" for m in range(width))
-                        halves[which].append(writer.let(f"shufflevector {vector} {whole}, {vector} poison, <{width} x i32> <{mask}>"))
-            value = self._combine(reduction, halves[0], halves[1], scalar=width == 1, lanes=width)
-        return value
-
-    def _start_result(self, reduction: Reduction, k: int) -> None:
-        self._put_result(reduction, k, [literal(start, dtype) for _, dtype, start in self._parts(reduction)])
-
-    def _put_result(self, reduction: Reduction, k: int, values: list[str]) -> None:
-        for (name, dtype, _), value in zip(self._parts(reduction), values, strict=True):
-            self.writer.line(f"store {register_type(dtype)} {value}, ptr {self.accumulators[k][name + '_result']}, align 8")
-
-    def _result(self, reduction: Reduction, k: int) -> list[str]:
-        return [self.writer.let(f"load {register_type(dtype)}, ptr {self.accumulators[k][name + '_result']}, align 8")
-                for name, dtype, _ in self._parts(reduction)]  # fmt: skip
-
-    def _fold_into_result(self, reduction: Reduction, k: int) -> None:
-        merged = self._combine(reduction, self._result(reduction, k), self._fold(reduction, k), scalar=True)
-        self._put_result(reduction, k, merged)
-
-    def _load_scalar(self, dtype: DType, base: str, slot: int) -> str:
-        address = self.writer.let(f"getelementptr {register_type(dtype)}, ptr {base}, i64 {slot}")
-        return self.writer.let(f"load {register_type(dtype)}, ptr {address}")
-
-    def _store_scalar(self, dtype: DType, value: str, base: str, slot: int) -> None:
-        address = self.writer.let(f"getelementptr {register_type(dtype)}, ptr {base}, i64 {slot}")
-        self.writer.line(f"store {register_type(dtype)} {value}, ptr {address}")
-
-    # Memory -----------------------------------------------------------------------------------------------------------
-    def _load_memory(self, dtype: DType, address: str) -> str:
-        value = self.writer.let(f"load {memory_type(dtype)}, ptr {address}, align {dtype.itemsize}")
-        return self.writer.let(f"icmp ne i8 {value}, 0") if dtype.is_bool else value
-
-    def _store_memory(self, dtype: DType, value: str, address: str) -> None:
-        if dtype.is_bool:
-            value = self.writer.let(f"zext i1 {value} to i8")
-        self.writer.line(f"store {memory_type(dtype)} {value}, ptr {address}, align {dtype.itemsize}")
-
-    def _address(self, access: Access, dtype: DType) -> str:
-        """The address of the access at the current indices (first lane on the vector axis)."""
-        writer = self.writer
-        total = self.dim(access.offset) if access.offset != 0 else ""
-        for axis, stride in enumerate(access.strides):
-            if stride == 0:
-                continue
-            term = self.index[axis]
-            if stride != 1:
-                term = writer.let(f"mul i64 {term}, {self.dim(stride)}")
-            total = writer.let(f"add i64 {total}, {term}") if total else term
-        if not total:
-            return self.bases[access.buffer]
-        return writer.let(f"getelementptr {memory_type(dtype)}, ptr {self.bases[access.buffer]}, i64 {total}")
-
-    def _leaf(self, emitter: Emitter, x: Scalar) -> tuple[str, bool]:
-        if x.operation == "parameter":
-            return self.dim(x.data), False
-        if x.operation == "index":
-            if x.data == self.vector:
-                return self.writer.let(f"add <{self.lanes} x i64> {self._splat('i64', self.index[x.data])}, {self._iota('i64')}"), True
-            return self.index[x.data], False
-        if x.operation == "check":
-            return self._check(emitter, x)
-        if x.operation == "gather":
-            return self._gather(emitter, x)
-        assert x.operation == "load", x.operation
-        access, dtype = x.data, x.dtype
-        address = self._address(access, dtype)
-        step = 0 if self.vector is None else access.strides[self.vector]
-        if step == 0:
-            return self._load_memory(dtype, address), False
-        if step == 1:
-            return self._load_vector(dtype, address), True
-        return self._gather_from(dtype, address, self._steps(step)), True
-
-    def _steps(self, step: Dim) -> str:
-        """Positions of the lanes along a strided vector axis."""
-        return self.writer.let(f"mul <{self.lanes} x i64> {self._splat('i64', self.dim(step))}, {self._iota('i64')}")
-
-    def _load_vector(self, dtype: DType, address: str) -> str:
-        writer, kind = self.writer, memory_type(dtype, self.lanes)
-        if self.mask is None:
-            value = writer.let(f"load {kind}, ptr {address}, align {dtype.itemsize}")
-        else:
-            suffix = f"v{self.lanes}{_suffix(dtype)}.p0"
-            value = writer.intrinsic("llvm.masked.load", kind, [("ptr", address), ("i32", str(dtype.itemsize)),
-                                     (f"<{self.lanes} x i1>", self.mask), (kind, "zeroinitializer")], suffix)  # fmt: skip
-        return writer.let(f"icmp ne {kind} {value}, zeroinitializer") if dtype.is_bool else value
-
-    def _gather_from(self, dtype: DType, address: str, positions: str) -> str:
-        writer, kind, lanes = self.writer, memory_type(dtype, self.lanes), self.lanes
-        places = writer.let(f"getelementptr {memory_type(dtype)}, ptr {address}, <{lanes} x i64> {positions}")
-        value = writer.intrinsic("llvm.masked.gather", kind, [(f"<{lanes} x ptr>", places), ("i32", str(dtype.itemsize)),
-                                 (f"<{lanes} x i1>", self.mask or "splat (i1 true)"), (kind, "zeroinitializer")],
-                                 f"v{lanes}{_suffix(dtype)}.v{lanes}p0")  # fmt: skip
-        return writer.let(f"icmp ne {kind} {value}, zeroinitializer") if dtype.is_bool else value
-
-    def _gather(self, emitter: Emitter, x: Scalar) -> tuple[str, bool]:
-        position, is_vector = emitter.values[id(x.operands[0])]
-        base = self.bases[x.data]
-        if is_vector:
-            return self._gather_from(x.dtype, base, position), True
-        address = self.writer.let(f"getelementptr {memory_type(x.dtype)}, ptr {base}, i64 {position}")
-        return self._load_memory(x.dtype, address), False
-
-    def _stores(self, stores: Sequence[Store], scalar: bool = False) -> None:
-        self.emitter.emit([s.value for s in stores])
-        for store in stores:
-            dtype = store.value.dtype
-            address = self._address(store.access, dtype)
-            step = 0 if self.vector is None or scalar else store.access.strides[self.vector]
-            if step == 0:
-                self._store_memory(dtype, self.emitter.scalar(store.value), address)
-                continue
-            value, lanes, writer = self.emitter.vector(store.value), self.lanes, self.writer
-            kind = memory_type(dtype, lanes)
-            if dtype.is_bool:
-                value = writer.let(f"zext <{lanes} x i1> {value} to {kind}")
-            if step != 1:
-                places = writer.let(f"getelementptr {memory_type(dtype)}, ptr {address}, <{lanes} x i64> {self._steps(step)}")
-                writer.intrinsic("llvm.masked.scatter", "void", [(kind, value), (f"<{lanes} x ptr>", places), ("i32", str(dtype.itemsize)),
-                                 (f"<{lanes} x i1>", self.mask or "splat (i1 true)")], f"v{lanes}{_suffix(dtype)}.v{lanes}p0")  # fmt: skip
-            elif self.mask is None:
-                writer.line(f"store {kind} {value}, ptr {address}, align {dtype.itemsize}")
-            else:
-                writer.intrinsic("llvm.masked.store", "void", [(kind, value), ("ptr", address), ("i32", str(dtype.itemsize)),
-                                 (f"<{lanes} x i1>", self.mask)], f"v{lanes}{_suffix(dtype)}.p0")  # fmt: skip
-
-    # Checks -----------------------------------------------------------------------------------------------------------
-    def _check(self, emitter: Emitter, x: Scalar) -> tuple[str, bool]:
-        """Report the lowest failing element of the check through the status word, and go on with the value."""
-        writer, lanes = self.writer, self.lanes
-        value, is_vector = emitter.values[id(x.operands[0])]
-        ok, ok_vector = emitter.values[id(x.operands[1])]
-        report, after = writer.label("report"), writer.label("checked")
-        if ok_vector:
-            bad = writer.let(f"xor <{lanes} x i1> {ok}, splat (i1 true)")
-            if self.mask is not None:
-                bad = writer.let(f"and <{lanes} x i1> {bad}, {self.mask}")
-            some = writer.intrinsic("llvm.vector.reduce.or", "i1", [(f"<{lanes} x i1>", bad)], f"v{lanes}i1")
-        else:
-            some = writer.let(f"xor i1 {ok}, true")
-        writer.line(f"br i1 {some}, label %{report}, label %{after}")
-        writer.open(report)
-        position = self._linear_index()
-        if ok_vector:
-            bits = writer.let(f"bitcast <{lanes} x i1> {bad} to i{lanes}")
-            lane = writer.intrinsic("llvm.cttz", f"i{lanes}", [(f"i{lanes}", bits), ("i1", "true")], f"i{lanes}")
-            wide = writer.let(f"zext i{lanes} {lane} to i64")
-            position = writer.let(f"add i64 {position}, {wide}")
-        code = (self.check_base + x.data) << 44
-        word = writer.let(f"or i64 {position}, {code}")
-        writer.let(f"atomicrmw umin ptr %table, i64 {word} monotonic")
-        writer.line(f"br label %{after}")
-        writer.open(after)
-        return value, is_vector
-
-    def _linear_index(self) -> str:
-        """The element's number in the nest's space, row-major."""
-        total = "0"
-        for axis in range(len(self.nest.axes)):
-            if axis not in self.index:
-                continue
-            scaled = self.writer.let(f"mul i64 {total}, {self.dim(self.nest.axes[axis].extent)}")
-            total = self.writer.let(f"add i64 {scaled}, {self.index[axis]}")
-        return total
-
-
-def reduction_is_index(reduction: Reduction) -> bool:
-    """Does the reduction carry positions (argmax)?"""
-    return getattr(reduction.op.kernel, "better", None) is not None
-
-
-def _suffix(dtype: DType) -> str:
-    return {"float": dtype.short, "bool": "i8"}.get(dtype.kind, f"i{dtype.itemsize * 8}")
-
-
-def _no_leaf(emitter: Emitter, x: Scalar) -> tuple[str, bool]:
-    raise TypeError(f"a combining program may only use its operands, not {x.operation}")
 
 
 def emit_nest(

@@ -229,10 +229,12 @@ class _Emitter:
         self.profiled.append(node)
 
     def _snapshots(self) -> dict[Value, Any]:
-        """Old values of variables that are committed to other variables are copied first (a swap)."""
+        """Old values of variables that are committed to other variables, and get new ones at the end too, are copied first (a
+        swap). A value that a kernel wrote into a variable's place is a new one."""
         found: dict[Value, Any] = {}
+        changed = {variable for variable, _ in self.plan.commits}
         for _, value in self.plan.commits:
-            if self.key(value)[0] == "variable" and value not in found:
+            if self.plan.root(value) in changed and value not in found:
                 key = ("snapshot", len(found))
                 self.scratch.append((key, product(value.type.shape) * value.type.dtype.itemsize))
                 self._copy(key, self.key(value), value)

@@ -11,12 +11,12 @@ from typing import Any
 
 from ...errors import FailedPreconditionError
 
-__all__ = ["INSTALL", "cuda", "is_available", "is_simulator", "primitives"]
+__all__ = ["INSTALL", "cuda", "importable", "is_available", "is_simulator", "primitives"]
 
 INSTALL = "pip install 'graphflow[cuda]'"
 
 
-def _module() -> ModuleType | None:
+def importable() -> ModuleType | None:
     """numba.cuda, or None where it cannot be imported (a Numba that no longer brings its copy, a broken installation)."""
     try:
         return importlib.import_module("numba.cuda")
@@ -33,7 +33,7 @@ def is_simulator() -> bool:
 
 def is_available() -> bool:
     """Can kernels be launched in this process: on a GPU, or in the simulator?"""
-    module: Any = _module()
+    module: Any = importable()
     return module is not None and (is_simulator() or bool(module.is_available()))
 
 
@@ -43,7 +43,7 @@ def cuda() -> Any:
         raise FailedPreconditionError(
             f"no CUDA GPU can be used here: it needs an NVIDIA GPU with its driver, and numba-cuda\n  next: {INSTALL}, or set "
             f"NUMBA_ENABLE_CUDASIM=1 before Python starts to run the kernels in Numba's simulator")  # fmt: skip
-    return _module()
+    return importable()
 
 
 def primitives() -> Any:

@@ -1,4 +1,4 @@
-"""Kernels as callables: compiling printed source once for each text, the hand-written kernels, and PTX for reading."""
+"""Kernels as callables: printed source compiled once for each text; the kernels written by hand; PTX for reading."""
 from __future__ import annotations
 
 import hashlib
@@ -9,21 +9,34 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...dtypes import DType
+from ...errors import CompileError
 from ...kernels.nest import Nest
-from .available import INSTALL, cuda, is_simulator, primitives
-from .source import Kernel, kernels_of, print_kernels
+from ...kernels.python_source import constant
+from .available import INSTALL, cuda, importable, is_simulator, primitives
+from .source import Kernel, kernels_of
 
 __all__ = ["compile_kernel", "kernels_ptx", "matmul_source", "scatter_add_source"]
+
+PTX_CAPABILITY = (7, 5)
+"""Turing: the oldest GPU that CUDA 13's compiler serves. What `form="ptx"` is compiled for, so that it does not depend on the machine."""
 
 _compiled: dict[str, Any] = {}
 _lock = threading.Lock()
 _COMMENT = re.compile(r"\s*#.*$", re.MULTILINE)
-PTX_CAPABILITY = (7, 5)
-"""The oldest GPU (Turing) that every CUDA 13 compiler still serves: what `form="ptx"` shows where there is no GPU."""
+
+#: the simulator finds `cuda` among the globals of a kernel, so this helper is part of each kernel's own module
+_CHECKED = '''
+@cuda.jit(device=True)
+def checked(value, ok, status, word):
+    """value; where it is not ok, the status word becomes the smallest `word`: the first failure is the one reported."""
+    if not ok:
+        cuda.atomic.min(status, 0, word)
+    return value
+'''
 
 
 def compile_kernel(name: str, source: str) -> Any:
-    """The numba.cuda kernel of a source text. Compiled once for each text: names and comments do not count."""
+    """The numba.cuda kernel of a source text. Made once for each text; its name and comments do not count."""
     plain = _COMMENT.sub("", source).replace(f"def {name}(", "def kernel(")
     key = hashlib.sha256(plain.encode()).hexdigest()
     with _lock:
@@ -36,32 +49,99 @@ def _load(name: str, source: str, key: str, module: Any) -> Any:
     """Run the source. It is entered in linecache, so that tracebacks and debuggers show it."""
     file = f"<graphflow kernel {name} {key[:12]}>"
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
-    namespace = {**vars(primitives()), "__name__": "graphflow.generated", "cuda": module, "boolean": _boolean(), "checked": _checked(module)}
+    namespace = {**vars(primitives()), "__name__": "graphflow.generated", "cuda": module, "boolean": _boolean()}
+    if "checked(" in source:
+        exec(compile(_CHECKED, "<graphflow kernel checks>", "exec"), namespace)
     exec(compile(source, file, "exec"), namespace)
     return namespace[name]
 
 
 def _boolean() -> Any:
-    """The element type of shared bool arrays."""
+    """The element type of bool arrays in shared memory."""
     import numpy
     from numba import types
 
     return numpy.bool_ if is_simulator() else types.boolean
 
 
-def _checked(module: Any) -> Any:
-    """`checked(value, ok, status, word)`: value; a failed check lowers the status word to `word`, so the first failure is reported."""
-
-    def checked(value, ok, status, word):  # type: ignore[no-untyped-def]
-        if not ok:
-            module.atomic.min(status, 0, word)
-        return value
-
-    # the simulator finds `cuda` among a function's globals and replaces it there, not in closures
-    namespace = {"module": module, "__name__": "graphflow.generated"}
-    function = type(checked)(_global_names(checked.__code__), namespace, "checked")
-    return module.jit(device=True)(function)
+# Kernels written by hand ---------------------------------------------------------------------------------------------------
 
 
-def _global_names(code: Any) -> Any:
-    return code
+def matmul_source(dtype: DType) -> str:
+    """out[b] = A[b] @ B[b]: one thread an element, which starts at 0 and takes fma(a[p], b[p], sum) for ascending p. That is how the op
+    is defined, so the bits are the CPU's. a_offsets, b_offsets: where each batch's matrices begin."""
+    return f'''@cuda.jit
+def matmul(a, b, out, a_offsets, b_offsets, batch, rows, columns, inner, a_row, a_column, b_row, b_column):
+    for element in range(cuda.grid(1), batch * rows * columns, cuda.gridsize(1)):
+        column = element % columns
+        row = element // columns % rows
+        number = element // (columns * rows)
+        at_a = a_offsets[number] + row * a_row
+        at_b = b_offsets[number] + column * b_column
+        total = {constant(0.0, dtype)}
+        for p in range(inner):
+            total = fma_{dtype.short}(a[at_a + p * a_column], b[at_b + p * b_row], total)
+        out[element] = total
+'''
+
+
+def scatter_add_source(dtype: DType) -> str:
+    """out = 0; out[indices[j], :] += updates[j, :] for ascending j, one thread a column: no atomics, the CPU's order."""
+    zero = constant(0, dtype)
+    return f'''@cuda.jit
+def scatter_add(indices, updates, out, count, width, rows):
+    for column in range(cuda.grid(1), width, cuda.gridsize(1)):
+        for row in range(rows):
+            out[row * width + column] = {zero}
+        for j in range(count):
+            row = indices[j]
+            if 0 <= row and row < rows:
+                out[row * width + column] = add_{dtype.short}(out[row * width + column], updates[j * width + column])
+'''
+
+
+# PTX -----------------------------------------------------------------------------------------------------------------------
+
+
+def kernels_ptx(nests: Sequence[Nest]) -> str:
+    """The PTX of the nests' kernels, compiled without a GPU; or one sentence that says what is missing."""
+    module = importable()
+    if module is None or is_simulator():
+        return f"no PTX: numba.cuda {'is the simulator here' if module else 'cannot be imported'}; next: {INSTALL}"
+    texts = []
+    for nest in nests:
+        for kernel in kernels_of(nest).kernels:
+            try:
+                texts.append(_ptx(nest, kernel, module))
+            except (ImportError, OSError) as error:
+                return f"no PTX: {_first_line(error)}; next: {INSTALL}"
+            except Exception as error:
+                if _compiler_is_missing(error):
+                    return f"no PTX: no CUDA compiler (NVVM) was found; next: {INSTALL}"
+                raise CompileError(f"{kernel.name}: numba.cuda cannot compile it: {error}\n  at {nest.source}") from error
+    return "\n\n".join(texts)
+
+
+def _ptx(nest: Nest, kernel: Kernel, module: Any) -> str:
+    from numba import types
+
+    def array(dtype: DType) -> Any:
+        return types.Array(types.boolean if dtype.is_bool else getattr(types, dtype.name), 1, "C")
+
+    arguments = [array(b.dtype) for b in nest.buffers] + [array(dtype) for dtype in kernel.partials]
+    if kernel.has_checks:
+        arguments += [types.Array(types.int64, 1, "C"), types.int64]
+    arguments += [types.int64] * len(kernel.dims)
+    function = _load(kernel.name, kernel.source, "ptx", module).py_func
+    text, _ = module.compile_ptx(function, types.void(*arguments), cc=PTX_CAPABILITY)
+    return f"// {kernel.name}: {nest.source}\n{text}"
+
+
+def _compiler_is_missing(error: BaseException) -> bool:
+    """Is this how Numba says that libNVVM, libdevice or the toolkit was not found? Its class differs between the two packages."""
+    chain = [error, error.__cause__, error.__context__]
+    return any(type(e).__name__ in ("NvvmSupportError", "CudaSupportError") or "libnvvm" in str(e).lower() for e in chain if e)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,315 @@
+"""The `graphflow` command: demo, bench, ir, doctor, cache. Each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0, 1 when something was found wrong, 2 for wrong usage."""
+    try:
+        import graphflow.config  # noqa: F401  reads the environment
+    except ValueError as error:
+        print(f"graphflow: {error}", file=sys.stderr)
+        return 2
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        print("graphflow: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe has what it wanted (`graphflow ir ... | head`); nothing is left to be flushed at exit.
+        sys.stdout = None  # type: ignore[assignment]
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    from graphflow import __version__
+    from graphflow.bench import command as bench_command
+
+    parser = argparse.ArgumentParser(
+        prog="graphflow", description="A graph compiler for TensorFlow-style Python: see what it does, and how fast."
+    )
+    parser.add_argument("--version", action="version", version=f"graphflow {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    demo = commands.add_parser("demo", help="train a network on handwritten digits and look inside, in seconds")
+    demo.add_argument("--epochs", type=int, default=20, help="passes over the training images (default 20)")
+    demo.add_argument("--full", action="store_true", help="print the whole IR, not its beginning")
+    demo.add_argument("--seed", type=int, default=0, help="of the split, the weights and the order (default 0)")
+    demo.set_defaults(run=_demo)
+
+    bench = commands.add_parser("bench", help="measure graphflow against JAX, TensorFlow and PyTorch")
+    bench_command.add_arguments(bench)
+    bench.set_defaults(run=bench_command.run)
+
+    ir = commands.add_parser(
+        "ir",
+        help="print a function's graph, passes or kernels",
+        description="Trace and compile FUNCTION of FILE without running it. A function with an input_signature needs no --args.",
+    )
+    ir.add_argument("target", metavar="FILE:FUNCTION", help="such as train.py:step, or train.py:model.step for a method")
+    ir.add_argument("--args", metavar="LIST", help="argument types and Python values: 'f32[8,4], i64[n], 3'; a name is any extent")
+    ir.add_argument("--stage", default="final", help="traced, a pass's name, final (default), or all")
+    ir.add_argument("--passes", action="store_true", help="print what each pass did instead")
+    ir.add_argument("--kernels", nargs="?", const="nest", metavar="FORM", help="print the kernels: nest, llvm, asm or python")
+    ir.set_defaults(run=_ir)
+
+    doctor = commands.add_parser("doctor", help="check this installation and say what is wrong")
+    doctor.set_defaults(run=_doctor)
+
+    cache = commands.add_parser("cache", help="list, check or empty the cache of compiled code")
+    cache.add_argument("action", nargs="?", choices=("list", "verify", "clear"), default="list")
+    cache.set_defaults(run=_cache)
+    return parser
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from graphflow.demo import run
+
+    if arguments.epochs < 1:
+        print("graphflow demo: --epochs must be at least 1", file=sys.stderr)
+        return 2
+    return run(arguments.epochs, arguments.full, arguments.seed)
+
+
+# ir ------------------------------------------------------------------------------------------------------------------
+
+
+def _ir(arguments: argparse.Namespace) -> int:
+    from graphflow.errors import GraphflowError
+
+    try:
+        function = _find_function(arguments.target)
+        given = _parse_arguments(arguments.args) if arguments.args else []
+        print(_ir_text(function, given, arguments))
+    except (GraphflowError, OSError, ValueError, TypeError) as error:
+        print(f"graphflow ir: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _ir_text(function: Any, given: list[Any], arguments: argparse.Namespace) -> str:
+    if not given and function.input_signature is None and _takes_arguments(function):
+        raise ValueError(
+            "which arguments? Give their types, for example --args 'f32[8,4], f32[4]', or put an input_signature on the function"
+        )
+    if arguments.kernels:
+        return str(function.kernels(*given, form=arguments.kernels))
+    stages = function.stages(*given)
+    if arguments.passes:
+        return "\n".join(str(stage) for stage in stages)
+    if arguments.stage == "all":
+        return "\n\n".join(f"# {stage}\n{stage.graph}" for stage in stages)
+    return str(function.ir(*given, stage=arguments.stage))
+
+
+def _takes_arguments(function: Any) -> bool:
+    import inspect
+
+    parameters = inspect.signature(function.python_function).parameters.values()
+    needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len(needed) > (1 if hasattr(function, "_instance") else 0)
+
+
+def _find_function(target: str) -> Any:
+    """The function that `FILE:NAME` names, decorated if it is not yet. Runs the file as a module, not as a script."""
+    import importlib.util
+    from pathlib import Path
+
+    import graphflow as gf
+
+    file, separator, name = target.rpartition(":")
+    if not separator or not file or not name:
+        raise ValueError(f"expected FILE:FUNCTION, got {target!r}")
+    path = Path(file)
+    if not path.is_file():
+        raise ValueError(f"there is no file {file!r}")
+    specification = importlib.util.spec_from_file_location(path.stem, path)
+    if specification is None or specification.loader is None:
+        raise ValueError(f"{file!r} is not a Python file")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules.setdefault(path.stem, module)
+    sys.path.insert(0, str(path.resolve().parent))  # so that the file can import its neighbours, as a script could
+    specification.loader.exec_module(module)
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            functions = [n for n, value in vars(module).items() if hasattr(value, "python_function")]
+            raise ValueError(f"{file} has no {name!r}; its compiled functions: {', '.join(functions) or 'none'}")
+        found = getattr(found, part)
+    if hasattr(found, "get_concrete_function"):
+        return found
+    if not callable(found):
+        raise ValueError(f"{name} is a {type(found).__name__}, not a function")
+    return gf.function(found)
+
+
+def _parse_arguments(text: str) -> list[Any]:
+    """`f32[8,4]` becomes a TensorSpec, in which a name instead of a number is any extent; the rest are Python literals."""
+    import ast
+    import re
+
+    from graphflow import TensorSpec
+    from graphflow.dtypes import as_dtype, from_short
+
+    found: list[Any] = []
+    # A comma inside brackets or quotes does not separate arguments.
+    for word in re.findall(r"(?:'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\([^)]*\)|[^,\[('\"])+", text):
+        argument = word.strip()
+        tensor = re.fullmatch(r"([a-z]\w*)\[(.*)\]", argument)
+        if tensor is None:
+            try:
+                found.append(ast.literal_eval(argument))
+            except (ValueError, SyntaxError):
+                raise ValueError(
+                    f"--args: {argument!r} is neither a type such as f32[8,4] nor a Python value; a scalar's type is f32[]"
+                ) from None
+            continue
+        name, extents = tensor.groups()
+        try:
+            dtype = from_short(name)
+        except KeyError:
+            dtype = as_dtype(name)
+        shape = [int(extent) if extent.strip().isdecimal() else None for extent in extents.split(",") if extent.strip()]
+        found.append(TensorSpec(shape, dtype))
+    return found
+
+
+# doctor --------------------------------------------------------------------------------------------------------------
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    import platform
+
+    from graphflow import config
+    from graphflow.bench.report import machine
+
+    problems: list[str] = []
+    lines = [f"system     {machine()}", f"python     {platform.python_version()} ({platform.python_implementation()})"]
+    lines += [f"{name:<10} {version}" for name, version in _versions()]
+    lines += _threads_line()
+    lines += _cache_lines(problems)
+    lines += _compile_line(problems)
+    lines += [f"cuda       {_cuda_sentence()}"]
+    changed = [(name, value) for name, _, default, _ in config.table() if (value := config.get(name)) != default]
+    lines += [f"flag       {name} = {value!r}" for name, value in changed] or ["flags      all at their defaults"]
+    print("\n".join(lines))
+    for problem in problems:
+        print(f"PROBLEM    {problem}")
+    print("Something is wrong, see above." if problems else "Everything is in order.")
+    return 1 if problems else 0
+
+
+def _versions() -> list[tuple[str, str]]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = []
+    for name in ("graphflow", "numpy", "numba", "llvmlite", "scipy", "networkx", "ml_dtypes", "numba-cuda"):
+        try:
+            found.append((name, version(name)))
+        except PackageNotFoundError:
+            if name == "graphflow":
+                from graphflow import __version__
+
+                found.append((name, f"{__version__} (from a folder, not installed)"))
+            elif name != "numba-cuda":
+                found.append((name, "not installed"))
+    return found
+
+
+def _threads_line() -> list[str]:
+    from graphflow import config
+    from graphflow.bench.harness import usable_threads
+
+    asked = config.get("threads")
+    return [f"threads    {asked or usable_threads()}" + (" (GRAPHFLOW_THREADS)" if asked else " (one for each usable core)")]
+
+
+def _cache_lines(problems: list[str]) -> list[str]:
+    from graphflow.runtime.cpu import cache
+
+    place = cache.directory()
+    if place is None:
+        return ["cache      off (GRAPHFLOW_CACHE=0): every process compiles anew"]
+    entries = cache.entries()
+    problems += [f"cache entry {entry.path}: {reason}; it will be recompiled" for entry, reason in cache.verify()]
+    return [f"cache      {place}: {len(entries)} entries, {sum(entry.size for entry in entries) / 1e6:.1f} MB"]
+
+
+def _compile_line(problems: list[str]) -> list[str]:
+    """Compile and run something small, and compare it with NumPy. Where that fails, the rest of the report is still wanted."""
+    import time
+
+    import numpy as np
+
+    import graphflow as gf
+    from graphflow.runtime.cpu import cache
+
+    values = np.linspace(-3, 3, 1000, dtype=np.float32)
+    begin = time.perf_counter()
+    try:
+        result = gf.function(lambda x: gf.reduce_sum(gf.math.tanh(x) * x))(gf.constant(values))
+        elapsed = time.perf_counter() - begin
+        error = abs(float(result) - float(np.sum(np.tanh(values.astype(np.float64)) * values)))
+    except Exception as failure:
+        problems.append(f"compiling a small function failed: {type(failure).__name__}: {failure}")
+        return ["compiler   does not work"]
+    finally:
+        problems += [f"cache: {message}" for message in cache.problems]
+    if not error < 1e-2:
+        problems.append(f"a compiled sum is off by {error}")
+        return ["compiler   gives a wrong result"]
+    return [f"compiler   works: traced, compiled and ran a small function in {elapsed * 1e3:.0f} ms"]
+
+
+def _cuda_sentence() -> str:
+    try:
+        from graphflow.runtime.cuda import available
+    except ImportError as error:
+        return f"not available: {error}."
+    if available.is_available():
+        kind = "Numba's simulator runs the kernels, slowly" if available.is_simulator() else "a GPU is there and is used under gf.device('/GPU:0')"
+        return f"available: {kind}."
+    return f"not available: it needs an NVIDIA GPU with its driver and numba-cuda ({available.INSTALL}); everything runs on the CPU."
+
+
+# cache ---------------------------------------------------------------------------------------------------------------
+
+
+def _cache(arguments: argparse.Namespace) -> int:
+    import time
+
+    from graphflow.runtime.cpu import cache
+
+    place = cache.directory()
+    if place is None:
+        print("The cache is off (GRAPHFLOW_CACHE=0).")
+        return 0
+    if arguments.action == "clear":
+        print(f"{place}: removed {cache.clear()} entries.")
+    elif arguments.action == "verify":
+        faults = cache.verify()
+        for entry, reason in faults:
+            print(f"{entry.path}: {reason}")
+        print(f"{place}: {len(cache.entries())} entries, {len(faults)} of them not to be trusted (they will be recompiled).")
+        return 1 if faults else 0
+    else:
+        entries = cache.entries()
+        for entry in entries:
+            used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
+            print(f"{entry.key[:16]}  {entry.size:>9,} bytes  last used {used}")
+        print(f"{place}: {len(entries)} entries, {sum(entry.size for entry in entries) / 1e6:.1f} MB.")
+    for problem in cache.problems:
+        print(f"problem: {problem}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

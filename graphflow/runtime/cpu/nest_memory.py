@@ -1,0 +1,216 @@
+"""What a nest's code does to memory: addresses, loads, gathers, stores, and the status word of run-time checks."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...dtypes import DType
+from ...ir.dims import Dim, SymbolicDim
+from ...kernels.nest import Access, Nest, Store
+from ...kernels.scalar import Scalar, walk
+from .emit import Emitter, Writer, memory_type
+
+__all__ = ["MemoryEmitter", "Slots", "vector_axis"]
+
+
+class Slots:
+    """Numbers the table's slots: 0 is the status word; then buffers and symbolic dims as they are asked for."""
+
+    def __init__(self) -> None:
+        self.dims: dict[SymbolicDim, int] = {}
+        self.buffers: dict[Any, int] = {}
+        self.count = 1
+
+    def dim(self, dim: SymbolicDim) -> int:
+        return self._slot(self.dims, dim)
+
+    def buffer(self, key: Any) -> int:
+        return self._slot(self.buffers, key)
+
+    def _slot(self, table: dict[Any, int], key: Any) -> int:
+        if key not in table:
+            table[key] = self.count
+            self.count += 1
+        return table[key]
+
+def vector_axis(nest: Nest) -> int | None:
+    """The axis whose elements fill vectors: trailing if there is one, else the last kept axis."""
+    for k, axis in enumerate(nest.axes):
+        if axis.role == "trailing":
+            return k
+    kept = nest.kept
+    return kept[-1] if kept else None
+
+class MemoryEmitter:
+    """The part of a nest's emitter that knows buffers and indices. slots maps the nest's buffers (by number) to table slots; check_base is
+    the program's number of the nest's first check."""
+
+    def __init__(self, nest: Nest, name: str, buffer_slots: Sequence[int], slots: Slots, vector_bytes: int, check_base: int) -> None:
+        self.nest, self.name, self.slots, self.check_base = nest, name, slots, check_base
+        self.buffer_slots = buffer_slots
+        self.writer = Writer()
+        widths = [s.dtype.itemsize for s in walk(nest.roots()) if s.operation not in ("index", "parameter", "const")]
+        self.lanes = max(2, vector_bytes // max(4, max(widths, default=4)))
+        self.vector = vector_axis(nest)
+        self.index: dict[int, str] = {}  # nest axis -> i64 index value (the vector axis: its first lane)
+        self.bases: list[str] = []
+        self.dims: dict[SymbolicDim, str] = {}
+        self.emitter = Emitter(self.writer, self.lanes, self._leaf)
+        self.mask: str | None = None
+
+    def dim(self, dim: Dim) -> str:
+        """A dim as an LLVM i64 operand; symbolic ones are loaded once, at the function's entry."""
+        if isinstance(dim, int):
+            return str(dim)
+        return self.dims[dim]
+
+    def _load_slot(self, slot: int, kind: str) -> str:
+        address = self.writer.let(f"getelementptr i64, ptr %table, i64 {slot}")
+        return self.writer.let(f"load {kind}, ptr {address}, align 8")
+    def _splat(self, kind: str, value: str) -> str:
+        vector = f"<{self.lanes} x {kind}>"
+        one = self.writer.let(f"insertelement {vector} poison, {kind} {value}, i64 0")
+        return self.writer.let(f"shufflevector {vector} {one}, {vector} poison, <{self.lanes} x i32> zeroinitializer")
+
+    def _iota(self, kind: str) -> str:
+        return "<" + ", ".join(f"{kind} {k}" for k in range(self.lanes)) + ">"
+    # Memory -----------------------------------------------------------------------------------------------------------
+    def _load_memory(self, dtype: DType, address: str) -> str:
+        value = self.writer.let(f"load {memory_type(dtype)}, ptr {address}, align {dtype.itemsize}")
+        return self.writer.let(f"icmp ne i8 {value}, 0") if dtype.is_bool else value
+
+    def _store_memory(self, dtype: DType, value: str, address: str) -> None:
+        if dtype.is_bool:
+            value = self.writer.let(f"zext i1 {value} to i8")
+        self.writer.line(f"store {memory_type(dtype)} {value}, ptr {address}, align {dtype.itemsize}")
+
+    def _address(self, access: Access, dtype: DType) -> str:
+        """The address of the access at the current indices (first lane on the vector axis)."""
+        writer = self.writer
+        total = self.dim(access.offset) if access.offset != 0 else ""
+        for axis, stride in enumerate(access.strides):
+            if stride == 0:
+                continue
+            term = self.index[axis]
+            if stride != 1:
+                term = writer.let(f"mul i64 {term}, {self.dim(stride)}")
+            total = writer.let(f"add i64 {total}, {term}") if total else term
+        if not total:
+            return self.bases[access.buffer]
+        return writer.let(f"getelementptr {memory_type(dtype)}, ptr {self.bases[access.buffer]}, i64 {total}")
+
+    def _leaf(self, emitter: Emitter, x: Scalar) -> tuple[str, bool]:
+        if x.operation == "parameter":
+            return self.dim(x.data), False
+        if x.operation == "index":
+            if x.data == self.vector:
+                return self.writer.let(f"add <{self.lanes} x i64> {self._splat('i64', self.index[x.data])}, {self._iota('i64')}"), True
+            return self.index[x.data], False
+        if x.operation == "check":
+            return self._check(emitter, x)
+        if x.operation == "gather":
+            return self._gather(emitter, x)
+        assert x.operation == "load", x.operation
+        access, dtype = x.data, x.dtype
+        address = self._address(access, dtype)
+        step = 0 if self.vector is None else access.strides[self.vector]
+        if step == 0:
+            return self._load_memory(dtype, address), False
+        if step == 1:
+            return self._load_vector(dtype, address), True
+        return self._gather_from(dtype, address, self._steps(step)), True
+
+    def _steps(self, step: Dim) -> str:
+        """Positions of the lanes along a strided vector axis."""
+        return self.writer.let(f"mul <{self.lanes} x i64> {self._splat('i64', self.dim(step))}, {self._iota('i64')}")
+
+    def _load_vector(self, dtype: DType, address: str) -> str:
+        writer, kind = self.writer, memory_type(dtype, self.lanes)
+        if self.mask is None:
+            value = writer.let(f"load {kind}, ptr {address}, align {dtype.itemsize}")
+        else:
+            suffix = f"v{self.lanes}{_suffix(dtype)}.p0"
+            value = writer.intrinsic("llvm.masked.load", kind, [("ptr", address), ("i32", str(dtype.itemsize)),
+                                     (f"<{self.lanes} x i1>", self.mask), (kind, "zeroinitializer")], suffix)  # fmt: skip
+        return writer.let(f"icmp ne {kind} {value}, zeroinitializer") if dtype.is_bool else value
+
+    def _gather_from(self, dtype: DType, address: str, positions: str) -> str:
+        writer, kind, lanes = self.writer, memory_type(dtype, self.lanes), self.lanes
+        places = writer.let(f"getelementptr {memory_type(dtype)}, ptr {address}, <{lanes} x i64> {positions}")
+        value = writer.intrinsic("llvm.masked.gather", kind, [(f"<{lanes} x ptr>", places), ("i32", str(dtype.itemsize)),
+                                 (f"<{lanes} x i1>", self.mask or "splat (i1 true)"), (kind, "zeroinitializer")],
+                                 f"v{lanes}{_suffix(dtype)}.v{lanes}p0")  # fmt: skip
+        return writer.let(f"icmp ne {kind} {value}, zeroinitializer") if dtype.is_bool else value
+
+    def _gather(self, emitter: Emitter, x: Scalar) -> tuple[str, bool]:
+        position, is_vector = emitter.values[id(x.operands[0])]
+        base = self.bases[x.data]
+        if is_vector:
+            return self._gather_from(x.dtype, base, position), True
+        address = self.writer.let(f"getelementptr {memory_type(x.dtype)}, ptr {base}, i64 {position}")
+        return self._load_memory(x.dtype, address), False
+
+    def _stores(self, stores: Sequence[Store], scalar: bool = False) -> None:
+        self.emitter.emit([s.value for s in stores])
+        for store in stores:
+            dtype = store.value.dtype
+            address = self._address(store.access, dtype)
+            step = 0 if self.vector is None or scalar else store.access.strides[self.vector]
+            if step == 0:
+                self._store_memory(dtype, self.emitter.scalar(store.value), address)
+                continue
+            value, lanes, writer = self.emitter.vector(store.value), self.lanes, self.writer
+            kind = memory_type(dtype, lanes)
+            if dtype.is_bool:
+                value = writer.let(f"zext <{lanes} x i1> {value} to {kind}")
+            if step != 1:
+                places = writer.let(f"getelementptr {memory_type(dtype)}, ptr {address}, <{lanes} x i64> {self._steps(step)}")
+                writer.intrinsic("llvm.masked.scatter", "void", [(kind, value), (f"<{lanes} x ptr>", places), ("i32", str(dtype.itemsize)),
+                                 (f"<{lanes} x i1>", self.mask or "splat (i1 true)")], f"v{lanes}{_suffix(dtype)}.v{lanes}p0")  # fmt: skip
+            elif self.mask is None:
+                writer.line(f"store {kind} {value}, ptr {address}, align {dtype.itemsize}")
+            else:
+                writer.intrinsic("llvm.masked.store", "void", [(kind, value), ("ptr", address), ("i32", str(dtype.itemsize)),
+                                 (f"<{lanes} x i1>", self.mask)], f"v{lanes}{_suffix(dtype)}.p0")  # fmt: skip
+
+    # Checks -----------------------------------------------------------------------------------------------------------
+    def _check(self, emitter: Emitter, x: Scalar) -> tuple[str, bool]:
+        """Report the lowest failing element of the check through the status word, and go on with the value."""
+        writer, lanes = self.writer, self.lanes
+        value, is_vector = emitter.values[id(x.operands[0])]
+        ok, ok_vector = emitter.values[id(x.operands[1])]
+        report, after = writer.label("report"), writer.label("checked")
+        if ok_vector:
+            bad = writer.let(f"xor <{lanes} x i1> {ok}, splat (i1 true)")
+            if self.mask is not None:
+                bad = writer.let(f"and <{lanes} x i1> {bad}, {self.mask}")
+            some = writer.intrinsic("llvm.vector.reduce.or", "i1", [(f"<{lanes} x i1>", bad)], f"v{lanes}i1")
+        else:
+            some = writer.let(f"xor i1 {ok}, true")
+        writer.line(f"br i1 {some}, label %{report}, label %{after}")
+        writer.open(report)
+        position = self._linear_index()
+        if ok_vector:
+            bits = writer.let(f"bitcast <{lanes} x i1> {bad} to i{lanes}")
+            lane = writer.intrinsic("llvm.cttz", f"i{lanes}", [(f"i{lanes}", bits), ("i1", "true")], f"i{lanes}")
+            wide = writer.let(f"zext i{lanes} {lane} to i64")
+            position = writer.let(f"add i64 {position}, {wide}")
+        code = (self.check_base + x.data) << 44
+        word = writer.let(f"or i64 {position}, {code}")
+        writer.let(f"atomicrmw umin ptr %table, i64 {word} monotonic")
+        writer.line(f"br label %{after}")
+        writer.open(after)
+        return value, is_vector
+
+    def _linear_index(self) -> str:
+        """The element's number in the nest's space, row-major."""
+        total = "0"
+        for axis in range(len(self.nest.axes)):
+            if axis not in self.index:
+                continue
+            scaled = self.writer.let(f"mul i64 {total}, {self.dim(self.nest.axes[axis].extent)}")
+            total = self.writer.let(f"add i64 {scaled}, {self.index[axis]}")
+        return total
+
+def _suffix(dtype: DType) -> str:
+    return {"float": dtype.short, "bool": "i8"}.get(dtype.kind, f"i{dtype.itemsize * 8}")
