@@ -1,9 +1,11 @@
-"""Making and reshaping tensors: the top-level functions of gf. Names, argument order and defaults are TensorFlow's; `name` is accepted
-for its sake and not used. Indexing is in indexing.py, clipping in clipping.py; both are re-exported here.
+"""Making and reshaping tensors: the top-level functions of gf. Names, argument order and defaults are TensorFlow's;
+`name` is accepted for its sake and not used. Indexing is in indexing.py, clipping in clipping.py; both are re-exported
+here.
 
-Shapes may hold ints, extents taken from x.shape, and small integer tensors made of them (gf.shape(x)); a shape that depends on other
-tensor values is not known while tracing (TracedBoolError).
+Shapes may hold ints, extents taken from x.shape, and small integer tensors made of them (gf.shape(x)); a shape that
+depends on other tensor values is not known while tracing (TracedBoolError).
 """
+
 from __future__ import annotations
 
 import builtins
@@ -25,14 +27,15 @@ from .reductions import axes_of
 from .tensor import Tensor, TensorLike, as_dim, as_shape, convert_to_tensor
 
 __all__ = [
-    "boolean_mask", "broadcast_to", "cast", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "concat", "expand_dims", "eye", "fill",
-    "gather", "gather_nd", "global_norm", "identity", "index_tensor", "linspace", "meshgrid", "norm", "one_hot", "ones", "ones_like",
-    "pad", "range", "rank", "repeat", "reshape", "reverse", "roll", "shape", "size", "slice", "split", "squeeze", "stack",
-    "stop_gradient", "strided_slice", "tile", "transpose", "unstack", "where", "zeros", "zeros_like",
+    "boolean_mask", "broadcast_to", "cast", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "concat",
+    "expand_dims", "eye", "fill", "gather", "gather_nd", "global_norm", "identity", "index_tensor", "linspace",
+    "meshgrid", "norm", "one_hot", "ones", "ones_like", "pad", "range", "rank", "repeat", "reshape", "reverse", "roll",
+    "shape", "size", "slice", "split", "squeeze", "stack", "stop_gradient", "strided_slice", "tile", "transpose",
+    "unstack", "where", "zeros", "zeros_like",
 ]  # fmt: skip
 
 
-# Making ----------------------------------------------------------------------------------------------------------------
+# Making -------------------------------------------------------------------------------------------------------------
 def _scalar(value: Any, dtype: DType) -> Any:
     return convert_to_tensor(np.asarray(value, dtype.numpy))
 
@@ -52,7 +55,8 @@ def ones(shape: Any, dtype: Any = float32, name: str | None = None) -> Tensor:
 
 
 def fill(dims: Any, value: Any, name: str | None = None) -> Tensor:
-    """A tensor of shape dims with the scalar value everywhere, in value's dtype. Raises ShapeError if value is not a scalar."""
+    """A tensor of shape dims with the scalar value everywhere, in value's dtype. Raises ShapeError if value is not a
+    scalar."""
     value = convert_to_tensor(value)
     if value.dims:
         raise ShapeError(f"fill: the value must be a scalar, got {value.type}")
@@ -71,7 +75,9 @@ def ones_like(input: Any, dtype: Any = None, name: str | None = None, layout: An
     return _filled(x.dims, _scalar(1, x.dtype if dtype is None else as_dtype(dtype)))
 
 
-def eye(num_rows: Any, num_columns: Any = None, batch_shape: Any = None, dtype: Any = float32, name: str | None = None) -> Tensor:
+def eye(
+    num_rows: Any, num_columns: Any = None, batch_shape: Any = None, dtype: Any = float32, name: str | None = None
+) -> Tensor:
     """Ones on the diagonal of a [num_rows, num_columns] matrix (square unless given), repeated over batch_shape."""
     rows = as_dim(num_rows)
     columns = rows if num_columns is None else as_dim(num_columns)
@@ -82,15 +88,22 @@ def eye(num_rows: Any, num_columns: Any = None, batch_shape: Any = None, dtype: 
 
 
 def one_hot(
-    indices: Any, depth: Any, on_value: Any = None, off_value: Any = None, axis: Any = None, dtype: Any = None, name: str | None = None
+    indices: Any,
+    depth: Any,
+    on_value: Any = None,
+    off_value: Any = None,
+    axis: Any = None,
+    dtype: Any = None,
+    name: str | None = None,
 ) -> Tensor:
-    """A new axis of `depth` elements (the last unless given): on_value (1) at the index, off_value (0) elsewhere; an index outside
-    [0, depth) gives off_value only. dtype: of the values given, else float32."""
+    """A new axis of `depth` elements (the last unless given): on_value (1) at the index, off_value (0) elsewhere; an
+    index outside [0, depth) gives off_value only. dtype: of the values given, else float32."""
     indices = convert_to_tensor(indices)
-    given = next((v.dtype for v in (on_value, off_value) if isinstance(v, TensorLike)), None)
-    if dtype is None and given is None:
-        given = next((convert_to_tensor(v).dtype for v in (on_value, off_value) if v is not None), float32)
-    wanted = given if dtype is None else as_dtype(dtype)
+    values = [v for v in (on_value, off_value) if v is not None]
+    values.sort(key=lambda v: not isinstance(v, TensorLike))  # a tensor decides the dtype before a number does
+    wanted: DType = float32 if not values else convert_to_tensor(values[0]).dtype
+    if dtype is not None:
+        wanted = as_dtype(dtype)
     on = convert_to_tensor(on_value if on_value is not None else np.ones((), wanted.numpy), wanted)
     off = convert_to_tensor(off_value if off_value is not None else np.zeros((), wanted.numpy), wanted)
     rank = len(indices.dims) + 1
@@ -102,8 +115,9 @@ _RANGE_ORDER = (int32, int64, float32, float64)
 
 
 def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name: str = "range") -> Tensor:
-    """start, start + delta, ... up to limit, which is not reached. range(n) starts at 0. dtype: the widest of the arguments' (int32,
-    int64, float32, float64). The length must be known while tracing: bounds are numbers or extents taken from x.shape."""
+    """start, start + delta, ... up to limit, which is not reached. range(n) starts at 0. dtype: the widest of the
+    arguments' (int32, int64, float32, float64). The length must be known while tracing: bounds are numbers or
+    extents taken from x.shape."""
     if limit is None:
         start, limit = 0, start
     bounds = (start, limit, delta)
@@ -122,7 +136,7 @@ def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name
     if any(isinstance(v, SymbolicDim) for v in (first, last, step)):
         from .ir.dims import dim_max
 
-        if isinstance(step, SymbolicDim) or isinstance(step, float) or step < 0:
+        if isinstance(step, (SymbolicDim, float)) or step < 0:
             raise InvalidArgumentError(f"range: with symbolic bounds, delta must be a positive int, got {step}")
         count = dim_max((last - first + (step - 1)) // step, 0)
     elif wanted.is_floating:
@@ -153,8 +167,8 @@ def _number(value: Any, dtype: DType) -> Any:
 
 
 def linspace(start: Any, stop: Any, num: Any, name: str | None = None, axis: int = 0) -> Tensor:
-    """num evenly spaced values from start to stop, both included, along a new axis. start and stop: floats of one shape. Raises
-    InvalidArgumentError unless num is at least 1."""
+    """num evenly spaced values from start to stop, both included, along a new axis. start and stop: floats of one
+    shape. Raises InvalidArgumentError unless num is at least 1."""
     start, stop = operands(start, stop)
     count = as_dim(num)
     if isinstance(count, SymbolicDim) or count < 1:
@@ -171,7 +185,8 @@ def linspace(start: Any, stop: Any, num: Any, name: str | None = None, axis: int
 
 
 def meshgrid(*args: Any, indexing: str = "xy", name: str | None = None) -> list[Tensor]:
-    """One tensor for each 1-D argument, of the shape of their grid. indexing "xy": the first two axes are swapped, as in NumPy."""
+    """One tensor for each 1-D argument, of the shape of their grid. indexing "xy": the first two axes are swapped,
+    as in NumPy."""
     if indexing not in ("xy", "ij"):
         raise InvalidArgumentError(f"meshgrid: indexing must be 'xy' or 'ij', got {indexing!r}")
     lines = [ops.reshape(v, shape=(product(v.dims),)) for v in map(convert_to_tensor, args)]
@@ -186,7 +201,7 @@ def meshgrid(*args: Any, indexing: str = "xy", name: str | None = None) -> list[
     return found
 
 
-# Shapes ----------------------------------------------------------------------------------------------------------------
+# Shapes -------------------------------------------------------------------------------------------------------------
 def shape(input: Any, out_type: Any = None, name: str | None = None) -> Tensor:
     """The shape as an integer vector (int32 unless given)."""
     x, wanted = convert_to_tensor(input), int32 if out_type is None else as_dtype(out_type)
@@ -220,7 +235,8 @@ def rank(input: Any, name: str | None = None) -> Tensor:
 
 
 def reshape(tensor: Any, shape: Any, name: str | None = None) -> Tensor:
-    """The elements in row-major order under another shape; one extent may be -1 and takes what is left. Raises ShapeError."""
+    """The elements in row-major order under another shape; one extent may be -1 and takes what is left. Raises
+    ShapeError."""
     x = convert_to_tensor(tensor)
     wanted = list(as_shape(shape))
     holes = [a for a, d in enumerate(wanted) if isinstance(d, int) and d == -1]
@@ -274,7 +290,7 @@ def transpose(a: Any, perm: Any = None, conjugate: bool = False, name: str = "tr
     if perm is None:
         order = tuple(reversed(builtins.range(rank_)))
     else:
-        order = tuple(normalize_axis("transpose", p, rank_) for p in as_shape(perm))  # type: ignore[arg-type]
+        order = tuple(normalize_axis("transpose", p, rank_) for p in as_shape(perm))
     return x if order == tuple(builtins.range(rank_)) else ops.transpose(x, permutation=order)
 
 
@@ -292,13 +308,15 @@ def tile(input: Any, multiples: Any, name: str | None = None) -> Tensor:
     if all(isinstance(t, int) and t == 1 for t in times):
         return x
     apart = ops.reshape(x, shape=tuple(d for extent in x.dims for d in (1, extent)))
-    spread = ops.broadcast_to(apart, shape=tuple(d for t, extent in zip(times, x.dims, strict=True) for d in (t, extent)))
+    spread = ops.broadcast_to(
+        apart, shape=tuple(d for t, extent in zip(times, x.dims, strict=True) for d in (t, extent))
+    )
     return ops.reshape(spread, shape=tuple(t * extent for t, extent in zip(times, x.dims, strict=True)))
 
 
 def repeat(input: Any, repeats: Any, axis: Any = None, name: str | None = None) -> Tensor:
-    """Each element repeated along axis (flattened first if None): `repeats` times, or repeats[k] times for element k. The counts must
-    be known while tracing."""
+    """Each element repeated along axis (flattened first if None): `repeats` times, or repeats[k] times for element
+    k. The counts must be known while tracing."""
     x = convert_to_tensor(input)
     if axis is None:
         x, axis = ops.reshape(x, shape=(product(x.dims),)), 0
@@ -306,17 +324,22 @@ def repeat(input: Any, repeats: Any, axis: Any = None, name: str | None = None) 
     counts = as_shape(repeats)
     before, extent, after = x.dims[:place], x.dims[place], x.dims[place + 1 :]
     if len(counts) == 1:
-        spread = ops.broadcast_to(ops.reshape(x, shape=(*before, extent, 1, *after)), shape=(*before, extent, counts[0], *after))
+        spread = ops.broadcast_to(
+            ops.reshape(x, shape=(*before, extent, 1, *after)), shape=(*before, extent, counts[0], *after)
+        )
         return ops.reshape(spread, shape=(*before, extent * counts[0], *after))
     if not require_equal(extent, len(counts)):
-        raise ShapeError(f"repeat: needs one count for each of {extent} elements on axis {place} of {x.type}, got {len(counts)}")
+        raise ShapeError(
+            f"repeat: needs one count for each of {extent} elements on axis {place} of {x.type}, got {len(counts)}"
+        )
     places = np.repeat(np.arange(len(counts)), [int(c) for c in counts])  # type: ignore[arg-type]
     return ops.gather(x, convert_to_tensor(places), axis=place, batch_dims=0)
 
 
-# Joining and taking apart ----------------------------------------------------------------------------------------------
+# Joining and taking apart -------------------------------------------------------------------------------------------
 def concat(values: Any, axis: Any, name: str = "concat") -> Tensor:
-    """The tensors one after another along axis. Raises ShapeError unless the other extents agree, DTypeError for mixed dtypes."""
+    """The tensors one after another along axis. Raises ShapeError unless the other extents agree, DTypeError for
+    mixed dtypes."""
     if not isinstance(values, (list, tuple)):
         values = [values]
     parts = operands(*values)
@@ -347,7 +370,8 @@ def _part(x: Any, axis: int, begin: Dim, length: Dim) -> Any:
 
 
 def unstack(value: Any, num: int | None = None, axis: int = 0, name: str = "unstack") -> list[Tensor]:
-    """The slices along axis, without it. The extent must be known: a symbolic one makes the function trace for the exact shape."""
+    """The slices along axis, without it. The extent must be known: a symbolic one makes the function trace for the
+    exact shape."""
     x = convert_to_tensor(value)
     place = normalize_axis("unstack", axis, len(x.dims))
     count = x.shape[place]
@@ -358,8 +382,11 @@ def unstack(value: Any, num: int | None = None, axis: int = 0, name: str = "unst
     return [ops.reshape(_part(x, place, k, 1), shape=rest) for k in builtins.range(count)]
 
 
-def split(value: Any, num_or_size_splits: Any, axis: Any = 0, num: int | None = None, name: str = "split") -> list[Tensor]:
-    """The tensor cut along axis: into that many equal parts, or into parts of these sizes (one may be -1). Raises ShapeError."""
+def split(
+    value: Any, num_or_size_splits: Any, axis: Any = 0, num: int | None = None, name: str = "split"
+) -> list[Tensor]:
+    """The tensor cut along axis: into that many equal parts, or into parts of these sizes (one may be -1). Raises
+    ShapeError."""
     x = convert_to_tensor(value)
     place = normalize_axis("split", int(as_dim(axis)), len(x.dims))  # type: ignore[arg-type]
     extent = x.dims[place]
@@ -371,7 +398,9 @@ def split(value: Any, num_or_size_splits: Any, axis: Any = 0, num: int | None = 
         if isinstance(extent, SymbolicDim) and not isinstance(extent // count * count - extent, int):
             extent = x.shape[place].__index__()  # whether it divides decides: trace for the exact shape
         if count < 1 or extent // count * count != extent:
-            raise ShapeError(f"split: axis {place} of {x.type} (extent {extent}) does not divide into {count} equal parts")
+            raise ShapeError(
+                f"split: axis {place} of {x.type} (extent {extent}) does not divide into {count} equal parts"
+            )
         sizes: list[Dim] = [extent // count] * count
     else:
         sizes = list(as_shape(num_or_size_splits))
@@ -390,9 +419,11 @@ def split(value: Any, num_or_size_splits: Any, axis: Any = 0, num: int | None = 
     return found
 
 
-def pad(tensor: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any = 0, name: str | None = None) -> Tensor:
-    """The tensor with paddings[k] = (before, after) elements added to each axis k. mode: CONSTANT (constant_values), REFLECT (mirrored
-    without the border element) or SYMMETRIC (with it)."""
+def pad(
+    tensor: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any = 0, name: str | None = None
+) -> Tensor:
+    """The tensor with paddings[k] = (before, after) elements added to each axis k. mode: CONSTANT (constant_values),
+    REFLECT (mirrored without the border element) or SYMMETRIC (with it)."""
     x = convert_to_tensor(tensor)
     table = np.asarray(paddings).tolist() if isinstance(paddings, (TensorLike, np.ndarray)) else paddings
     pairs = tuple((as_dim(before), as_dim(after)) for before, after in table)
@@ -410,14 +441,14 @@ def reverse(tensor: Any, axis: Any, name: str | None = None) -> Tensor:
 
 
 def roll(input: Any, shift: Any, axis: Any, name: str | None = None) -> Tensor:
-    """The elements moved by shift along axis, those that leave at one end entering at the other. shift and axis: ints or several of
-    each; shifts of one axis add up."""
+    """The elements moved by shift along axis, those that leave at one end entering at the other. shift and axis:
+    ints or several of each; shifts of one axis add up."""
     x = convert_to_tensor(input)
     shifts, axes = as_shape(shift), as_shape(axis)
     if len(shifts) != len(axes):
         raise ShapeError(f"roll: needs a shift for each axis, got {shifts} and {axes}")
     for by, axis_ in zip(shifts, axes, strict=True):
-        place = normalize_axis("roll", axis_, len(x.dims))  # type: ignore[arg-type]
+        place = normalize_axis("roll", axis_, len(x.dims))
         extent = x.shape[place]
         extent = extent if isinstance(extent, int) else extent.__index__()
         moved = int(by) % extent if extent else 0  # type: ignore[arg-type]

@@ -1,4 +1,5 @@
 """gf.bitwise: the bits of integers. Operands broadcast and have one integer dtype; DTypeError otherwise."""
+
 from __future__ import annotations
 
 from typing import Any

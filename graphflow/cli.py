@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # The reader of a pipe has what it wanted (`graphflow ir ... | head`); nothing is left to be flushed at exit.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 0
 
 
@@ -52,13 +53,19 @@ def _parser() -> argparse.ArgumentParser:
     ir = commands.add_parser(
         "ir",
         help="print a function's graph, passes or kernels",
-        description="Trace and compile FUNCTION of FILE without running it. A function with an input_signature needs no --args.",
+        description="Trace and compile FUNCTION of FILE, not run it. With an input_signature it needs no --args.",
     )
-    ir.add_argument("target", metavar="FILE:FUNCTION", help="such as train.py:step, or train.py:model.step for a method")
-    ir.add_argument("--args", metavar="LIST", help="argument types and Python values: 'f32[8,4], i64[n], 3'; a name is any extent")
+    ir.add_argument(
+        "target", metavar="FILE:FUNCTION", help="such as train.py:step, or train.py:model.step for a method"
+    )
+    ir.add_argument(
+        "--args", metavar="LIST", help="argument types and Python values: 'f32[8,4], i64[n], 3'; a name is any extent"
+    )
     ir.add_argument("--stage", default="final", help="traced, a pass's name, final (default), or all")
     ir.add_argument("--passes", action="store_true", help="print what each pass did instead")
-    ir.add_argument("--kernels", nargs="?", const="nest", metavar="FORM", help="print the kernels: nest, llvm, asm or python")
+    ir.add_argument(
+        "--kernels", nargs="?", const="nest", metavar="FORM", help="print the kernels: nest, llvm, asm or python"
+    )
     ir.set_defaults(run=_ir)
 
     doctor = commands.add_parser("doctor", help="check this installation and say what is wrong")
@@ -98,7 +105,7 @@ def _ir(arguments: argparse.Namespace) -> int:
 def _ir_text(function: Any, given: list[Any], arguments: argparse.Namespace) -> str:
     if not given and function.input_signature is None and _takes_arguments(function):
         raise ValueError(
-            "which arguments? Give their types, for example --args 'f32[8,4], f32[4]', or put an input_signature on the function"
+            "which arguments? Give their types, as in --args 'f32[8,4], f32[4]', or the function an input_signature"
         )
     if arguments.kernels:
         return str(function.kernels(*given, form=arguments.kernels))
@@ -152,7 +159,7 @@ def _find_function(target: str) -> Any:
 
 
 def _parse_arguments(text: str) -> list[Any]:
-    """`f32[8,4]` becomes a TensorSpec, in which a name instead of a number is any extent; the rest are Python literals."""
+    """`f32[8,4]` becomes a TensorSpec, in which a name is any extent; what is no type is a Python literal."""
     import ast
     import re
 
@@ -169,7 +176,7 @@ def _parse_arguments(text: str) -> list[Any]:
                 found.append(ast.literal_eval(argument))
             except (ValueError, SyntaxError):
                 raise ValueError(
-                    f"--args: {argument!r} is neither a type such as f32[8,4] nor a Python value; a scalar's type is f32[]"
+                    f"--args: {argument!r} is neither a type (f32[8,4]; f32[] for a scalar) nor a Python value"
                 ) from None
             continue
         name, extents = tensor.groups()
@@ -229,7 +236,9 @@ def _threads_line() -> list[str]:
     from graphflow.bench.harness import usable_threads
 
     asked = config.get("threads")
-    return [f"threads    {asked or usable_threads()}" + (" (GRAPHFLOW_THREADS)" if asked else " (one for each usable core)")]
+    return [
+        f"threads    {asked or usable_threads()}" + (" (GRAPHFLOW_THREADS)" if asked else " (one for each usable core)")
+    ]
 
 
 def _cache_lines(problems: list[str]) -> list[str]:
@@ -244,7 +253,7 @@ def _cache_lines(problems: list[str]) -> list[str]:
 
 
 def _compile_line(problems: list[str]) -> list[str]:
-    """Compile and run something small, and compare it with NumPy. Where that fails, the rest of the report is still wanted."""
+    """Compile and run something small, and compare it with NumPy. A failure is a line of the report, not its end."""
     import time
 
     import numpy as np
@@ -272,12 +281,21 @@ def _compile_line(problems: list[str]) -> list[str]:
 def _cuda_sentence() -> str:
     try:
         from graphflow.runtime.cuda import available
-    except ImportError as error:
-        return f"not available: {error}."
-    if available.is_available():
-        kind = "Numba's simulator runs the kernels, slowly" if available.is_simulator() else "a GPU is there and is used under gf.device('/GPU:0')"
+
+        usable = available.is_available()
+    except Exception as error:  # a broken driver or CUDA package must not end the report
+        return f"not available: {type(error).__name__}: {error}"
+    if usable:
+        kind = (
+            "Numba's simulator runs the kernels, slowly"
+            if available.is_simulator()
+            else "a GPU is there and is used under gf.device('/GPU:0')"
+        )
         return f"available: {kind}."
-    return f"not available: it needs an NVIDIA GPU with its driver and numba-cuda ({available.INSTALL}); everything runs on the CPU."
+    return (
+        f"not available: it needs an NVIDIA GPU with its driver and numba-cuda ({available.INSTALL}); "
+        "everything runs on the CPU."
+    )
 
 
 # cache ---------------------------------------------------------------------------------------------------------------
@@ -298,7 +316,7 @@ def _cache(arguments: argparse.Namespace) -> int:
         faults = cache.verify()
         for entry, reason in faults:
             print(f"{entry.path}: {reason}")
-        print(f"{place}: {len(cache.entries())} entries, {len(faults)} of them not to be trusted (they will be recompiled).")
+        print(f"{place}: {len(cache.entries())} entries, {len(faults)} of them damaged (they will be recompiled).")
         return 1 if faults else 0
     else:
         entries = cache.entries()

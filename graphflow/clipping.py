@@ -1,4 +1,5 @@
 """Limiting values and norms: gf.clip_by_value, clip_by_norm, clip_by_global_norm, global_norm."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -47,8 +48,8 @@ def global_norm(t_list: Sequence[Any], name: str | None = None) -> Tensor:
 def clip_by_global_norm(
     t_list: Sequence[Any], clip_norm: Any, use_norm: Any = None, name: str | None = None
 ) -> tuple[list[Any], Tensor]:
-    """(the tensors, all scaled by clip_norm / max(their global norm, clip_norm), that norm). None entries stay. An infinite or NaN
-    norm gives NaN everywhere."""
+    """(the tensors, all scaled by clip_norm / max(their global norm, clip_norm), that norm). None entries stay. An
+    infinite or NaN norm gives NaN everywhere."""
     norm: Any = global_norm(t_list) if use_norm is None else convert_to_tensor(use_norm)
     norm, limit = operands(norm, clip_norm)
     one = convert_to_tensor(1, norm.dtype)

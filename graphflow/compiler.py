@@ -69,7 +69,7 @@ def build(final: Graph) -> tuple[Any, str]:
     if any(v.type.device != CPU for n in final.nodes for v in n.outputs):
         from .runtime.cuda.program import build_program as build_cuda
 
-        return build_cuda(final, plan), "cuda"
+        return build_cuda(final, plan, plan_memory), "cuda"
     return build_program(final, plan), "cpu"
 
 

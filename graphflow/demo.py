@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class Model:
         """He's initial weights, drawn from `seed`."""
         random = np.random.default_rng(seed)
         self.weights: list[gf.Variable] = []
-        for layer, (inputs, outputs) in enumerate(zip(SIZES[:-1], SIZES[1:], strict=True)):
+        for layer, (inputs, outputs) in enumerate(pairwise(SIZES)):
             start = random.standard_normal((inputs, outputs)) * np.sqrt(2.0 / inputs)
             self.weights.append(gf.Variable(start.astype(np.float32), name=f"w{layer}"))
             self.weights.append(gf.Variable(np.zeros(outputs, np.float32), name=f"b{layer}"))
@@ -79,8 +80,11 @@ class Traffic:
 
 
 def traffic_of(graph: Any) -> Traffic:
-    """Count over a graph with static shapes: each kernel reads its operands and writes its results once. Reshapes, constants
-    and reads and writes of variables are no kernels; a write in place moves nothing beyond what its kernel writes."""
+    """Count over a graph with static shapes: each kernel reads its operands and writes its results once.
+
+    Reshapes, constants, reads and writes of variables are no kernels; a variable is written by the kernel that makes
+    its value.
+    """
     kernels = moved = 0
     for node in _kernel_nodes(graph):
         kernels += 1
@@ -99,8 +103,10 @@ def _bytes(value: Any) -> int:
 
 
 def run(epochs: int = 20, full: bool = False, seed: int = 0, console: Console | None = None) -> int:
-    """Run the demo. `full` prints the whole IR instead of its beginning. Returns the exit status: 0, or 1 if the network did
-    not reach the required accuracy or graph mode differed from eager mode."""
+    """Run the demo; `full` prints the whole IR instead of its beginning.
+
+    Returns the exit status: 0, or 1 if the network missed the required accuracy or graph mode differed from eager mode.
+    """
     if console is None:
         console = Console()
         if not console.is_terminal:
@@ -118,7 +124,9 @@ def run(epochs: int = 20, full: bool = False, seed: int = 0, console: Console | 
     equal = _compare(console, model, images, labels)
     console.print(f"\nDone in {time.perf_counter() - begin:.1f} s.", highlight=False)
     if accuracy < REQUIRED_ACCURACY:
-        console.print(f"The accuracy is below {REQUIRED_ACCURACY:.0%}: something is wrong with this build.", style="bold red")
+        console.print(
+            f"The accuracy is below {REQUIRED_ACCURACY:.0%}: something is wrong with this build.", style="bold red"
+        )
         return 1
     return 0 if equal else 1
 
@@ -133,7 +141,8 @@ def _say_data(console: Console, split: digits.Split) -> None:
     _heading(
         console,
         "1. Data",
-        f"{len(split.train_images):,} images of handwritten digits to learn from, {len(split.test_images)} held back for the test.",
+        f"{len(split.train_images):,} images of handwritten digits to learn from, "
+        f"{len(split.test_images)} held back for the test.",
     )
     image = (split.test_images[0].reshape(8, 8) * 4).astype(int)
     for row in image:
@@ -151,7 +160,11 @@ def _show_step(console: Console) -> None:
 
 
 def _first_call(console: Console, model: Model, images: Any, labels: Any) -> None:
-    _heading(console, "3. Compilation", "The first call runs the Python once to trace a graph, then compiles it to one native function.")
+    _heading(
+        console,
+        "3. Compilation",
+        "The first call runs the Python once to trace a graph, then compiles it to one native function.",
+    )
     begin = time.perf_counter()
     concrete = model.step.get_concrete_function(images, labels)
     executable = concrete.executable
@@ -164,16 +177,30 @@ def _first_call(console: Console, model: Model, images: Any, labels: Any) -> Non
     table = Table("pass", "nodes before", "after", "rewrites", "ms", box=None, pad_edge=False)
     for stage in executable.stages[1:]:
         table.add_row(
-            stage.name, str(stage.nodes_before), str(stage.nodes_after), str(stage.rewrites), f"{stage.milliseconds:.2f}"
+            stage.name,
+            str(stage.nodes_before),
+            str(stage.nodes_after),
+            str(stage.rewrites),
+            f"{stage.milliseconds:.2f}",
         )
     console.print(table)
 
 
 def _train(console: Console, model: Model, split: digits.Split, epochs: int, seed: int) -> float:
-    _heading(console, "4. Training", f"Adam on batches of {BATCH}: forward pass, gradients and update are one native call a step.")
+    _heading(
+        console,
+        "4. Training",
+        f"Adam on batches of {BATCH}: forward pass, gradients and update are one native call a step.",
+    )
     random = np.random.default_rng(seed)
     steps = len(split.train_images) // BATCH
-    columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TextColumn("loss {task.fields[loss]:.4f}"), TimeElapsedColumn())
+    columns = (
+        TextColumn("epoch"),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}"),
+        TimeElapsedColumn(),
+    )
     begin = time.perf_counter()
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("training", total=epochs, loss=float("nan"))
@@ -198,8 +225,8 @@ def _show_graph(console: Console, model: Model, images: Any, labels: Any, full: 
     _heading(
         console,
         "5. Graph",
-        f"The traced graph has {len(executable.traced.nodes)} nodes: {backward} of them are the gradient's, each marked with "
-        f"the line it is the backward of; the passes leave {len(executable.graph.nodes)}.",
+        f"The traced graph has {len(executable.traced.nodes)} nodes; {backward} of them are the gradient, each marked "
+        f"with the line that it is the backward of. The passes leave {len(executable.graph.nodes)}.",
     )
     lines = 10_000 if full else 24
     for title, stage in (("Before the passes", "traced"), ("After the passes", "final")):
@@ -222,14 +249,18 @@ def _print_ir(console: Console, text: str, most: int) -> None:
         console.print(text_line, highlight=False, no_wrap=True)
     if len(shown) < len(lines):
         left = len(lines) - first - 1 - len(shown)
-        console.print(f"  ... {left} lines more; `graphflow demo --full` prints all of them", style="dim", highlight=False)
+        console.print(
+            f"  ... {left} lines more; `graphflow demo --full` prints all of them", style="dim", highlight=False
+        )
 
 
 def _show_kernels(console: Console, model: Model, images: Any, labels: Any) -> None:
     graph = model.step.get_concrete_function(images, labels).executable.graph
     nodes = list(_kernel_nodes(graph))
     _heading(
-        console, "6. Kernels", f"The optimised step runs these {len(nodes)} kernels; fn.kernels(...) prints each as a loop nest."
+        console,
+        "6. Kernels",
+        f"The optimised step runs these {len(nodes)} kernels; fn.kernels(...) prints each as a loop nest.",
     )
     table = Table("#", "kernel", "results", "kB moved", "lines", box=None, pad_edge=False)
     for number, node in enumerate(nodes):
@@ -257,7 +288,10 @@ def _compare(console: Console, model: Model, images: Any, labels: Any) -> bool:
     graph_seconds = _seconds_per_step(lambda: model.step(images, labels), 0.5)
     table = Table("", "eager", "graph", "eager / graph", box=None, pad_edge=False)
     table.add_row(
-        "time per step", f"{eager_seconds * 1e6:,.0f} us", f"{graph_seconds * 1e6:,.0f} us", f"{eager_seconds / graph_seconds:.1f}"
+        "time per step",
+        f"{eager_seconds * 1e6:,.0f} us",
+        f"{graph_seconds * 1e6:,.0f} us",
+        f"{eager_seconds / graph_seconds:.1f}",
     )
     table.add_row("kernels launched", str(eager.kernels), str(graph.kernels), f"{eager.kernels / graph.kernels:.1f}")
     table.add_row(

@@ -1,8 +1,11 @@
-"""Indexing and gathering: `tensor[key]`, gf.gather, gf.slice, gf.where and relatives. Part of the top-level names (array_ops).
+"""Indexing and gathering: `tensor[key]`, gf.gather, gf.slice, gf.where and relatives. Part of the top-level names
+(array_ops).
 
-Positions known when the program is written become views; positions that are data are read by checked gathers, so that an index
-outside its axis is an IndexOutOfRangeError in eager and in compiled functions alike. Slices clamp, as in Python.
+Positions known when the program is written become views; positions that are data are read by checked gathers, so
+that an index outside its axis is an IndexOutOfRangeError in eager and in compiled functions alike. Slices clamp, as
+in Python.
 """
+
 from __future__ import annotations
 
 import builtins
@@ -24,7 +27,8 @@ __all__ = ["boolean_mask", "gather", "gather_nd", "index_tensor", "slice", "stri
 
 @dataclass
 class _Plan:
-    """What a key asks of each axis, in order: kept axes, dropped ones, new ones, and axes read at computed positions."""
+    """What a key asks of each axis, in order: kept axes, dropped ones, new ones, and axes read at computed
+    positions."""
 
     begin: list[Dim] = field(default_factory=list)
     sizes: list[Dim] = field(default_factory=list)
@@ -41,8 +45,8 @@ class _Plan:
 
 
 def index_tensor(tensor: Any, key: Any) -> Tensor:
-    """tensor[key] as NumPy has it: ints, slices (clamped), `...`, None, bool masks, and lists, arrays or tensors of positions, which
-    may be negative. Raises IndexOutOfRangeError, DTypeError."""
+    """tensor[key] as NumPy has it: ints, slices (clamped), `...`, None, bool masks, and lists, arrays or tensors of
+    positions, which may be negative. Raises IndexOutOfRangeError, DTypeError."""
     x = convert_to_tensor(tensor)
     items = _expand(key if isinstance(key, tuple) else (key,), x)
     has_arrays = any(isinstance(item, (np.ndarray, Tensor)) for item in items)
@@ -59,7 +63,9 @@ def index_tensor(tensor: Any, key: Any) -> Tensor:
             plan.axis(*slice_bounds(extent, start, stop, step), step=1 if step is None else step)
         elif isinstance(item, int) and isinstance(extent, int):
             if not -extent <= item < extent:
-                raise IndexOutOfRangeError(f"index {item} is out of range for axis {axis} of {x.type} (extent {extent})")
+                raise IndexOutOfRangeError(
+                    f"index {item} is out of range for axis {axis} of {x.type} (extent {extent})"
+                )
             plan.axis(item % extent, 1, keep=False)
         else:
             plan.arrays.append((len(plan.shape), _positions(item, x, axis)))
@@ -73,7 +79,8 @@ def index_tensor(tensor: Any, key: Any) -> Tensor:
 
 
 def _expand(key: tuple[Any, ...], x: Any) -> list[Any]:
-    """One item for each axis of x, and None for each new one: masks become positions, `...` and missing axes become slices."""
+    """One item for each axis of x, and None for each new one: masks become positions, `...` and missing axes become
+    slices."""
     items: list[Any] = []
     axes = 0
     for item in key:
@@ -119,7 +126,9 @@ def _item(item: Any) -> Any:
     if isinstance(item, (list, tuple)) and any(isinstance(v, TensorLike) for v in item):
         return convert_to_tensor(item)
     if not isinstance(item, (list, tuple, np.ndarray)):
-        raise DTypeError(f"{item!r} ({type(item).__name__}) is not an index; use ints, slices, `...`, None, lists, arrays or tensors")
+        raise DTypeError(
+            f"{item!r} ({type(item).__name__}) is not an index; use ints, slices, `...`, None, lists, arrays or tensors"
+        )
     array = np.asarray(item)
     if array.size == 0 and array.dtype.kind == "f":
         array = array.astype(np.int64)
@@ -140,8 +149,13 @@ def _mask_positions(mask: Any, x: Any, axis: int | None) -> list[Any]:
         raise DTypeError(f"a bool is not an index; use a mask of {x.type}'s shape, or None for a new axis")
     if axis is not None:
         extents = x.dims[axis : axis + array.ndim]
-        if len(extents) != array.ndim or any(isinstance(d, int) and d != n for d, n in zip(extents, array.shape, strict=True)):
-            raise ShapeError(f"a mask must have the extents of the axes it indexes, got {list(array.shape)} for {x.type} from axis {axis}")
+        if len(extents) != array.ndim or any(
+            isinstance(d, int) and d != n for d, n in zip(extents, array.shape, strict=True)
+        ):
+            raise ShapeError(
+                f"a mask must have the extents of the axes it indexes, got {list(array.shape)} "
+                f"for {x.type} from axis {axis}"
+            )
     return [np.asarray(p) for p in np.nonzero(array)]
 
 
@@ -150,8 +164,8 @@ def _plain(bound: Any) -> bool:
 
 
 def _bound(value: Any) -> Dim | None:
-    """A slice's start, stop or step as a dim. A symbolic one whose sign is not known is asked for as a number, because a negative bound
-    counts from the end."""
+    """A slice's start, stop or step as a dim. A symbolic one whose sign is not known is asked for as a number,
+    because a negative bound counts from the end."""
     if value is None:
         return None
     if isinstance(value, (bool, float)):
@@ -177,7 +191,9 @@ def _positions(item: Any, x: Any, axis: int) -> Any:
         if isinstance(extent, int):
             bad = array[(array < -extent) | (array >= extent)]
             if bad.size:
-                raise IndexOutOfRangeError(f"index {bad.flat[0]} is out of range for axis {axis} of {x.type} (extent {extent})")
+                raise IndexOutOfRangeError(
+                    f"index {bad.flat[0]} is out of range for axis {axis} of {x.type} (extent {extent})"
+                )
             return convert_to_tensor(np.where(array < 0, array + extent, array))
         if not (array < 0).any():
             return convert_to_tensor(array)
@@ -188,7 +204,8 @@ def _positions(item: Any, x: Any, axis: int) -> Any:
 
 
 def _is_contiguous(items: Sequence[Any]) -> bool:
-    """NumPy's rule: positions (ints among them) that stand together leave their axes in place, else they move to the front."""
+    """NumPy's rule: positions (ints among them) that stand together leave their axes in place, else they move to the
+    front."""
     places = [k for k, item in enumerate(items) if item is not None and not isinstance(item, builtins.slice)]
     return places == list(range(places[0], places[-1] + 1))
 
@@ -225,12 +242,18 @@ def _read(x: Any, arrays: list[tuple[int, Any]], together: bool) -> Any:
     return ops.transpose(result, permutation=order)
 
 
-# Functions -------------------------------------------------------------------------------------------------------------
+# Functions ----------------------------------------------------------------------------------------------------------
 def gather(
-    params: Any, indices: Any, validate_indices: Any = None, axis: Any = None, batch_dims: int = 0, name: str | None = None
+    params: Any,
+    indices: Any,
+    validate_indices: Any = None,
+    axis: Any = None,
+    batch_dims: int = 0,
+    name: str | None = None,
 ) -> Tensor:
-    """The slices of params at indices along axis (default: batch_dims). Result: params.shape[:axis] + indices.shape[batch_dims:] +
-    params.shape[axis + 1:]. Indices are int32 or int64, in [0, extent): IndexOutOfRangeError otherwise, negative ones too."""
+    """The slices of params at indices along axis (default: batch_dims). Result: params.shape[:axis] +
+    indices.shape[batch_dims:] + params.shape[axis + 1:]. Indices are int32 or int64, in [0, extent):
+    IndexOutOfRangeError otherwise, negative ones too."""
     params = convert_to_tensor(params)
     indices = convert_to_tensor(indices)
     batch_dims = normalize_axis("gather", batch_dims, len(indices.dims) + 1) if batch_dims else 0
@@ -239,7 +262,8 @@ def gather(
 
 
 def gather_nd(params: Any, indices: Any, batch_dims: int = 0, name: str | None = None) -> Tensor:
-    """The slices of params at the positions that the last axis of indices names. Raises IndexOutOfRangeError outside the axes."""
+    """The slices of params at the positions that the last axis of indices names. Raises IndexOutOfRangeError outside
+    the axes."""
     params, indices = convert_to_tensor(params), convert_to_tensor(indices)
     if batch_dims:
         lead = tuple(indices.dims[:-1])
@@ -250,12 +274,15 @@ def gather_nd(params: Any, indices: Any, batch_dims: int = 0, name: str | None =
         indices = ops.concat(*own, indices, axis=len(lead))
     if not indices.dims:
         raise ShapeError(f"gather_nd: indices need rank 1 or more, got {indices.type}")
-    depth = indices.shape[-1]  # decides the result's rank, so a symbolic one makes the function trace for the exact shape
+    depth = indices.shape[
+        -1
+    ]  # decides the result's rank, so a symbolic one makes the function trace for the exact shape
     return ops.gather_nd(params, indices, depth=depth if isinstance(depth, int) else depth.__index__())
 
 
 def slice(input_: Any, begin: Any, size: Any, name: str | None = None) -> Tensor:
-    """size[k] elements of each axis k from begin[k]; a size of -1 takes the rest. Raises ShapeError where that leaves the tensor."""
+    """size[k] elements of each axis k from begin[k]; a size of -1 takes the rest. Raises ShapeError where that
+    leaves the tensor."""
     x = convert_to_tensor(input_)
     starts, lengths = as_shape(begin), as_shape(size)
     if not len(starts) == len(lengths) == len(x.dims):
@@ -277,14 +304,18 @@ def strided_slice(
     var: Any = None,
     name: str | None = None,
 ) -> Tensor:
-    """input_[begin:end:strides] with TensorFlow's bit masks: bit k of begin_mask and end_mask ignores that bound, of ellipsis_mask,
-    new_axis_mask and shrink_axis_mask makes item k `...`, None or the index begin[k]."""
+    """input_[begin:end:strides] with TensorFlow's bit masks: bit k of begin_mask and end_mask ignores that bound, of
+    ellipsis_mask, new_axis_mask and shrink_axis_mask makes item k `...`, None or the index begin[k]."""
     if var is not None:
-        raise UnimplementedError("strided_slice: assigning through var is not supported; use gf.tensor_scatter_nd_update")
+        raise UnimplementedError(
+            "strided_slice: assigning through var is not supported; use gf.tensor_scatter_nd_update"
+        )
     starts, stops = as_shape(begin), as_shape(end)
     steps = as_shape(strides) if strides is not None else (1,) * len(starts)
     if not len(starts) == len(stops) == len(steps):
-        raise ShapeError(f"strided_slice: begin, end and strides need one length, got {len(starts)}, {len(stops)} and {len(steps)}")
+        raise ShapeError(
+            f"strided_slice: begin, end and strides need one length, got {len(starts)}, {len(stops)} and {len(steps)}"
+        )
     key: list[Any] = []
     for k, (start, stop, step) in enumerate(zip(starts, stops, steps, strict=True)):
         bit = 1 << k
@@ -300,14 +331,16 @@ def strided_slice(
 
 
 def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Tensor:
-    """x where condition (bool), else y; all three broadcast. Without x and y: the positions of True as int64 rows, whose number
-    depends on values, so in eager mode only (UnimplementedError inside a traced function)."""
+    """x where condition (bool), else y; all three broadcast. Without x and y: the positions of True as int64 rows,
+    whose number depends on values, so in eager mode only (UnimplementedError inside a traced function)."""
     condition = convert_to_tensor(condition)
     if (x is None) != (y is None):
         raise InvalidArgumentError("where: needs both x and y, or neither")
     if x is None:
         if active_trace.get() is not None:
-            raise UnimplementedError("where(condition) alone gives a shape that depends on values; use gf.where(condition, x, y)")
+            raise UnimplementedError(
+                "where(condition) alone gives a shape that depends on values; use gf.where(condition, x, y)"
+            )
         return convert_to_tensor(np.argwhere(condition.numpy()))
     from .math import operands
 
@@ -316,8 +349,8 @@ def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None)
 
 
 def boolean_mask(tensor: Any, mask: Any, axis: Any = None, name: str = "boolean_mask") -> Tensor:
-    """The slices of tensor where mask (bool, rank 1 or more, the extents of tensor's axes from `axis` on) is true. Inside a traced
-    function the mask must be a constant (UnimplementedError)."""
+    """The slices of tensor where mask (bool, rank 1 or more, the extents of tensor's axes from `axis` on) is true.
+    Inside a traced function the mask must be a constant (UnimplementedError)."""
     tensor = convert_to_tensor(tensor)
     mask = mask if isinstance(mask, TensorLike) else np.asarray(mask)
     if mask.dtype != bool_:

@@ -1,19 +1,31 @@
 """gf.linalg: products of matrices and vectors, norms, and small matrix helpers."""
+
 from __future__ import annotations
 
 from typing import Any
 
 from . import ops
+from .clipping import global_norm
 from .dtypes import int32
 from .errors import InvalidArgumentError, ShapeError
 from .ir.dims import product, require_equal
-from .clipping import global_norm
 from .math import l2_normalize, operands
 from .ops.rules import normalize_axis
 from .reductions import reduce_max, reduce_sum, zeros_of
 from .tensor import Tensor, convert_to_tensor
 
-__all__ = ["band_part", "global_norm", "l2_normalize", "matmul", "matrix_transpose", "matvec", "norm", "normalize", "tensordot", "trace"]
+__all__ = [
+    "band_part",
+    "global_norm",
+    "l2_normalize",
+    "matmul",
+    "matrix_transpose",
+    "matvec",
+    "norm",
+    "normalize",
+    "tensordot",
+    "trace",
+]
 
 
 def matmul(
@@ -30,8 +42,8 @@ def matmul(
     grad_b: bool = False,
     name: str | None = None,
 ) -> Tensor:
-    """The matrix product over the last two axes; batch axes broadcast. transpose_* and adjoint_* (the same for real numbers) swap the
-    last two axes first. Operands of rank 2 or more and one dtype: ShapeError, DTypeError."""
+    """The matrix product over the last two axes; batch axes broadcast. transpose_* and adjoint_* (the same for real
+    numbers) swap the last two axes first. Operands of rank 2 or more and one dtype: ShapeError, DTypeError."""
     if transpose_a and adjoint_a or transpose_b and adjoint_b:
         raise InvalidArgumentError("matmul: give transpose or adjoint for an operand, not both")
     a, b = operands(a, b)
@@ -39,16 +51,24 @@ def matmul(
     result = _integer_matmul(a, b, ta, tb) if a.dtype.is_integer else ops.matmul(a, b, transpose_a=ta, transpose_b=tb)
     from .dtypes import as_dtype
 
-    return result if output_type is None or result.dtype is as_dtype(output_type) else ops.cast(result, dtype=as_dtype(output_type))
+    return (
+        result
+        if output_type is None or result.dtype is as_dtype(output_type)
+        else ops.cast(result, dtype=as_dtype(output_type))
+    )
 
 
 def _integer_matmul(a: Any, b: Any, transpose_a: bool, transpose_b: bool) -> Any:
     """Integers wrap, so any order of adding gives the same bits: one reduction over the products."""
     if len(a.dims) < 2 or len(b.dims) < 2:
-        raise ShapeError(f"matmul: needs operands of rank 2 or more, got {a.type} and {b.type}; for a vector use gf.linalg.matvec")
+        raise ShapeError(
+            f"matmul: needs operands of rank 2 or more, got {a.type} and {b.type}; for a vector use gf.linalg.matvec"
+        )
     a, b = matrix_transpose(a) if transpose_a else a, b if transpose_b else matrix_transpose(b)
     if not require_equal(a.dims[-1], b.dims[-1]):
-        raise ShapeError(f"matmul: inner sizes must match, got a: {a.type} and b: {b.type} ({a.dims[-1]} and {b.dims[-1]})")
+        raise ShapeError(
+            f"matmul: inner sizes must match, got a: {a.type} and b: {b.type} ({a.dims[-1]} and {b.dims[-1]})"
+        )
     left = ops.reshape(a, shape=(*a.dims[:-1], 1, a.dims[-1]))
     right = ops.reshape(b, shape=(*b.dims[:-2], 1, *b.dims[-2:]))
     products = ops.multiply(left, right)
@@ -82,13 +102,15 @@ def matrix_transpose(a: Any, name: str = "matrix_transpose", conjugate: bool = F
 
 
 def tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Tensor:
-    """Products summed over axes: an int n (the last n of a, the first n of b), or a pair of axes or lists of axes. The result has the
-    other axes of a, then those of b."""
+    """Products summed over axes: an int n (the last n of a, the first n of b), or a pair of axes or lists of axes.
+    The result has the other axes of a, then those of b."""
     a, b = operands(a, b)
     left, right = _contracted(axes, len(a.dims), len(b.dims))
     for i, j in zip(left, right, strict=True):
         if not require_equal(a.dims[i], b.dims[j]):
-            raise ShapeError(f"tensordot: axis {i} of {a.type} and axis {j} of {b.type} differ ({a.dims[i]} and {b.dims[j]})")
+            raise ShapeError(
+                f"tensordot: axis {i} of {a.type} and axis {j} of {b.type} differ ({a.dims[i]} and {b.dims[j]})"
+            )
     kept_a = [i for i in range(len(a.dims)) if i not in left]
     kept_b = [j for j in range(len(b.dims)) if j not in right]
     rows, columns = tuple(a.dims[i] for i in kept_a), tuple(b.dims[j] for j in kept_b)
@@ -110,12 +132,17 @@ def _contracted(axes: Any, rank_a: int, rank_b: int) -> tuple[list[int], list[in
     left, right = ([side] if isinstance(side, int) else list(side) for side in axes)
     if len(left) != len(right):
         raise InvalidArgumentError(f"tensordot: needs as many axes of a as of b, got {left} and {right}")
-    return [normalize_axis("tensordot", i, rank_a) for i in left], [normalize_axis("tensordot", j, rank_b) for j in right]
+    return [normalize_axis("tensordot", i, rank_a) for i in left], [
+        normalize_axis("tensordot", j, rank_b) for j in right
+    ]
 
 
-def norm(tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool | None = None, name: str | None = None) -> Tensor:
-    """The norm over axis (None: of all elements). ord: "euclidean", "fro" or 2 (root of the sum of squares), 1, np.inf, or another
-    positive number p. Over a pair of axes: "euclidean" and "fro", 1 (largest column sum) and np.inf (largest row sum). Floats."""
+def norm(
+    tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool | None = None, name: str | None = None
+) -> Tensor:
+    """The norm over axis (None: of all elements). ord: "euclidean", "fro" or 2 (root of the sum of squares), 1,
+    np.inf, or another positive number p. Over a pair of axes: "euclidean" and "fro", 1 (largest column sum) and
+    np.inf (largest row sum). Floats."""
     x = convert_to_tensor(tensor)
     keep = bool(keepdims)
     is_matrix = isinstance(axis, (list, tuple)) and len(axis) == 2
@@ -130,7 +157,11 @@ def norm(tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool |
             raise InvalidArgumentError(f"norm: over two axes ord must be 'euclidean', 'fro', 1 or np.inf, got {ord!r}")
         summed, largest = (row, column) if ord == 1 else (column, row)
         result = reduce_max(reduce_sum(size, summed, True), largest, True)
-        return result if keep else ops.reshape(result, shape=tuple(d for a, d in enumerate(x.dims) if a not in (row, column)))
+        return (
+            result
+            if keep
+            else ops.reshape(result, shape=tuple(d for a, d in enumerate(x.dims) if a not in (row, column)))
+        )
     if isinstance(ord, str) or not ord > 0:
         raise InvalidArgumentError(f"norm: ord must be 'euclidean' or a positive number, got {ord!r}")
     if ord == float("inf"):
@@ -154,8 +185,8 @@ def trace(x: Any, name: str | None = None) -> Tensor:
 
 
 def band_part(input: Any, num_lower: Any, num_upper: Any, name: str | None = None) -> Tensor:
-    """The matrices of the last two axes with zeros outside a band: num_lower diagonals below the main one and num_upper above are
-    kept; a negative number keeps all of them."""
+    """The matrices of the last two axes with zeros outside a band: num_lower diagonals below the main one and
+    num_upper above are kept; a negative number keeps all of them."""
     x = convert_to_tensor(input)
     if len(x.dims) < 2:
         raise ShapeError(f"band_part: needs rank 2 or more, got {x.type}")

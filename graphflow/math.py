@@ -1,10 +1,11 @@
-"""gf.math: functions of tensors, element by element, and reductions (reductions.py). Names, argument order and defaults are
-TensorFlow's; `name` is accepted for its sake and not used.
+"""gf.math: functions of tensors, element by element, and reductions (reductions.py). Names, argument order and defaults
+are TensorFlow's; `name` is accepted for its sake and not used.
 
-Operands are tensors, variables, NumPy arrays and Python numbers; a Python number takes the dtype of the tensor beside it. Unless said
-otherwise, operands broadcast, have one dtype, and the result has it too. Errors: DTypeError for mixed or unfit dtypes, ShapeError for
-shapes that do not broadcast.
+Operands are tensors, variables, NumPy arrays and Python numbers; a Python number takes the dtype of the tensor
+beside it. Unless said otherwise, operands broadcast, have one dtype, and the result has it too. Errors: DTypeError
+for mixed or unfit dtypes, ShapeError for shapes that do not broadcast.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -14,21 +15,35 @@ from . import ops
 from .dtypes import DType, as_dtype, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64
 from .errors import InvalidArgumentError
 from .reductions import (
-    argmax, argmin, count_nonzero, reduce_all, reduce_any, reduce_euclidean_norm, reduce_logsumexp, reduce_max, reduce_mean,
-    reduce_min, reduce_prod, reduce_std, reduce_sum, reduce_variance, zero_fraction,
+    argmax,
+    argmin,
+    count_nonzero,
+    reduce_all,
+    reduce_any,
+    reduce_euclidean_norm,
+    reduce_logsumexp,
+    reduce_max,
+    reduce_mean,
+    reduce_min,
+    reduce_prod,
+    reduce_std,
+    reduce_sum,
+    reduce_variance,
+    zero_fraction,
 )  # fmt: skip
 from .tensor import Tensor, TensorLike, convert_to_tensor
 
 __all__ = [
-    "abs", "accumulate_n", "acos", "acosh", "add", "add_n", "argmax", "argmin", "asin", "asinh", "atan", "atan2", "atanh", "cast",
-    "ceil", "cos", "cosh", "count_nonzero", "digamma", "divide", "divide_no_nan", "equal", "erf", "erfc", "erfcinv", "erfinv", "exp",
-    "expm1", "floor", "floordiv", "floormod", "greater", "greater_equal", "is_finite", "is_inf", "is_nan", "l2_normalize", "less",
-    "less_equal", "lgamma", "log", "log1p", "log_sigmoid", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor",
-    "maximum", "minimum", "mod", "multiply", "multiply_no_nan", "ndtri", "negative", "not_equal", "polyval", "pow", "reciprocal",
-    "reciprocal_no_nan", "reduce_all", "reduce_any", "reduce_euclidean_norm", "reduce_logsumexp", "reduce_max", "reduce_mean",
-    "reduce_min", "reduce_prod", "reduce_std", "reduce_sum", "reduce_variance", "rint", "round", "rsqrt", "scalar_mul", "sigmoid",
-    "sign", "sin", "sinh", "softmax", "softplus", "softsign", "sqrt", "square", "squared_difference", "subtract", "tan", "tanh",
-    "truediv", "truncatediv", "truncatemod", "xdivy", "xlog1py", "xlogy", "zero_fraction",
+    "abs", "accumulate_n", "acos", "acosh", "add", "add_n", "argmax", "argmin", "asin", "asinh", "atan", "atan2",
+    "atanh", "cast", "ceil", "cos", "cosh", "count_nonzero", "digamma", "divide", "divide_no_nan", "equal", "erf",
+    "erfc", "erfcinv", "erfinv", "exp", "expm1", "floor", "floordiv", "floormod", "greater", "greater_equal",
+    "is_finite", "is_inf", "is_nan", "l2_normalize", "less", "less_equal", "lgamma", "log", "log1p", "log_sigmoid",
+    "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "mod", "multiply",
+    "multiply_no_nan", "ndtri", "negative", "not_equal", "polyval", "pow", "reciprocal", "reciprocal_no_nan",
+    "reduce_all", "reduce_any", "reduce_euclidean_norm", "reduce_logsumexp", "reduce_max", "reduce_mean", "reduce_min",
+    "reduce_prod", "reduce_std", "reduce_sum", "reduce_variance", "rint", "round", "rsqrt", "scalar_mul", "sigmoid",
+    "sign", "sin", "sinh", "softmax", "softplus", "softsign", "sqrt", "square", "squared_difference", "subtract", "tan",
+    "tanh", "truediv", "truncatediv", "truncatemod", "xdivy", "xlog1py", "xlogy", "zero_fraction",
 ]  # fmt: skip
 
 _TRUE_DIVISION: dict[DType, DType] = {
@@ -49,7 +64,7 @@ def operands(*values: Any) -> list[Any]:
     return found
 
 
-# Arithmetic ------------------------------------------------------------------------------------------------------------
+# Arithmetic ---------------------------------------------------------------------------------------------------------
 def add(x: Any, y: Any, name: str | None = None) -> Tensor:
     """x + y. Integers wrap."""
     return ops.add(x, y)
@@ -71,7 +86,8 @@ def scalar_mul(scalar: Any, x: Any, name: str | None = None) -> Tensor:
 
 
 def divide(x: Any, y: Any, name: str | None = None) -> Tensor:
-    """x / y. Integers are cast first: to float32 up to 16 bits, else to float64, so 7 / 2 is 3.5. A zero divisor gives inf or NaN."""
+    """x / y. Integers are cast first: to float32 up to 16 bits, else to float64, so 7 / 2 is 3.5. A zero divisor
+    gives inf or NaN."""
     if isinstance(x, TensorLike) and x.dtype.is_floating:
         return ops.divide(x, y)
     x, y = operands(x, y)
@@ -85,12 +101,14 @@ truediv = divide
 
 
 def floordiv(x: Any, y: Any, name: str | None = None) -> Tensor:
-    """floor(x / y). An integer divisor of 0 raises DivisionByZeroError, in a compiled function too. Cuts the gradient."""
+    """floor(x / y). An integer divisor of 0 raises DivisionByZeroError, in a compiled function too. Cuts the
+    gradient."""
     return ops.floordiv(x, y)
 
 
 def floormod(x: Any, y: Any, name: str | None = None) -> Tensor:
-    """The remainder with the sign of y, as Python's %. Exact for floats. An integer divisor of 0 raises DivisionByZeroError."""
+    """The remainder with the sign of y, as Python's %. Exact for floats. An integer divisor of 0 raises
+    DivisionByZeroError."""
     return ops.floormod(x, y)
 
 
@@ -118,7 +136,8 @@ def multiply_no_nan(x: Any, y: Any, name: str | None = None) -> Tensor:
 
 
 def pow(x: Any, y: Any, name: str | None = None) -> Tensor:
-    """x ** y. Integers wrap and refuse a negative exponent (InvalidArgumentError). A literal exponent of 2, 3 or 4 multiplies."""
+    """x ** y. Integers wrap and refuse a negative exponent (InvalidArgumentError). A literal exponent of 2, 3 or 4
+    multiplies."""
     if isinstance(y, (int, float)) and not isinstance(y, bool) and y in (2, 3, 4):
         (x,) = operands(x)
         if not (x.dtype.is_floating or isinstance(y, int)):
@@ -204,7 +223,7 @@ def polyval(coeffs: Sequence[Any], x: Any, name: str | None = None) -> Tensor:
     return total
 
 
-# Exponentials and logarithms -------------------------------------------------------------------------------------------
+# Exponentials and logarithms ----------------------------------------------------------------------------------------
 def exp(x: Any, name: str | None = None) -> Tensor:
     """e ** x of floats."""
     return ops.exp(x)
@@ -272,7 +291,7 @@ def xdivy(x: Any, y: Any, name: str | None = None) -> Tensor:
     return ops.xdivy(x, y)
 
 
-# Trigonometry and special functions ------------------------------------------------------------------------------------
+# Trigonometry and special functions ---------------------------------------------------------------------------------
 def sin(x: Any, name: str | None = None) -> Tensor:
     """Sine of radians."""
     return ops.sin(x)
@@ -375,7 +394,7 @@ def digamma(x: Any, name: str | None = None) -> Tensor:
     return ops.digamma(x)
 
 
-# Rounding and predicates -----------------------------------------------------------------------------------------------
+# Rounding and predicates --------------------------------------------------------------------------------------------
 def _rounded(op: Any, x: Any) -> Tensor:
     (x,) = operands(x)
     return x if x.dtype.is_integer else op(x)
@@ -423,7 +442,7 @@ def cast(x: Any, dtype: Any, name: str | None = None) -> Tensor:
     return x if x.dtype is wanted else ops.cast(x, dtype=wanted)
 
 
-# Comparison and logic --------------------------------------------------------------------------------------------------
+# Comparison and logic -----------------------------------------------------------------------------------------------
 def equal(x: Any, y: Any, name: str | None = None) -> Tensor:
     """x == y as bool. Shapes that do not broadcast raise ShapeError."""
     return ops.equal(x, y)
@@ -474,9 +493,10 @@ def logical_not(x: Any, name: str | None = None) -> Tensor:
     return ops.logical_not(x)
 
 
-# Normalised along an axis ----------------------------------------------------------------------------------------------
+# Normalised along an axis -------------------------------------------------------------------------------------------
 def _shifted(logits: Any, axis: Any) -> tuple[Any, Any]:
-    """logits - max(logits). The maximum only guards against overflow: the results do not depend on it, so it needs no gradient."""
+    """logits - max(logits). The maximum only guards against overflow: the results do not depend on it, so it needs
+    no gradient."""
     (logits,) = operands(logits)
     axis = -1 if axis is None else axis
     return ops.subtract(logits, ops.stop_gradient(reduce_max(logits, axis, keepdims=True))), axis

@@ -34,7 +34,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-# Activations ---------------------------------------------------------------------------------------------------------
+# Activations --------------------------------------------------------------------------------------------------------
 def relu(features: Any, name: str | None = None) -> Tensor:
     """max(features, 0); NaN stays. The gradient at 0 is 0."""
     return ops.relu(features)
@@ -48,7 +48,8 @@ def relu6(features: Any, name: str | None = None) -> Tensor:
 
 
 def leaky_relu(features: Any, alpha: Any = 0.2, name: str | None = None) -> Tensor:
-    """Features where positive, else alpha * features. Integers are cast to float32 first. The gradient at 0 is alpha."""
+    """Features where positive, else alpha * features. Integers are cast to float32 first. The gradient at 0 is
+    alpha."""
     (x,) = operands(features)
     if x.dtype.is_integer:
         x = cast(x, "float32")
@@ -56,11 +57,11 @@ def leaky_relu(features: Any, alpha: Any = 0.2, name: str | None = None) -> Tens
 
 
 def elu(features: Any, name: str | None = None) -> Tensor:
-    """Features where positive, else exp(features) - 1. Floats."""
+    """Features where not negative, else exp(features) - 1. Floats."""
     (x,) = operands(features)
     zero = zeros_of(x)
     # the side that is not taken is computed at 0, so that it cannot overflow and spoil the gradient
-    return ops.select(ops.greater(x, zero), x, ops.expm1(ops.minimum(x, zero)))
+    return ops.select(ops.greater_equal(x, zero), x, ops.expm1(ops.minimum(x, zero)))
 
 
 def selu(features: Any, name: str | None = None) -> Tensor:
@@ -68,7 +69,7 @@ def selu(features: Any, name: str | None = None) -> Tensor:
     (x,) = operands(features)
     zero = zeros_of(x)
     below = ops.multiply(ops.expm1(ops.minimum(x, zero)), 1.7580993408473768599402175208123)
-    return ops.select(ops.greater(x, zero), ops.multiply(x, 1.0507009873554804934193349852946), below)
+    return ops.select(ops.greater_equal(x, zero), ops.multiply(x, 1.0507009873554804934193349852946), below)
 
 
 def gelu(features: Any, approximate: bool = False, name: str | None = None) -> Tensor:
@@ -92,12 +93,12 @@ def silu(features: Any, beta: Any = 1.0) -> Tensor:
 swish = silu
 
 
-# Losses --------------------------------------------------------------------------------------------------------------
+# Losses -------------------------------------------------------------------------------------------------------------
 def softmax_cross_entropy_with_logits(labels: Any, logits: Any, axis: Any = -1, name: str | None = None) -> Tensor:
     """-sum(labels * log_softmax(logits)) along axis, which goes. labels: probabilities of logits' shape and dtype.
 
-    The gradient in logits is sum(labels) * softmax(logits) - labels; labels get a gradient too. Raises ShapeError unless
-    the shapes broadcast, DTypeError for mixed dtypes.
+    The gradient in logits is sum(labels) * softmax(logits) - labels; labels get a gradient too. Raises ShapeError
+    unless the shapes broadcast, DTypeError for mixed dtypes.
     """
     logits, labels = operands(logits, labels)
     return ops.negative(reduce_sum(ops.multiply(labels, log_softmax(logits, axis)), axis))
@@ -159,11 +160,12 @@ def l2_loss(t: Any, name: str | None = None) -> Tensor:
     return ops.multiply(reduce_sum(ops.square(t)), 0.5)
 
 
-# Normalisation -------------------------------------------------------------------------------------------------------
+# Normalisation ------------------------------------------------------------------------------------------------------
 def moments(
     x: Any, axes: Any, shift: Any = None, keepdims: bool = False, name: str | None = None
 ) -> tuple[Tensor, Tensor]:
-    """(mean, variance) over axes; the variance is the mean of the squared distances from the mean. shift is not used."""
+    """(mean, variance) over axes; the variance is the mean of the squared distances from the mean. shift is not
+    used."""
     (x,) = operands(x)
     mean: Any = reduce_mean(x, axes, keepdims=True)
     variance = reduce_mean(ops.square(ops.subtract(x, mean)), axes, keepdims)
@@ -188,7 +190,12 @@ def batch_normalization(
 
 
 def layer_normalization(
-    x: Any, offset: Any = None, scale: Any = None, axis: Any = -1, variance_epsilon: float = 1e-3, name: str | None = None
+    x: Any,
+    offset: Any = None,
+    scale: Any = None,
+    axis: Any = -1,
+    variance_epsilon: float = 1e-3,
+    name: str | None = None,
 ) -> Tensor:
     """Each slice along axis shifted and scaled to mean 0 and variance 1, then times scale plus offset.
 

@@ -1,7 +1,7 @@
 """gf.random, first cut: draws made at once by NumPy's Philox generator, for initial values and data.
 
-A draw is not an op yet, so inside a traced function these raise UnimplementedError instead of freezing one draw into the
-graph. Variable initialisers run outside the trace and may use them.
+A draw is not an op yet, so inside a traced function these raise UnimplementedError instead of freezing one draw into
+the graph. Variable initialisers run outside the trace and may use them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """Reductions over axes: gf.math.reduce_* and the positions of extremes. Part of gf.math.
 
-axis: an int, several, or None for all; negative ones count from the last. keepdims keeps reduced axes with extent 1. Errors: ShapeError
-for an axis out of range, InvalidArgumentError for one named twice, DTypeError for dtypes the reduction does not take.
+axis: an int, several, or None for all; negative ones count from the last. keepdims keeps reduced axes with extent 1.
+Errors: ShapeError for an axis out of range, InvalidArgumentError for one named twice, DTypeError for dtypes the
+reduction does not take.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -18,8 +20,9 @@ from .ops.rules import normalize_axes, normalize_axis
 from .tensor import Tensor, TensorLike, as_shape, convert_to_tensor
 
 __all__ = [
-    "argmax", "argmin", "count_nonzero", "reduce_all", "reduce_any", "reduce_euclidean_norm", "reduce_logsumexp", "reduce_max",
-    "reduce_mean", "reduce_min", "reduce_prod", "reduce_std", "reduce_sum", "reduce_variance", "zero_fraction",
+    "argmax", "argmin", "count_nonzero", "reduce_all", "reduce_any", "reduce_euclidean_norm", "reduce_logsumexp",
+    "reduce_max", "reduce_mean", "reduce_min", "reduce_prod", "reduce_std", "reduce_sum", "reduce_variance",
+    "zero_fraction",
 ]  # fmt: skip
 
 
@@ -84,7 +87,8 @@ def reduce_all(input_tensor: Any, axis: Any = None, keepdims: bool = False, name
 
 
 def reduce_mean(input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None) -> Tensor:
-    """The sum over axis divided by the count, in the operand's dtype (integers truncate). NaN of nothing, for floats."""
+    """The sum over axis divided by the count, in the operand's dtype (integers truncate). NaN of nothing, for
+    floats."""
     x = convert_to_tensor(input_tensor)
     axes = axes_of("reduce_mean", axis, len(x.dims))
     total = _reduce(ops.reduce_sum, x, axes, keepdims)
@@ -126,12 +130,16 @@ def zeros_of(x: Any) -> Any:
     return convert_to_tensor(np.zeros((), x.dtype.numpy))
 
 
-def reduce_euclidean_norm(input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None) -> Tensor:
+def reduce_euclidean_norm(
+    input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None
+) -> Tensor:
     """sqrt(sum(x * x)) over axis. Floats only."""
     return ops.sqrt(reduce_sum(ops.square(input_tensor), axis, keepdims))
 
 
-def count_nonzero(input: Any, axis: Any = None, keepdims: bool | None = None, dtype: Any = int64, name: str | None = None) -> Tensor:
+def count_nonzero(
+    input: Any, axis: Any = None, keepdims: bool | None = None, dtype: Any = int64, name: str | None = None
+) -> Tensor:
     """How many elements over axis are not 0 (or are True), as dtype."""
     x = convert_to_tensor(input)
     hits = x if x.dtype.is_bool else ops.not_equal(x, zeros_of(x))
@@ -147,8 +155,8 @@ def zero_fraction(value: Any, name: str | None = None) -> Tensor:
 
 
 def argmax(input: Any, axis: Any = None, output_type: Any = int64, name: str | None = None) -> Tensor:
-    """The position of the largest element along axis (default 0), the first on ties; NaN counts as the largest. output_type: int32 or
-    int64. Raises ShapeError for an empty axis."""
+    """The position of the largest element along axis (default 0), the first on ties; NaN counts as the largest.
+    output_type: int32 or int64. Raises ShapeError for an empty axis."""
     return _position(ops.argmax, input, axis, output_type)
 
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from . import dtypes
-from .autodiff.record import record_operation, recorders
+from .autodiff.record import record_operation, recorders, set_trace
 from .dtypes import DType, as_dtype, of_numpy
 from .errors import DTypeError, GraphflowError, LiteralOverflowError, ShapeError, TracedBoolError, set_locator
 from .ir.dims import Dim, SymbolicDim
@@ -258,6 +258,9 @@ class Tensor(TensorLike):
         if not self.dtype.is_integer:
             raise DTypeError(f"a shape needs an integer tensor, got {self.type}")
         return tuple(int(v) for v in np.atleast_1d(self._array))
+
+    def require_usable(self) -> None:
+        """Raises TensorLeakError for a symbolic tensor whose trace is over."""
 
     # Values -----------------------------------------------------------------------------------------------------------
     def numpy(self) -> Any:
@@ -640,3 +643,4 @@ def _plan(op: Op, tensors: Sequence[Tensor], attributes: Mapping[str, Any]) -> C
 
 set_dispatcher(_dispatch)
 set_locator(capture)
+set_trace(active_trace.get)

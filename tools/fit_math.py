@@ -3,11 +3,11 @@
     python tools/fit_math.py            # rewrite the file
     python tools/fit_math.py exp log    # only print these fits and their errors
 
-Each polynomial is the minimax one (Remez exchange, Muller, "Elementary Functions", 3rd edition, section 3.5) of a function that
-mpmath evaluates at 60 digits, under a weight that turns its error into a relative error of the final result. Coefficients are
-rounded to the target dtype from the lowest power up, and after each rounding the higher ones are fitted again, so the rounding
-of a low coefficient is made up by the rest (the idea of Brisebarre, Muller and Tisserand 2006, done greedily).
-"""
+Each polynomial is the minimax one (Remez exchange, Muller, "Elementary Functions", 3rd edition, section 3.5) of a
+function that mpmath evaluates at 60 digits, under a weight that turns its error into a relative error of the final
+result. Coefficients are rounded to the target dtype from the lowest power up, and after each rounding the higher ones
+are fitted again, so the rounding of a low coefficient is made up by the rest (the idea of Brisebarre, Muller and
+Tisserand 2006, done greedily)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ def remez(grid: list[Any], values: list[Any], weights: list[Any], size: int) -> 
 
 
 def chebyshev_grid(low: Any, high: Any, size: int) -> list[Any]:
-    """Points of [low, high], denser towards its ends. 0, where a difference quotient is 0/0, is moved by a tiny amount."""
+    """Points of [low, high], denser towards its ends. 0, where a difference quotient is 0/0, is moved by a tiny
+    amount."""
     low, high = mp.mpf(low), mp.mpf(high)
     grid = [low + (high - low) * (1 - mp.cos(mp.pi * k / (size - 1))) / 2 for k in range(size)]
     return [x if abs(x) > mp.mpf("1e-12") else mp.mpf("1e-12") for x in grid]
@@ -82,7 +83,8 @@ def chebyshev_grid(low: Any, high: Any, size: int) -> list[Any]:
 def fit(
     function: Function, low: Any, high: Any, count: int, weight: Function, dtype: str, keep: tuple[float, ...] = ()
 ) -> tuple[list[float], float]:
-    """`count` coefficients (lowest first, `keep` of them given) in dtype, and the largest weighted error after rounding."""
+    """`count` coefficients (lowest first, `keep` of them given) in dtype, and the largest weighted error after
+    rounding."""
     grid = chebyshev_grid(low, high, 30 * count + 1)
     span = grid[-1] - grid[0]
     values = [mp.mpf(function(x)) for x in grid]
@@ -92,8 +94,8 @@ def fit(
     kind = {"f32": np.float32, "f64": np.float64}[dtype]
     done: list[float] = [float(kind(c)) for c in keep]
     while len(done) < count:
-        # What is left after the fixed low coefficients is x^k times a polynomial: divide by x^k (so that the basis keeps the
-        # Haar condition on an interval around 0) and weight by |x|^k.
+        # What is left after the fixed low coefficients is x^k times a polynomial: divide by x^k (so that the basis
+        # keeps the Haar condition on an interval around 0) and weight by |x|^k.
         k = len(done)
         # Points next to 0 carry no information then.
         kept = [(x, v, w) for x, v, w in zip(grid, values, weights, strict=True) if k == 0 or abs(x) > 1e-3 * span]
@@ -136,14 +138,17 @@ ERFCX_K = 4  # erfcx(x) (x + K) as a polynomial of t = (x - K) / (x + K), after 
 
 
 def root(z: Any) -> Any:
+    """x where the variable of the polynomial is x^2."""
     return mp.sqrt(z)
 
 
 def one(z: Any) -> Any:
+    """The weight of an absolute error."""
     return mp.mpf(1)
 
 
 def erfcx_scaled(t: Any) -> Any:
+    """exp(x^2) erfc(x) (x + K) in t."""
     x = ERFCX_K * (1 + t) / (1 - t) if t < 1 else mp.inf
     if x > 1e6:
         return (1 + ERFCX_K / x) / mp.sqrt(mp.pi)
@@ -223,7 +228,8 @@ FITS: dict[str, tuple[Function, Any, Any, Function, dict[str, int], str]] = {
     "LGAMMA": (lambda d: mp.loggamma(2 + d) / d, -0.5, 0.5, one, {"f64": 18}, "lgamma(2+d) / d on |d| <= 1/2"),
     "STIRLING": (stirling, 0, mp.mpf(1) / 64, one, {"f64": 9},
                  "x (lgamma(x) - (x - 1/2) log x + x - log(2 pi)/2) in 1/x^2 on x >= 8"),
-    "DIGAMMA": (lambda d: mp.digamma(mp.mpf(3) / 2 + d) / (mp.mpf(3) / 2 + d - DIGAMMA_ZERO), -0.5, 0.5, one, {"f64": 25},
+    "DIGAMMA": (lambda d: mp.digamma(mp.mpf(3) / 2 + d) / (mp.mpf(3) / 2 + d - DIGAMMA_ZERO), -0.5, 0.5, one, {"f64":
+    25},
                 "digamma(x) / (x - x0) in d = x - 3/2 on |d| <= 1/2, x0 the positive zero"),
     "DIGAMMA_TAIL": (digamma_tail, 0, mp.mpf(1) / 36, one, {"f64": 10},
                      "x^2 (log x - 1/(2x) - digamma(x)) in 1/x^2 on x >= 6"),
@@ -240,8 +246,8 @@ LONG = {"ERFCX": 2, "LGAMMA": 1, "DIGAMMA": 1}
 
 
 def split(value: Any, dtype: str, bits: tuple[int, ...]) -> list[float]:
-    """value as a sum of floats of dtype: each but the last is cut to so many bits, so that products with small integers are
-    exact (Cody and Waite 1980); the last is rounded."""
+    """value as a sum of floats of dtype: each but the last is cut to so many bits, so that products with small
+    integers are exact (Cody and Waite 1980); the last is rounded."""
     kind = {"f32": np.float32, "f64": np.float64}[dtype]
     parts = []
     for count in bits:
@@ -274,11 +280,12 @@ def two_over_pi(word: int, count: int) -> list[int]:
 
 
 def main(names: list[str]) -> None:
+    """Fit, report and (with no names given) write the file."""
     lines = [
-        '"""Polynomial coefficients of the math library, lowest power first. Written by tools/fit_math.py; do not edit.',
+        '"""Polynomial coefficients of the math library, lowest power first. Written by tools/fit_math.py.',
         "",
-        "Each is a minimax fit that this project ran itself (Remez exchange in mpmath at 60 digits); the comment gives what is",
-        'approximated, where, and the largest weighted error after rounding the coefficients."""',
+        "Each is a minimax fit that this project ran itself (Remez exchange in mpmath at 60 digits); the comment gives",
+        'what is approximated, where, and the largest weighted error after rounding the coefficients."""',
     ]
     for name, (function, low, high, weight, counts, text) in FITS.items():
         if names and name not in names:
@@ -297,13 +304,17 @@ def main(names: list[str]) -> None:
                 lines.append(f"    {float(np.float32(value)) if dtype == 'f32' else value!r},")
             lines.append(")")
             if second:
-                lines += ["", f"#: What the rounding of the lowest coefficients of {label} left out.", f"{label}_LOW = {tuple(second)}"]
-    for name, (value, bits, text) in SPLITS.items():
-        for dtype, parts in bits.items():
+                lines += ["", f"#: What the rounding of the lowest coefficients of {label} left out."]
+                lines.append(f"{label}_LOW = {tuple(second)}")
+    for name, (value, lengths, text) in SPLITS.items():
+        for dtype, parts in lengths.items():
             lines += ["", f"#: {text}, as a sum.", f"{name}_{dtype.upper()} = {tuple(split(value, dtype, parts))}"]
-    lines += ["", "#: 2/pi in digits of 32 bits (f32) and of 48 bits (f64), as far as the largest finite argument needs."]
-    lines += ["TWO_OVER_PI_F32 = (", *(f"    {digit:#010x}," for digit in two_over_pi(32, 7)), ")"]
-    lines += ["TWO_OVER_PI_F64 = (", *(f"    {digit:#014x}," for digit in two_over_pi(48, 25)), ")"]
+    lines += [
+        "",
+        "#: 2/pi in digits of 32 bits (f32) and of 48 bits (f64), as many as the largest finite argument needs.",
+    ]
+    lines += ["TWO_OVER_PI_F32 = (", *(f"    0x{digit:08X}," for digit in two_over_pi(32, 7)), ")"]
+    lines += ["TWO_OVER_PI_F64 = (", *(f"    0x{digit:012X}," for digit in two_over_pi(48, 25)), ")"]
     if not names:
         target = Path(__file__).parents[1] / "graphflow" / "kernels" / "math_coefficients.py"
         target.write_text("\n".join(lines) + "\n")

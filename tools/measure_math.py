@@ -4,10 +4,10 @@
     python tools/measure_math.py --quick            # fewer points: about 2 minutes
     python tools/measure_math.py exp tanh --every   # all 2^32 floats for f32 (about 5 minutes a function)
 
-f32: every 127th of all floats and all floats of 1/16 <= |x| < 16, against NumPy's and SciPy's f64 functions (their own error is
-below 1e-8 ulp of f32; tests/kernels/test_math.py checks them against mpmath). f64: points of every binade and of the usual range,
-against 80-bit `long double` functions where the C library has them, else (and as a check of them) against mpmath.
-"""
+f32: every 127th of all floats and all floats of 1/16 <= |x| < 16, against NumPy's and SciPy's f64 functions (their
+own error is below 1e-8 ulp of f32; tests/kernels/test_math.py checks them against mpmath). f64: points of every
+binade and of the usual range, against 80-bit `long double` functions where the C library has them, else (and as a
+check of them) against mpmath."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ import scipy.special
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from graphflow.dtypes import DType, float32, float64
-from graphflow.kernels import math as library
 from graphflow.kernels.scalar import Scalar, ScalarBuilder, walk
 from graphflow.runtime.cpu.emit import pointwise_function
 from graphflow.runtime.cpu.llvm import Library, compile_module
@@ -122,8 +121,8 @@ def _mp_erfinv(x: Any) -> Any:
 
 @dataclass(frozen=True)
 class Case:
-    """How a function is checked. `wide`: on f64 or long double arrays. `exact`: on one mpmath number; what it does not give
-    (infinities, NaN, out of domain) is left to the special-value tests."""
+    """How a function is checked. `wide`: on f64 or long double arrays. `exact`: on one mpmath number; what it does
+    not give (infinities, NaN, out of domain) is left to the special-value tests."""
 
     wide: Callable[..., Array] | None
     exact: Callable[..., Any]
@@ -176,8 +175,8 @@ def positive_only(name: str) -> bool:
 
 # Errors ---------------------------------------------------------------------------------------------------------------
 def ulp_errors(got: Array, reference: Array, dtype: DType) -> Array:
-    """|got - reference| in units of dtype's last place at the reference. Infinity where one is NaN and the other is not; an overflow
-    to infinity counts as the next number after the largest finite one."""
+    """|got - reference| in units of dtype's last place at the reference. Infinity where one is NaN and the other is
+    not; an overflow to infinity counts as the next number after the largest finite one."""
     kind = dtype.numpy.type
     information = np.finfo(kind)
     with np.errstate(all="ignore"):
@@ -191,7 +190,9 @@ def ulp_errors(got: Array, reference: Array, dtype: DType) -> Array:
         wide = np.where(np.isinf(wide), np.copysign(top, wide), wide)
         clipped = np.clip(reference, -top, top)
         error = np.abs(wide - clipped) / unit
-        return np.where(np.isnan(got) | np.isnan(reference), np.where(np.isnan(got) & np.isnan(reference), 0, np.inf), error)
+        return np.where(
+            np.isnan(got) | np.isnan(reference), np.where(np.isnan(got) & np.isnan(reference), 0, np.inf), error
+        )
 
 
 def exact_errors(got: Array, arguments: list[Array], case: Case, dtype: DType) -> Array:
@@ -239,9 +240,10 @@ def edges(dtype: DType) -> Array:
     """Zeros, ones, limits, halves of pi, thresholds of overflow and underflow, and the neighbours of each."""
     kind = dtype.numpy.type
     information = np.finfo(kind)
-    values = [0.0, 1.0, 2.0, 0.5, 0.25, 0.5625, 0.62, 0.85, 0.78, 8.0, 17.0, 18.2, 36.0, 88.72284, 87.33655, 103.97208, 709.782712893384,
-              708.3964185322641, 745.1332191019412, 89.41599, 710.4758600739439, 26.543258, 27.226017, 10.05, 1e30,
-              float(information.max), float(information.tiny), float(information.smallest_subnormal)]  # fmt: skip
+    values = [0.0, 1.0, 2.0, 0.5, 0.25, 0.5625, 0.62, 0.85, 0.78, 8.0, 17.0, 18.2, 36.0, 88.72284, 87.33655, 103.97208,
+              709.782712893384, 708.3964185322641, 745.1332191019412, 89.41599, 710.4758600739439, 26.543258, 27.226017,
+              10.05, 1e30]  # fmt: skip
+    values += [float(information.max), float(information.tiny), float(information.smallest_subnormal)]
     values += [k * np.pi / 4 for k in (*range(1, 9), 11, 22, 355, 710)]
     # the f64 nearest to a multiple of pi/2 (Muller, Elementary Functions, table 11.1), and f32's
     values += [6381956970095103.0 * 2.0**797, 16367173.0 * 2.0**72] if dtype is float64 else [16367173.0 * 2.0**72]
@@ -261,7 +263,11 @@ def ordinary(name: str, dtype: DType, count: int, seed: int) -> list[Array]:
     if name == "atan2":
         return [generator.normal(size=count).astype(kind), generator.normal(size=count).astype(kind)]
     limit = 88.0 if dtype is float32 else 709.0
-    x = np.exp(np.where(np.arange(count) % 2, generator.uniform(-limit / 2, limit / 2, count), generator.normal(size=count) * 0.01))
+    x = np.exp(
+        np.where(
+            np.arange(count) % 2, generator.uniform(-limit / 2, limit / 2, count), generator.normal(size=count) * 0.01
+        )
+    )
     x = x.astype(kind)
     logarithm = np.log(x.astype(np.float64))
     y = generator.uniform(-limit * 1.05, limit, count) / np.where(logarithm == 0, 1, logarithm)
@@ -365,9 +371,10 @@ def main() -> None:
             peer, theirs = CASES[name].numpy, "-"
             if peer is not None:
                 with np.errstate(all="ignore"):
-                    theirs = f"{nanoseconds(lambda p=peer, a=points, o=outputs: p(*a, out=o), 8192):.2f}"  # type: ignore[misc]
-            print(f"| {name} | {dtype.short} | {worst.error:.3f} | {worst.point} | {worst.count} | {compiled.operations} | {ours:.2f} "
-                  f"| {theirs} |", flush=True)  # fmt: skip
+                    run = lambda p=peer, a=points, o=outputs: p(*a, out=o)  # type: ignore[misc]  # noqa: E731
+                    theirs = f"{nanoseconds(run, 8192):.2f}"
+            row = [name, dtype.short, f"{worst.error:.3f}", worst.point, f"{worst.count:.3g}", compiled.operations]
+            print("|", " | ".join(map(str, [*row, f"{ours:.2f}", theirs])), "|", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What tapes see: every op that runs while a tape is recording."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -8,7 +9,22 @@ from typing import Any, Protocol
 from ..ir.op import Op
 from ..ir.source import Source
 
-__all__ = ["Record", "Recorder", "recorders", "record_operation", "record_access", "stop"]
+__all__ = ["Record", "Recorder", "active_trace", "record_access", "record_operation", "recorders", "set_trace", "stop"]
+
+
+#: the trace that is running in this context, or None (set by tensor.py, which this layer may not import)
+_trace: Callable[[], Any] = lambda: None  # noqa: E731
+
+
+def set_trace(getter: Callable[[], Any]) -> None:
+    """Installed once by the tensor layer: how to find the trace that is running."""
+    global _trace
+    _trace = getter
+
+
+def active_trace() -> Any:
+    """The trace that is running in this context, or None (eager)."""
+    return _trace()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,15 +6,19 @@ optimised with the rest, and an outer tape sees it too (higher orders).
 """
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ..errors import NoGradientError, TapeError
+import numpy as np
+
+from ..errors import NoGradientError, ShapeError, TapeError
 from ..ir.source import Source
-from ..tree import flatten, map_structure
-from .record import Record, recorders
+from ..tree import flatten, map_structure, pack_sequence_as
+from ..ir.source import capture
+from .record import Record, active_trace, recorders
 
 __all__ = ["GradientTape", "UnconnectedGradients"]
 
@@ -46,14 +50,13 @@ class GradientTape:
         self._watched: dict[int, Any] = {}
         self._recording = False
         self._used = False
-        self._tokens: list[Any] = []
 
     # Recording --------------------------------------------------------------------------------------------------------
     def __enter__(self) -> GradientTape:
+        """Record. A tape that was left records on where it stopped; one whose gradient was taken starts anew."""
         if self._recording:
-            raise TapeError("this tape is already recording")
-        if self._used:
-            raise TapeError("a non-persistent GradientTape records once; make a new one")
+            raise TapeError("this tape is already recording; leave its `with` block first")
+        self._used = False
         self._start()
         return self
 
@@ -75,10 +78,17 @@ class GradientTape:
             if not hasattr(value, "dims"):
                 raise TapeError(f"watch: {value!r} is not a tensor; make one with gf.constant")
             if not (value.dtype.is_floating or value.dtype.is_complex):
-                warnings.warn(f"watch: a tensor of {value.dtype.name} has no gradient; only floats do", UserWarning, stacklevel=2)
+                _warn_once(f"watch: a tensor of {value.dtype.name} has no gradient; only floats do")
                 continue
             self._watched[id(value)] = value
             self._connect(value)
+            trace = active_trace()
+            if trace is not None and not hasattr(value, "assign"):
+                # Ops in a trace see the tensor as a value of the graph.
+                lifted = trace.lift(value)
+                if lifted is not value:
+                    self._connect(lifted)
+                    self._reads.setdefault(id(value), []).append(lifted)
 
     def _connect(self, tensor: Any) -> None:
         if id(tensor) not in self._connected:
@@ -113,7 +123,7 @@ class GradientTape:
             self._start()
 
     def reset(self) -> None:
-        """Forget everything recorded and watched."""
+        """Forget everything recorded and watched, and go on recording."""
         self._records.clear()
         self._connected.clear()
         self._alive.clear()
@@ -133,26 +143,90 @@ class GradientTape:
         target: tensor or structure of them. output_gradients: weights, one for each target. Raises TapeError when a non-persistent
         tape is used twice, NoGradientError when a float op on the way has no gradient rule.
         """
-        if self._used and not self._persistent:
-            raise TapeError("a non-persistent GradientTape can give gradients only once; use GradientTape(persistent=True)")
+        self._require_unused()
         if unconnected_gradients not in (UnconnectedGradients.NONE, UnconnectedGradients.ZERO):
             raise ValueError(f"unconnected_gradients must be 'none' or 'zero', got {unconnected_gradients!r}")
         targets = flatten(target)
         weights = [None] * len(targets) if output_gradients is None else flatten(output_gradients)
         if len(weights) != len(targets):
             raise ValueError(f"output_gradients: {len(weights)} weights for {len(targets)} targets")
-        recording = self._recording
-        if recording:
+        if self._recording and not self._persistent:
             self._stop()
         try:
-            found = self._backward(targets, weights, sources, unconnected_gradients)
+            return self._backward(targets, weights, sources, unconnected_gradients)
         finally:
             if not self._persistent:
                 self._used = True
                 self.reset()
-            elif recording:
-                self._start()
-        return found
+
+    def jacobian(
+        self,
+        target: Any,
+        sources: Any,
+        unconnected_gradients: str = UnconnectedGradients.NONE,
+        parallel_iterations: Any = None,
+        experimental_use_pfor: bool = True,
+    ) -> Any:
+        """d target / d source with shape target.shape + source.shape, for each source; one backward walk for each element of target.
+        The tape must be persistent or not used yet."""
+        del parallel_iterations, experimental_use_pfor
+        self._require_unused()
+        rows = self._rows(target, sources, unconnected_gradients, _elements(target))
+
+        def assemble(source: Any, *parts: Any) -> Any:
+            if any(part is None for part in parts) or not parts:
+                return None if parts or unconnected_gradients == UnconnectedGradients.NONE else _zero_rows(target, source)
+            from ..ops import concat, reshape
+
+            shaped = [reshape(part, shape=(1, *part.dims)) for part in parts]
+            whole = concat(*shaped, axis=0) if len(shaped) > 1 else shaped[0]
+            return reshape(whole, shape=(*target.dims, *source.dims))
+
+        columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in flatten(sources)]
+        return pack_sequence_as(sources, [assemble(s, *parts) for s, parts in zip(flatten(sources), columns, strict=True)])
+
+    def batch_jacobian(
+        self,
+        target: Any,
+        source: Any,
+        unconnected_gradients: str = UnconnectedGradients.NONE,
+        parallel_iterations: Any = None,
+        experimental_use_pfor: bool = True,
+    ) -> Any:
+        """d target[b] / d source[b] with shape [batch] + target.shape[1:] + source.shape[1:], where row b of the target depends on row
+        b of the source only; one backward walk for each element of a row. Raises ShapeError where the batches differ."""
+        del parallel_iterations, experimental_use_pfor
+        self._require_unused()
+        if not target.dims or not source.dims or target.dims[0] != source.dims[0]:
+            raise ShapeError(f"batch_jacobian: target and source need one first extent, got {target.type} and {source.type}")
+        from ..ops import concat, reshape
+
+        batch, own = target.dims[0], tuple(target.dims[1:])
+        rows = self._rows(target, source, unconnected_gradients, _elements(target, batched=True))
+        if any(row[0] is None for row in rows):
+            return None
+        inner = tuple(source.dims[1:])
+        if not rows:
+            return _zeros_of(target, (batch, *own, *inner))
+        shaped = [reshape(row[0], shape=(batch, 1, *inner)) for row in rows]
+        return reshape(concat(*shaped, axis=1) if len(shaped) > 1 else shaped[0], shape=(batch, *own, *inner))
+
+    def _rows(self, target: Any, sources: Any, unconnected: str, weights: Sequence[Any]) -> list[list[Any]]:
+        """The gradients of the sources (flat), once for each weight of the target."""
+        if unconnected not in (UnconnectedGradients.NONE, UnconnectedGradients.ZERO):
+            raise ValueError(f"unconnected_gradients must be 'none' or 'zero', got {unconnected!r}")
+        if self._recording and not self._persistent:
+            self._stop()
+        try:
+            return [flatten(self._backward([target], [weight], list(flatten(sources)), unconnected)) for weight in weights]
+        finally:
+            if not self._persistent:
+                self._used = True
+                self.reset()
+
+    def _require_unused(self) -> None:
+        if self._used and not self._persistent:
+            raise TapeError("a non-persistent GradientTape can give gradients only once; use GradientTape(persistent=True)")
 
     def _backward(self, targets: Sequence[Any], weights: Sequence[Any], sources: Any, unconnected: str) -> Any:
         sums: dict[int, Any] = {}
@@ -160,13 +234,13 @@ class GradientTape:
             if not hasattr(target, "dims"):
                 raise TapeError(f"gradient: the target {target!r} is not a tensor")
             if not (target.dtype.is_floating or target.dtype.is_complex):
-                warnings.warn(f"gradient: a target of {target.dtype.name} has no gradient; only floats do", UserWarning, stacklevel=3)
+                _warn_once(f"gradient: a target of {target.dtype.name} has no gradient; only floats do")
                 continue
             for tensor in self._reads.get(id(target), [target]):
                 seed = _seed(tensor, weight)
                 sums[id(tensor)] = seed if id(tensor) not in sums else sums[id(tensor)] + seed
         needed = self._needed(sources)
-        for record in reversed(self._records):
+        for record in reversed(list(self._records)):  # a tape that is still recording sees the backward ops too
             incoming = [sums.get(id(t)) for t in record.outputs]
             if all(g is None for g in incoming) or not any(id(t) in needed for t in record.inputs):
                 continue
@@ -232,6 +306,43 @@ class GradientTape:
         return "no recorded op leads from the source to the target"
 
 
+_warned: set[tuple[str, int, str]] = set()
+
+
+def _warn_once(message: str) -> None:
+    """Warn once for each line of the user's."""
+    place = capture()
+    if (place.file, place.line, message) not in _warned:
+        _warned.add((place.file, place.line, message))
+        warnings.warn(f"{message}\n  at {place.file}:{place.line}   {place.expression}", UserWarning, stacklevel=3)
+
+
+def _elements(target: Any, batched: bool = False) -> list[Any]:
+    """Weights that pick one element of the target each (of each row, if batched)."""
+    dims = tuple(target.dims[1:] if batched else target.dims)
+    if not all(isinstance(d, int) for d in dims):
+        raise ShapeError(f"jacobian: the extents of the target must be known, got {target.type}")
+    count = math.prod(dims)
+    weights = []
+    for k in range(count):
+        row = np.zeros(count, target.dtype.numpy)
+        row[k] = 1
+        weights.append(row.reshape((1, *dims) if batched else dims))
+    return weights
+
+
+def _zeros_of(tensor: Any, shape: tuple[Any, ...]) -> Any:
+    from ..ops.gradients import constant_like
+    from ..ops.shape import broadcast_to
+
+    zero = constant_like(0, tensor)
+    return broadcast_to(zero, shape=shape) if shape else zero
+
+
+def _zero_rows(target: Any, source: Any) -> Any:
+    return _zeros_of(source, (*target.dims, *source.dims))
+
+
 def _seed(tensor: Any, weight: Any) -> Any:
     from ..ops.gradients import constant_like
     from ..ops.shape import broadcast_to
@@ -248,11 +359,7 @@ def _seed(tensor: Any, weight: Any) -> Any:
 
 
 def _zeros(tensor: Any) -> Any:
-    from ..ops.gradients import constant_like
-    from ..ops.shape import broadcast_to
-
-    zero = constant_like(0, tensor)
-    return broadcast_to(zero, shape=tuple(tensor.dims)) if tensor.dims else zero
+    return _zeros_of(tensor, tuple(tensor.dims))
 
 
 @contextmanager

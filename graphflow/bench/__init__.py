@@ -1,8 +1,8 @@
 """The benchmark: graphflow against its peers, measured so that the comparison means something.
 
-It lives inside the package, rather than in the repository's `benchmarks/` folder, so that an installed `graphflow bench`
-finds it; `benchmarks/` holds the `python -m benchmarks` entry and says how to read the results. Nothing else in the
-package imports it.
+It lives inside the package, rather than in the repository's `benchmarks/` folder, so that an installed
+`graphflow bench` finds it; `benchmarks/` holds the `python -m benchmarks` entry and says how to read the results.
+Nothing else in the package imports it, but for the command line.
 
 How a comparison is made:
 

@@ -58,7 +58,7 @@ class Timing:
 
 @dataclass
 class FirstCall:
-    """First calls in fresh processes: import seconds, preparation seconds and first-call seconds, one entry a process."""
+    """First calls in fresh processes: seconds of imports, preparation and call, one entry a process."""
 
     contender: str
     imports: list[float] = field(default_factory=list)
@@ -119,7 +119,7 @@ class WorkerProcess:
         try:
             self._process.stdin.write((json.dumps({"do": do, **arguments}) + "\n").encode())
             self._process.stdin.flush()
-        except BrokenPipeError:
+        except (BrokenPipeError, ValueError):  # ended by itself, or closed
             return {"error": f"the worker process has ended: {self._last_message()}"}
         ready, _, _ = select.select([self._process.stdout], [], [], ANSWER_LIMIT_SECONDS)
         if not ready:
@@ -161,7 +161,13 @@ def _environment(threads: int, cache: str | None = None) -> dict[str, str]:
     environment = dict(os.environ)
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     environment["PYTHONPATH"] = os.pathsep.join(p for p in (_PACKAGE_PARENT, environment.get("PYTHONPATH", "")) if p)
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "GRAPHFLOW_THREADS"):
+    for name in (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+        "GRAPHFLOW_THREADS",
+    ):
         environment[name] = str(threads)
     environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
     environment["JAX_PLATFORMS"] = "cpu"

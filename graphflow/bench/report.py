@@ -22,7 +22,13 @@ def duration(seconds: float) -> str:
     for unit, factor in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
         value = seconds * factor
         if value >= 1.0:
-            return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}" if value >= 10 else f"{value:.2f} {unit}"
+            return (
+                f"{value:.0f} {unit}"
+                if value >= 100
+                else f"{value:.1f} {unit}"
+                if value >= 10
+                else f"{value:.2f} {unit}"
+            )
     return f"{seconds * 1e9:.0f} ns"
 
 
@@ -142,7 +148,10 @@ def show(results: Results) -> None:
     for header, rows in _tables(results):
         table = Table(*header)
         for row in rows:
-            cells = [f"[green]{cell}[/]" if cell == "pass" else f"[bold red]{cell}[/]" if cell == "MISS" else cell for cell in row]
+            cells = [
+                f"[green]{cell}[/]" if cell == "pass" else f"[bold red]{cell}[/]" if cell == "MISS" else cell
+                for cell in row
+            ]
             table.add_row(*cells)
         console.print(table)
     for line in notes(results):

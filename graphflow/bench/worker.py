@@ -1,4 +1,4 @@
-"""The process that runs one contender: reads JSON requests, one a line, from standard input and answers each with a line.
+"""The process that runs one contender: reads JSON requests, one a line, and answers each with a line.
 
 Requests (`do`): `start` (imports), `build` (prepare a workload and make its first call), `check` (compare with the
 reference), `calibrate` (how many steps fill a time), `time` (one timed batch), `import` (time one import statement).
@@ -33,9 +33,9 @@ class Worker:
 
     def start(self, request: Answer) -> Answer:
         """Import the contender's library; answers the seconds it took and the versions."""
-        from graphflow.bench.peers import CONTENDERS
-
         import numpy  # noqa: F401  so that NumPy's own import is not charged to anyone
+
+        from graphflow.bench.peers import CONTENDERS
 
         module = importlib.import_module(f"graphflow.bench.peers.{CONTENDERS[self.contender].module}")
         begin = time.perf_counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -177,7 +178,7 @@ def _mlp_inputs() -> Arrays:
         "x": random.random((MLP_BATCH, MLP_SIZES[0]), dtype=np.float32),
         "labels": random.integers(0, MLP_SIZES[-1], MLP_BATCH).astype(np.int32),
     }
-    for layer, (inputs, outputs) in enumerate(zip(MLP_SIZES[:-1], MLP_SIZES[1:], strict=True)):
+    for layer, (inputs, outputs) in enumerate(pairwise(MLP_SIZES)):
         limit = np.sqrt(6.0 / (inputs + outputs))
         arrays[f"w{layer}"] = random.uniform(-limit, limit, (inputs, outputs)).astype(np.float32)
         arrays[f"b{layer}"] = np.zeros(outputs, np.float32)
@@ -209,7 +210,14 @@ def _mlp_reference(inputs: Arrays, steps: int) -> Arrays:
         d2 /= len(labels)
         d1 = (d2 @ weights["w2"].T) * (h1 > 0)
         d0 = (d1 @ weights["w1"].T) * (h0 > 0)
-        gradients = {"w0": x.T @ d0, "b0": d0.sum(0), "w1": h0.T @ d1, "b1": d1.sum(0), "w2": h1.T @ d2, "b2": d2.sum(0)}
+        gradients = {
+            "w0": x.T @ d0,
+            "b0": d0.sum(0),
+            "w1": h0.T @ d1,
+            "b1": d1.sum(0),
+            "w2": h1.T @ d2,
+            "b2": d2.sum(0),
+        }
         rate = ADAM["learning_rate"] * np.sqrt(1 - ADAM["beta_2"] ** step) / (1 - ADAM["beta_1"] ** step)
         for name in names:
             gradient = gradients[name]

@@ -68,6 +68,12 @@ class Region:
         return tuple(a for a in range(len(self.space)) if a not in self.reduced)
 
     @property
+    def addressed(self) -> tuple[Value, ...]:
+        """Values whose elements have a place in memory, or in the report of a run-time check: axes are one only where they are one
+        axis in all of these."""
+        return (*self.inputs, *self.outputs, *(v for n in self.nodes if n.op.fallible for v in n.outputs))
+
+    @property
     def trailing(self) -> tuple[int, ...]:
         """The maximal run of reduced axes at the end: summed in lanes. The other reduced axes are summed one after another."""
         axes: list[int] = []
@@ -95,12 +101,12 @@ def reduced_axes(node: Node) -> tuple[int, ...]:
 
 
 def dense_strides(shape: Sequence[Dim]) -> tuple[Dim, ...]:
-    """Row-major strides in elements."""
+    """Row-major strides in elements. An extent of 0 counts as 1: a stride of 0 says that a value does not vary along an axis."""
     strides: list[Dim] = []
     step: Dim = 1
     for dim in reversed(shape):
         strides.append(step)
-        step = step * dim
+        step = step * (dim if dim != 0 else 1)
     return tuple(reversed(strides))
 
 
@@ -118,7 +124,8 @@ def access(shape: Sequence[Dim], at: Coordinates, axes: int) -> tuple[Dim, tuple
 def mergeable(space: Sequence[Dim], axes: Sequence[int], accesses: Sequence[tuple[Dim, ...]]) -> bool:
     """Can the axes be walked as one, in every access?"""
     axes = [a for a in axes if space[a] != 1]
-    return all(s[a] == s[b] * space[b] for a, b in zip(axes, axes[1:], strict=False) for s in accesses)
+    extents = [d if d != 0 else 1 for d in space]
+    return all(s[a] == s[b] * extents[b] for a, b in zip(axes, axes[1:], strict=False) for s in accesses)
 
 
 def only_unit_dims_differ(a: Sequence[Dim], b: Sequence[Dim]) -> bool:
@@ -235,14 +242,42 @@ def analyse(nodes: Sequence[Node], outputs: Sequence[Value]) -> Region | Refusal
             if value.producer not in inside:
                 inputs[value] = None
     region = Region(tuple(nodes), tuple(outputs), tuple(inputs), space, reduced, demands, at)
-    return (_refuse_reduction(region) if reduced else None) or region
+    return _refuse_checks(region) or (_refuse_reduction(region) if reduced else None) or region
+
+
+def _refuse_checks(region: Region) -> Refusal | None:
+    """A node with a run-time check must be computed at every element of its own, or the loop could miss the one that fails: not
+    through a slice, nor in a loop that an axis of another value could make empty."""
+    for node in region.nodes:
+        if not node.op.fallible:
+            continue
+        shape = node.output.type.shape
+        if not any(_covers(shape, at, region.space) for at in region.demands.get(node.output, ())):
+            return Refusal("run-time check", f"the loop may not reach every element of {node.op.name}, which can fail")
+    return None
+
+
+def _covers(shape: Sequence[Dim], at: Coordinates, space: Sequence[Dim]) -> bool:
+    """Do the loops over space meet each element of a value of this shape, read at these coordinates?"""
+    met = set()
+    for dim, index in zip(shape, at, strict=True):
+        if dim == 1 and index == ZERO:
+            continue
+        if len(index.terms) != 1:
+            return False
+        ((axis, step),) = index.terms
+        whole = (index.offset, step) in ((0, 1), (dim - 1, -1))
+        if not whole or space[axis] != dim or axis in met:
+            return False
+        met.add(axis)
+    return all(a in met or isinstance(d, int) and d > 0 for a, d in enumerate(space))
 
 
 def _refuse_reduction(region: Region) -> Refusal | None:
     """A reduction's tree walks its trailing axes as one axis and its other axes as one, whatever is fused into it; a body that does
     not flatten so would change the tree, hence the bits."""
     count = len(region.space)
-    strides = [access(v.type.shape, c, count)[1] for v in (*region.inputs, *region.outputs) for c in region.demands.get(v, ())]
+    strides = [access(v.type.shape, c, count)[1] for v in region.addressed for c in region.demands.get(v, ())]
     trailing = region.trailing
     other = tuple(a for a in region.reduced if a not in trailing)
     indexed = any(isinstance(n.op.kernel, Indexed) for n in region.nodes)

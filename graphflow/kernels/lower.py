@@ -24,6 +24,9 @@ from .scalar import Scalar, ScalarBuilder, walk
 
 __all__ = ["lower"]
 
+NO_BUFFER = -1
+"""The buffer number of an access that only names an element."""
+
 KEEP_ROW_COST = 8
 """A full element that costs at least this many operations is kept in a scratch row between stages rather than computed again."""
 
@@ -43,11 +46,11 @@ class _Builder(ScalarBuilder):
         super().__init__()
         self.checks: list[Check] = []
         self.node: Node | None = None
-        self.space: tuple[Dim, ...] = ()
+        self.place: Access | None = None  # of the element that is computed
 
     def check(self, value: Scalar, ok: Scalar, code: Any) -> Scalar:
         assert self.node is not None
-        check = Check(str(code), self.node.op.name, self.node.source, "", self.space)
+        check = Check(str(code), self.node.op.name, self.node.source, "", self.node.output.type.shape, self.place)
         if check not in self.checks:
             self.checks.append(check)
         return super().check(value, ok, self.checks.index(check))
@@ -75,7 +78,6 @@ class _Lowering:
     def __init__(self, body: Graph, region: Region, name: str) -> None:
         self.body, self.region, self.name = body, region, name
         self.s = _Builder()
-        self.s.space = region.space
         self.values: dict[tuple[Value, Coordinates], Scalar] = {}
         self.inputs = {v: k for k, v in enumerate(body.inputs)}
         self.outputs = {v: len(body.inputs) + k for k, v in enumerate(body.outputs)}
@@ -94,7 +96,7 @@ class _Lowering:
         indexed = any(isinstance(n.op.kernel, Indexed) for n in region.nodes)
         strides = [
             access(v.type.shape, c, len(space))[1]
-            for v in (*region.inputs, *region.outputs) if v in region.demands for c in region.demands[v]
+            for v in region.addressed if v in region.demands for c in region.demands[v]
         ]  # fmt: skip
         trailing = region.trailing
         groups: list[tuple[str, list[int]]] = []
@@ -156,6 +158,7 @@ class _Lowering:
             self.s.node = node
             for number, value in enumerate(node.outputs):
                 for at in list(self.region.demands.get(value, ())):
+                    self.s.place = self._access(NO_BUFFER, value.type.shape, at) if node.op.fallible else None
                     self.values[value, at] = self._node(node, number, at)
 
     def _node(self, node: Node, number: int, at: Coordinates) -> Scalar:

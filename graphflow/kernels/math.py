@@ -1,5 +1,6 @@
-"""The math library in the scalar language: `s.exp(x)` and the rest, for f32 and f64, each within 2 ulp of the true value (the
-bounds measured are in docs/math.md). Nothing but IEEE operations and fma is used, so every target computes the same bits."""
+"""The math library in the scalar language: `s.exp(x)` and the rest, for f32 and f64, each within 2 ulp of the true
+value (the bounds measured are in docs/math.md). Nothing but IEEE operations and fma is used, so every target computes
+the same bits."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ from .math_special import digamma, erf, erfc, erfinv, lgamma
 from .math_trigonometric import acos, asin, atan, atan2, cos, sin, tan
 
 __all__ = [
-    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh", "digamma", "erf", "erfc", "erfinv", "exp", "exp2",
-    "expm1", "lgamma", "log", "log10", "log1p", "log2", "log_sigmoid", "pow", "rsqrt", "sigmoid", "sin", "sinh", "softplus", "tan",
-    "tanh",
+    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh", "digamma", "erf", "erfc", "erfinv",
+    "exp", "exp2", "expm1", "lgamma", "log", "log1p", "log2", "log10", "log_sigmoid", "pow", "rsqrt", "sigmoid", "sin",
+    "sinh", "softplus", "tan", "tanh",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
-"""Polynomial coefficients of the math library, lowest power first. Written by tools/fit_math.py; do not edit.
+"""Polynomial coefficients of the math library, lowest power first. Written by tools/fit_math.py.
 
-Each is a minimax fit that this project ran itself (Remez exchange in mpmath at 60 digits); the comment gives what is
-approximated, where, and the largest weighted error after rounding the coefficients."""
+Each is a minimax fit that this project ran itself (Remez exchange in mpmath at 60 digits); the comment gives
+what is approximated, where, and the largest weighted error after rounding the coefficients."""
 
 #: (exp(r) - 1 - r) / r^2 on |r| <= log(2)/2.
 #: Error 1.4e-08 (2^-26.0).
@@ -493,40 +493,40 @@ LOG_PI_F64 = (1.1447298858494002, 1.0265951162707826e-17)
 #: the positive zero of digamma, as a sum.
 DIGAMMA_ZERO_F64 = (1.4616321449683622, 9.549995429965697e-17)
 
-#: 2/pi in digits of 32 bits (f32) and of 48 bits (f64), as far as the largest finite argument needs.
+#: 2/pi in digits of 32 bits (f32) and of 48 bits (f64), as many as the largest finite argument needs.
 TWO_OVER_PI_F32 = (
-    0xa2f9836e,
-    0x4e441529,
-    0xfc2757d1,
-    0xf534ddc0,
-    0xdb629599,
-    0x3c439041,
-    0xfe5163ab,
+    0xA2F9836E,
+    0x4E441529,
+    0xFC2757D1,
+    0xF534DDC0,
+    0xDB629599,
+    0x3C439041,
+    0xFE5163AB,
 )
 TWO_OVER_PI_F64 = (
-    0xa2f9836e4e44,
-    0x1529fc2757d1,
-    0xf534ddc0db62,
-    0x95993c439041,
-    0xfe5163abdebb,
-    0xc561b7246e3a,
-    0x424dd2e00649,
-    0x2eea09d1921c,
-    0xfe1deb1cb129,
-    0xa73ee88235f5,
-    0x2ebb4484e99c,
-    0x7026b45f7e41,
-    0x3991d6398353,
-    0x39f49c845f8b,
-    0xbdf9283b1ff8,
-    0x97ffde05980f,
-    0xef2f118b5a0a,
-    0x6d1f6d367ecf,
-    0x27cb09b74f46,
-    0x3f669e5fea2d,
-    0x7527bac7ebe5,
-    0xf17b3d0739f7,
-    0x8a5292ea6bfb,
-    0x5fb11f8d5d08,
-    0x56033046fc7b,
+    0xA2F9836E4E44,
+    0x1529FC2757D1,
+    0xF534DDC0DB62,
+    0x95993C439041,
+    0xFE5163ABDEBB,
+    0xC561B7246E3A,
+    0x424DD2E00649,
+    0x2EEA09D1921C,
+    0xFE1DEB1CB129,
+    0xA73EE88235F5,
+    0x2EBB4484E99C,
+    0x7026B45F7E41,
+    0x3991D6398353,
+    0x39F49C845F8B,
+    0xBDF9283B1FF8,
+    0x97FFDE05980F,
+    0xEF2F118B5A0A,
+    0x6D1F6D367ECF,
+    0x27CB09B74F46,
+    0x3F669E5FEA2D,
+    0x7527BAC7EBE5,
+    0xF17B3D0739F7,
+    0x8A5292EA6BFB,
+    0x5FB11F8D5D08,
+    0x56033046FC7B,
 )

@@ -28,10 +28,12 @@ def mantissa_bits(x: Scalar) -> int:
 
 
 def exponent_bias(x: Scalar) -> int:
+    """127 or 1023."""
     return by_dtype(x, 127, 1023)
 
 
 def smallest_normal(x: Scalar) -> float:
+    """Below it numbers are subnormal."""
     return by_dtype(x, 2.0**-126, 2.0**-1022)
 
 
@@ -41,6 +43,7 @@ def bits(s: ScalarBuilder, x: Scalar) -> Scalar:
 
 
 def from_bits(s: ScalarBuilder, x: Scalar, dtype: DType) -> Scalar:
+    """The float with these bits."""
     return s.bitcast(x, dtype)
 
 

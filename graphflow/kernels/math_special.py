@@ -28,13 +28,14 @@ def erf_near(s: ScalarBuilder, x: Scalar) -> Scalar:
 
 
 def erfc_far(s: ScalarBuilder, x: Scalar) -> Scalar:
-    """erfc(x) on 0.85 <= x <= 28 in f64: exp(-x^2) times the scaled function, a polynomial in t = (x - K) / (x + K) divided by x + K
-    (Shepherd and Laframboise 1981). Quotient, square and sum carry their rounding errors along."""
+    """erfc(x) on 0.85 <= x <= 28 in f64: exp(-x^2) times the scaled function, a polynomial in t = (x - K) / (x + K)
+    divided by x + K (Shepherd and Laframboise 1981). Quotient, square and sum carry their rounding errors along."""
     constant = 4.0
     k = s.const(constant, float64)
     total, total_low = fast_two_sum(k, x)
-    total, total_low = s.select(x > constant, x + constant, total), s.select(
-        x > constant, k - ((x + constant) - x), total_low
+    total, total_low = (
+        s.select(x > constant, x + constant, total),
+        s.select(x > constant, k - ((x + constant) - x), total_low),
     )
     inverse, inverse_low = quotient(s, (s.const(1.0, float64), s.const(0.0, float64)), (total, total_low))
     # t = 1 - 2K / (x + K)
@@ -82,7 +83,8 @@ def erfc(s: ScalarBuilder, x: Scalar) -> Scalar:
 
 
 def erfinv(s: ScalarBuilder, x: Scalar) -> Scalar:
-    """Inverse of erf: a first guess within 1e-6 and one Halley step (cubic) on erf near 0, on erfc towards 1. f32 in f64."""
+    """Inverse of erf: a first guess within 1e-6 and one Halley step (cubic) on erf near 0, on erfc towards 1. f32 in
+    f64."""
     if x.dtype is float32:
         return s.convert(erfinv(s, s.convert(x, float64)), float32)
     one = s.const(1.0, float64)
@@ -130,9 +132,9 @@ def sin_cos_pi(s: ScalarBuilder, x: Scalar) -> tuple[Pair, Pair]:
 
 
 def lgamma(s: ScalarBuilder, x: Scalar) -> Scalar:
-    """log|gamma(x)|. From 8 up Stirling's series; below, the recurrence to [1.5, 2.5] and a polynomial with the factor x - 2, so
-    that the zeros at 1 and 2 are exact; under -1/2 the reflection formula, whose error is absolute (2e-16 of the larger term)
-    near the zeros between negative integers. f32 in f64."""
+    """log|gamma(x)|. From 8 up Stirling's series; below, the recurrence to [1.5, 2.5] and a polynomial with the
+    factor x - 2, so that the zeros at 1 and 2 are exact; under -1/2 the reflection formula, whose error is absolute
+    (2e-16 of the larger term) near the zeros between negative integers. f32 in f64."""
     if x.dtype is float32:
         return s.convert(lgamma(s, s.convert(x, float64)), float32)
     one, zero = s.const(1.0, float64), s.const(0.0, float64)
@@ -157,7 +159,9 @@ def lgamma(s: ScalarBuilder, x: Scalar) -> Scalar:
     d = s.select(lowest, a, s.select(below, a - 1.0, d))
     logarithm, logarithm_low = log_long(s, s.select(large, a, product))
     # log(p + p_low) = log(p) + p_low / p, counted only below 1/2, where p = a + a^2
-    logarithm_low = logarithm_low + s.select(lowest & ~square.equal(0.0), (quadratic_low + square_low) / quadratic, zero)
+    logarithm_low = logarithm_low + s.select(
+        lowest & ~square.equal(0.0), (quadratic_low + square_low) / quadratic, zero
+    )
     logarithm, logarithm_low = s.select(below, -logarithm, logarithm), s.select(below, -logarithm_low, logarithm_low)
     # lgamma(2 + d) = d (c0 + d p(d)), in pairs: below 2 the logarithm cancels most of it
     inner, inner_low = two_product(s, horner(s, d, c.LGAMMA[1:]), d)
@@ -189,9 +193,9 @@ def lgamma(s: ScalarBuilder, x: Scalar) -> Scalar:
 
 
 def digamma(s: ScalarBuilder, x: Scalar) -> Scalar:
-    """The logarithmic derivative of gamma. From 6 up the asymptotic series; below, the recurrence to [1, 2] and a polynomial with
-    the factor x - x0, x0 the positive zero; under 0 the reflection formula, with an absolute error near the negative zeros. -inf at
-    +0, inf at -0, NaN at negative integers. f32 in f64."""
+    """The logarithmic derivative of gamma. From 6 up the asymptotic series; below, the recurrence to [1, 2] and a
+    polynomial with the factor x - x0, x0 the positive zero; under 0 the reflection formula, with an absolute error
+    near the negative zeros. -inf at +0, inf at -0, NaN at negative integers. f32 in f64."""
     if x.dtype is float32:
         return s.convert(digamma(s, s.convert(x, float64)), float32)
     one, zero = s.const(1.0, float64), s.const(0.0, float64)
@@ -200,7 +204,8 @@ def digamma(s: ScalarBuilder, x: Scalar) -> Scalar:
     a = s.abs(x)
     a = s.select((a < float("inf")) & (a > 0.0), a, one)
     large = a >= 6.0
-    # the sum of 1/(a - k), k = 1 .. n, as one quotient of pairs (in single words its error reached 2.1 ulp); -1/a below 1
+    # the sum of 1/(a - k), k = 1 .. n, as one quotient of pairs (in single words its error reached 2.1 ulp); -1/a
+    # below 1
     below = a < 1.0
     numerator, numerator_low = s.select(below, s.const(-1.0, float64), zero), zero
     denominator, denominator_low = s.select(below, a, one), zero

@@ -1,7 +1,7 @@
-"""Trigonometric functions. Every argument, up to the largest finite one, is reduced by a branch-free Payne-Hanek multiplication with
-2/pi (Payne and Hanek, "Radian reduction for trigonometric functions", 1983): the digits of 2/pi that matter for the argument's
-exponent are picked by selects (a barrel shifter, no table in memory), the rest would only add whole turns.
-"""
+"""Trigonometric functions. Every argument, up to the largest finite one, is reduced by a branch-free Payne-Hanek
+multiplication with 2/pi (Payne and Hanek, "Radian reduction for trigonometric functions", 1983): the digits of 2/pi
+that matter for the argument's exponent are picked by selects (a barrel shifter, no table in memory), the rest would
+only add whole turns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _NEAR = 0.78539816  # just below pi/4: smaller arguments are not reduced
 
 
 def _choose(s: ScalarBuilder, condition: Scalar, words: list[Scalar], shift: int, count: int) -> list[Scalar]:
-    """words moved down by `shift` places where condition holds; the first `count` of them. Beyond the end nothing is asked for."""
+    """words moved down by `shift` places where condition holds; the first `count` of them. Beyond the end nothing is
+    asked for."""
     result = []
     for k in range(count):
         moved = words[k + shift] if k + shift < len(words) else words[k]
@@ -25,8 +26,9 @@ def _choose(s: ScalarBuilder, condition: Scalar, words: list[Scalar], shift: int
 
 
 def reduce_f32(s: ScalarBuilder, magnitude: Scalar) -> tuple[Scalar, Scalar]:
-    """r in f64 and the quadrant q (u32) of a positive f32: magnitude = q pi/2 + r modulo 2 pi, |r| <= pi/4. In integers: the 24-bit
-    mantissa times a 96-bit window of 2/pi gives the turn to 64 bits, of which the worst f32 argument needs about 60."""
+    """r in f64 and the quadrant q (u32) of a positive f32: magnitude = q pi/2 + r modulo 2 pi, |r| <= pi/4. In
+    integers: the 24-bit mantissa times a 96-bit window of 2/pi gives the turn to 64 bits, of which the worst f32
+    argument needs about 60."""
     pattern = s.bitcast(magnitude, uint32)
     position = (pattern >> 23) - 120  # index of the window's first bit in 32 zeros followed by 2/pi
     words = [s.const(word, uint32) for word in (0, *c.TWO_OVER_PI_F32)]
@@ -49,9 +51,10 @@ def reduce_f32(s: ScalarBuilder, magnitude: Scalar) -> tuple[Scalar, Scalar]:
 
 
 def reduce_f64(s: ScalarBuilder, magnitude: Scalar) -> tuple[Scalar, Scalar, Scalar]:
-    """r as a pair and the quadrant (i64) of a positive f64. The digits D of 2/pi have 48 bits, five of them matter. The products
-    x D are exact pairs, multiples of 4 quadrants are dropped from the large ones, and the sum is kept to 2^-118, because an f64
-    can come as near as 2^-61 to a multiple of pi/2 (Muller, Elementary Functions, section 11.3.2)."""
+    """r as a pair and the quadrant (i64) of a positive f64. The digits D of 2/pi have 48 bits, five of them matter.
+    The products x D are exact pairs, multiples of 4 quadrants are dropped from the large ones, and the sum is kept to
+    2^-118, because an f64 can come as near as 2^-61 to a multiple of pi/2 (Muller, Elementary Functions, section
+    11.3.2)."""
     words = [s.const(float(word), float64) for word in c.TWO_OVER_PI_F64]
     x = magnitude
     for level, count in ((16, 20), (8, 12), (4, 8), (2, 6), (1, 5)):
@@ -181,8 +184,8 @@ def tan(s: ScalarBuilder, x: Scalar) -> Scalar:
 
 # Inverse functions ----------------------------------------------------------------------------------------------------
 def _atan_ratio(s: ScalarBuilder, y: Scalar, x: Scalar) -> Pair:
-    """atan(y / x) for y >= 0, x >= 0 of moderate size, as a pair. Cody and Waite's three intervals of width pi/4: with t = y/x below
-    tan(pi/8), around 1 by (t - 1) / (t + 1), above by -1/t."""
+    """atan(y / x) for y >= 0, x >= 0 of moderate size, as a pair. Cody and Waite's three intervals of width pi/4:
+    with t = y/x below tan(pi/8), around 1 by (t - 1) / (t + 1), above by -1/t."""
     zero = s.const(0.0, y.dtype)
     pi, pi_low = by_dtype(y, c.PI_F32, c.PI_F64)
     middle = y > x * 0.41421356
@@ -254,11 +257,12 @@ def _asin_parts(s: ScalarBuilder, x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
 
 
 def asin(s: ScalarBuilder, x: Scalar) -> Scalar:
-    """Arc sine; above 0.5625 pi/2 - 2 asin(sqrt((1 - |x|) / 2)) (Cody and Waite). NaN beyond 1 comes from the square root."""
+    """Arc sine; above 0.5625 pi/2 - 2 asin(sqrt((1 - |x|) / 2)) (Cody and Waite). NaN beyond 1 comes from the square
+    root."""
     large, t, tail = _asin_parts(s, x)
     pi, pi_low = by_dtype(x, c.PI_F32, c.PI_F64)
     double = t + t
-    rest = (s.const(pi_low * 0.5, x.dtype) - (tail + tail))
+    rest = s.const(pi_low * 0.5, x.dtype) - (tail + tail)
     high, low = fast_two_sum(s.const(pi * 0.5, x.dtype), -double)
     return s.copysign(s.select(large, high + (low + rest), t + tail), x)
 

@@ -86,13 +86,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Check:
-    """A run-time check of a nest: what it reports and for which node."""
+    """A run-time check of a nest: what it reports, for which node, of which shape, and which element of it is checked at the nest's
+    indices (None: the element is reported as it is)."""
 
     kind: str
     op: str
     source: Source
     message: str = ""
     shape: tuple[Dim, ...] = ()
+    place: Access | None = None
 
 
 @dataclass(eq=False)

@@ -1,14 +1,15 @@
 """Scalar programs as Python source, one statement a scalar, for numba.cuda and its simulator.
 
-Every operation is a call of a primitive named after the operation and its dtype (`add_f32`, `fma_f64`, `convert_f32_i32`), so the
-text says nothing about roundings: `runtime/cuda/primitives_device.py` defines the primitives as NVVM instructions and
-`runtime/cuda/primitives_simulator.py` as plain Python on NumPy scalars. Both give the CPU's bits. (Python operators would not:
-Numba widens int32 + int32 to int64 and NVVM contracts a * b + c, while NumPy warns on overflow.)
-"""
+Every operation is a call of a primitive named after the operation and its dtype (`add_f32`, `fma_f64`,
+`convert_f32_i32`), so the text says nothing about roundings: `runtime/cuda/primitives_device.py` defines the
+primitives as NVVM instructions and `runtime/cuda/primitives_simulator.py` as plain Python on NumPy scalars. Both give
+the CPU's bits. (Python operators would not: Numba widens int32 + int32 to int64 and NVVM contracts a * b + c, while
+NumPy warns on overflow.)"""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 
 from ..dtypes import DType
@@ -23,11 +24,14 @@ _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
 
 def constant(value: float | int | bool, dtype: DType) -> str:
-    """A constant of dtype as Python source: `float32(0.5)`, `int64(-1)`, `True`. The text reads back to the same bits."""
+    """A constant of dtype as Python source: `float32(0.5)`, `int64(-1)`, `True`. The text reads back to the same
+    bits. A bfloat16 is its 16 bits: `uint16(16256)`."""
     if dtype.is_bool:
         return "True" if value else "False"
     if not dtype.is_floating:
         return f"{dtype.name}({int(value)})"
+    if dtype.short == "bf16":
+        return f"uint16({int(dtype.numpy.type(value).view('uint16'))})"
     value = float(value)
     if math.isnan(value):
         return f"{dtype.name}(nan)"
@@ -51,10 +55,7 @@ def primitive_names(roots: Sequence[Scalar]) -> set[str]:
     names: set[str] = set()
     for scalar in walk(list(roots)):
         if scalar.operation == "const":
-            if not scalar.dtype.is_bool:
-                names.add(scalar.dtype.name)
-            if scalar.dtype.is_floating and not math.isfinite(scalar.data):
-                names.add("nan" if math.isnan(scalar.data) else "inf")
+            names.update(re.findall(r"\b[a-z]\w*", constant(scalar.data, scalar.dtype)))
         elif scalar.operation not in LEAVES and scalar.operation not in COMPOUND:
             names.add(primitive_name(scalar))
     return names
@@ -69,9 +70,9 @@ def print_program(
 ) -> tuple[list[str], list[str]]:
     """The statements that compute roots, and the name (or constant) of each root.
 
-    leaf(scalar): the expression of a leaf (load, index, parameter, reduced). compound(scalar, operands): the expression of a gather
-    or a check from its operands' expressions. prefix: of the names made. known: id(scalar) -> name of what is computed already; it
-    is extended, so a second call continues the first (loop prologue, then body).
+    leaf(scalar): the expression of a leaf (load, index, parameter, reduced). compound(scalar, operands): the
+    expression of a gather or a check from its operands' expressions. prefix: of the names made. known: id(scalar) ->
+    name of what is computed already; it is extended, so a second call continues the first (loop prologue, then body).
     """
     names = {} if known is None else known
     lines: list[str] = []

@@ -1,4 +1,5 @@
 """Every op, one record each, one file per family. Importing this registers them all in graphflow.ir.op.OPS."""
+
 from __future__ import annotations
 
 from ..ir.op import OPS
@@ -63,6 +64,7 @@ from .elementwise import (
     log,
     log1p,
     relu,
+    relu_gradient,
     round_,
     rsqrt,
     sigmoid,
@@ -98,14 +100,16 @@ from .shape import (
 from .state import assert_true, assign_variable, copy, print_, read_variable
 
 __all__ = [
-    "OPS", "absolute", "acos", "acosh", "add", "argmax", "argmin", "asin", "asinh", "assert_true", "assign_variable", "atan", "atan2",
-    "atanh", "bitcast", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor",
-    "broadcast_to", "cast", "ceil", "concat", "constant", "copy", "cos", "cosh", "digamma", "dimension", "divide", "divide_no_nan",
-    "equal", "erf", "erfc", "erfinv", "exp", "expm1", "floor", "floordiv", "floormod", "fused", "gather", "gather_nd", "greater",
-    "greater_equal", "identity", "iota", "is_finite", "is_inf", "is_nan", "less", "less_equal", "lgamma", "log", "log1p", "logical_and",
-    "logical_not", "logical_or", "logical_xor", "matmul", "maximum", "minimum", "multiply", "multiply_no_nan", "negative", "not_equal",
-    "one_hot", "pad", "pow_", "print_", "read_variable", "reciprocal", "reduce_all", "reduce_any", "reduce_max", "reduce_min",
-    "reduce_prod", "reduce_sum", "relu", "reshape", "reverse", "round_", "rsqrt", "scatter_add", "select", "sigmoid", "sign", "sin",
-    "sinh", "softplus", "sqrt", "square", "squared_difference", "stop_gradient", "strided_slice", "strided_slice_gradient", "subtract",
-    "tan", "tanh", "transpose", "trunc", "truncatediv", "truncatemod", "xdivy", "xlogy",
+    "OPS", "absolute", "acos", "acosh", "add", "argmax", "argmin", "asin", "asinh", "assert_true", "assign_variable",
+    "atan", "atan2", "atanh", "bitcast", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or",
+    "bitwise_right_shift", "bitwise_xor", "broadcast_to", "cast", "ceil", "concat", "constant", "copy", "cos", "cosh",
+    "digamma", "dimension", "divide", "divide_no_nan", "equal", "erf", "erfc", "erfinv", "exp", "expm1", "floor",
+    "floordiv", "floormod", "fused", "gather", "gather_nd", "greater", "greater_equal", "identity", "iota", "is_finite",
+    "is_inf", "is_nan", "less", "less_equal", "lgamma", "log", "log1p", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "matmul", "maximum", "minimum", "multiply", "multiply_no_nan", "negative", "not_equal", "one_hot",
+    "pad", "pow_", "print_", "read_variable", "reciprocal", "reduce_all", "reduce_any", "reduce_max", "reduce_min",
+    "reduce_prod", "reduce_sum", "relu", "relu_gradient", "reshape", "reverse", "round_", "rsqrt", "scatter_add",
+    "select", "sigmoid", "sign", "sin", "sinh", "softplus", "sqrt", "square", "squared_difference", "stop_gradient",
+    "strided_slice", "strided_slice_gradient", "subtract", "tan", "tanh", "transpose", "trunc", "truncatediv",
+    "truncatemod", "xdivy", "xlogy",
 ]  # fmt: skip

@@ -1,4 +1,6 @@
-"""Arithmetic that IEEE 754 or modular integers define exactly: add, subtract, multiply, divide, the sign family, extremes."""
+"""Arithmetic that IEEE 754 or modular integers define exactly: add, subtract, multiply, divide, the sign family,
+extremes."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -201,5 +203,7 @@ divide_no_nan: Op = define_op(
     documentation="x / y, but 0 where y is 0.",
 )  # fmt: skip
 
-__all__ = ["absolute", "add", "divide", "divide_no_nan", "maximum", "minimum", "multiply", "multiply_no_nan", "negative",
-           "reciprocal", "sign", "square", "squared_difference", "subtract"]  # fmt: skip
+__all__ = [
+    "absolute", "add", "divide", "divide_no_nan", "maximum", "minimum", "multiply", "multiply_no_nan", "negative",
+    "reciprocal", "sign", "square", "squared_difference", "subtract",
+]  # fmt: skip

@@ -1,4 +1,5 @@
 """Conversion between dtypes."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -42,14 +43,16 @@ def _samples() -> list[Sample]:
     found = []
     dtypes = (float32, float64, int32, int64, int8, uint8, boolean)
     edges = {
-        "float": [0.0, -0.0, 0.5, -0.5, 1.5, 127.9, 128.0, -128.9, -129.0, 255.5, 256.0, 2.0**31, -(2.0**31), 2.0**63, -(2.0**63),
-                  2.0**64, 3e38, np.inf, -np.inf, np.nan],
+        "float": [0.0, -0.0, 0.5, -0.5, 1.5, 127.9, 128.0, -128.9, -129.0, 255.5, 256.0, 2.0**31, -(2.0**31),
+                  2.0**63, -(2.0**63), 2.0**64, 3e38, np.inf, -np.inf, np.nan],
         "int": [0, 1, -1, 127, -128], "uint": [0, 1, 127, 255], "bool": [False, True],
     }  # fmt: skip
     for start in dtypes:
         values = np.array(edges[start.kind], start.numpy)
         if start.is_integer:
-            values = np.concatenate([values, np.array([np.iinfo(start.numpy).min, np.iinfo(start.numpy).max], start.numpy)])
+            values = np.concatenate(
+                [values, np.array([np.iinfo(start.numpy).min, np.iinfo(start.numpy).max], start.numpy)]
+            )
         for end in dtypes:
             found.append(Sample((values,), {"dtype": end}, gradient=False))
     found.append(Sample((fill((3, 5), "float64"),), {"dtype": float64}))
@@ -65,8 +68,10 @@ cast = define_op(
     gradient=_gradient,
     reference=_reference, numpy=_reference,
     samples=_samples,
-    documentation="x as another dtype. Integers wrap; floats to integers truncate and saturate, NaN becomes 0; to bool is x != 0. "
-    "The gradient passes between float dtypes only.",
+    documentation=(
+        "x as another dtype. Integers wrap; floats to integers truncate and saturate, NaN becomes 0; to bool is x != "
+        "0. The gradient passes between float dtypes only."
+    ),
 )  # fmt: skip
 
 

@@ -1,4 +1,5 @@
 """Comparisons, boolean logic and bits. Comparisons with NaN are false, except not_equal."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -11,7 +12,8 @@ from .samples import INTEGERS, NUMBERS, binary, unary
 
 __all__ = [
     "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "equal",
-    "greater", "greater_equal", "less", "less_equal", "logical_and", "logical_not", "logical_or", "logical_xor", "not_equal",
+    "greater", "greater_equal", "less", "less_equal", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "not_equal",
 ]  # fmt: skip
 
 _BOOL_RESULT = "the result is a truth value"
@@ -117,4 +119,3 @@ bitwise_invert = define_op(
     samples=unary(dtypes=INTEGERS, gradient=False),
     documentation="~x of integers.",
 )  # fmt: skip
-

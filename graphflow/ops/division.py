@@ -1,4 +1,5 @@
 """Integer division and its relatives, and powers. Integer division by zero is a run-time error; nothing here traps."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -17,7 +18,8 @@ from .samples import FLOATS, INTEGERS, NUMBERS, binary, fill, samples
 from .select import select
 
 STEP = 50
-"""Binary digits of the quotient that one step of the float remainder takes off: a quotient below 2**50 is exact in float64."""
+"""Binary digits of the quotient that one step of the float remainder takes off: a quotient below 2**50 is exact in
+float64."""
 
 
 def _integer_division(s: Any, x: Any, y: Any) -> tuple[Any, Any, Any]:
@@ -37,8 +39,9 @@ def _integer_division(s: Any, x: Any, y: Any) -> tuple[Any, Any, Any]:
 def _float_remainder(s: Any, x: Any, y: Any) -> Any:
     """C's fmod: x - trunc(x/y)*y, exact, by long division in float64 with STEP binary digits a step.
 
-    Each step subtracts q*c, c = |y| * 2**(STEP*k), q = trunc(rest / c) < 2**STEP + 1. rest - q*c is a multiple of ulp(c) of
-    at most c, so the fma is exact; a quotient that rounded up leaves a negative rest, which adding c mends, exactly too."""
+    Each step subtracts q*c, c = |y| * 2**(STEP*k), q = trunc(rest / c) < 2**STEP + 1. rest - q*c is a multiple of
+    ulp(c) of at most c, so the fma is exact; a quotient that rounded up leaves a negative rest, which adding c
+    mends, exactly too."""
     dtype = x.dtype
     wide = float64 if dtype is not float64 else dtype
     rest, divisor = s.abs(s.convert(x, wide)), s.abs(s.convert(y, wide))
@@ -131,7 +134,8 @@ def _samples(gradient: bool) -> Any:
         extremes.append(Sample((edge[:, None], edge[None, :]), gradient=False))
         extremes.append(Sample((fill((40,), dtype, -1e9, 1e9), fill((40,), dtype, -3, 3, 1)), gradient=False))
     failing = [
-        Sample((np.array([4, 6], dtype), np.array([2, 0], dtype)), error=ZeroDivisionError) for dtype in ("int32", "int64", "uint8")
+        Sample((np.array([4, 6], dtype), np.array([2, 0], dtype)), error=ZeroDivisionError)
+        for dtype in ("int32", "int64", "uint8")
     ]
     return samples(
         binary(left=(-9, 9), right=(0.7, 4), dtypes=NUMBERS, gradient=gradient), extremes, failing,
@@ -146,7 +150,9 @@ floordiv = define_op(
     reference=_reference("floordiv"),
     samples=_samples(gradient=False),
     fallible="division_by_zero",
-    documentation="floor(x / y). An integer divisor of 0 is an error; the smallest integer // -1 wraps. Cuts the gradient.",
+    documentation=(
+        "floor(x / y). An integer divisor of 0 is an error; the smallest integer // -1 wraps. Cuts the gradient."
+    ),
 )  # fmt: skip
 
 floormod = define_op(
@@ -239,4 +245,3 @@ pow_ = define_op(
 )  # fmt: skip
 
 __all__ = ["floordiv", "floormod", "pow_", "truncatediv", "truncatemod"]
-

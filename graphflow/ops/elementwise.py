@@ -1,8 +1,10 @@
-"""Functions of one element (and atan2 and the x*log(y) family): exponentials, logarithms, trigonometry, rounding, predicates.
+"""Functions of one element (and atan2 and the x*log(y) family): exponentials, logarithms, trigonometry, rounding,
+predicates.
 
-Their kernels are programs of the math library, so that every target rounds alike; references are NumPy's and SciPy's in float64,
-rounded to the dtype.
+Their kernels are programs of the math library, so that every target rounds alike; references are NumPy's and SciPy's
+in float64, rounded to the dtype.
 """
+
 from __future__ import annotations
 
 import math
@@ -14,16 +16,17 @@ import numpy as np
 from ..dtypes import bool_
 from ..ir.op import Op, Pointwise, Sample, define_op
 from .arithmetic import square
-from .comparison import greater, not_equal
-from .gradients import constant_like, sum_to
+from .comparison import not_equal
+from .gradients import constant_like, sum_to, zeros_like
 from .rules import elementwise
 from .samples import FLOATS, Samples, binary, samples, unary
 from .select import select
 
 __all__ = [
-    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "cos", "cosh", "digamma", "erf", "erfc", "erfinv", "exp",
-    "expm1", "floor", "is_finite", "is_inf", "is_nan", "lgamma", "log", "log1p", "relu", "round_", "rsqrt", "sigmoid", "sin",
-    "sinh", "softplus", "sqrt", "tan", "tanh", "trunc", "xdivy", "xlogy",
+    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "cos", "cosh", "digamma", "erf", "erfc",
+    "erfinv", "exp", "expm1", "floor", "is_finite", "is_inf", "is_nan", "lgamma", "log", "log1p", "relu",
+    "relu_gradient", "round_", "rsqrt", "sigmoid", "sin", "sinh", "softplus", "sqrt", "tan", "tanh", "trunc", "xdivy",
+    "xlogy",
 ]  # fmt: skip
 
 
@@ -90,24 +93,44 @@ sin: Op = _function("sin", np.sin, lambda x, y, dy: dy * cos(x), "Sine of radian
 cos: Op = _function("cos", np.cos, lambda x, y, dy: -dy * sin(x), "Cosine of radians.", unary((-20, 20)))
 tan: Op = _function("tan", np.tan, lambda x, y, dy: dy * (square(y) + 1), "Tangent of radians.", unary((-1.4, 1.4)))
 asin: Op = _function(
-    "asin", np.arcsin, lambda x, y, dy: dy * rsqrt(1 - square(x)), "Arc sine in [-pi/2, pi/2]; NaN outside [-1, 1].", unary((-0.9, 0.9))
+    "asin",
+    np.arcsin,
+    lambda x, y, dy: dy * rsqrt(1 - square(x)),
+    "Arc sine in [-pi/2, pi/2]; NaN outside [-1, 1].",
+    unary((-0.9, 0.9)),
 )
 acos: Op = _function(
-    "acos", np.arccos, lambda x, y, dy: -dy * rsqrt(1 - square(x)), "Arc cosine in [0, pi]; NaN outside [-1, 1].", unary((-0.9, 0.9))
+    "acos",
+    np.arccos,
+    lambda x, y, dy: -dy * rsqrt(1 - square(x)),
+    "Arc cosine in [0, pi]; NaN outside [-1, 1].",
+    unary((-0.9, 0.9)),
 )
-atan = _function("atan", np.arctan, lambda x, y, dy: dy / (square(x) + 1), "Arc tangent in [-pi/2, pi/2].", unary((-8, 8)))
+atan = _function(
+    "atan", np.arctan, lambda x, y, dy: dy / (square(x) + 1), "Arc tangent in [-pi/2, pi/2].", unary((-8, 8))
+)
 sinh: Op = _function("sinh", np.sinh, lambda x, y, dy: dy * cosh(x), "Hyperbolic sine.", unary((-5, 5)))
 cosh: Op = _function("cosh", np.cosh, lambda x, y, dy: dy * sinh(x), "Hyperbolic cosine.", unary((-5, 5)))
 tanh = _function("tanh", np.tanh, lambda x, y, dy: dy * (1 - square(y)), "Hyperbolic tangent.", unary((-5, 5)))
-asinh = _function("asinh", np.arcsinh, lambda x, y, dy: dy * rsqrt(square(x) + 1), "Inverse hyperbolic sine.", unary((-8, 8)))
+asinh = _function(
+    "asinh", np.arcsinh, lambda x, y, dy: dy * rsqrt(square(x) + 1), "Inverse hyperbolic sine.", unary((-8, 8))
+)
 acosh = _function(
     "acosh", np.arccosh, lambda x, y, dy: dy / sinh(y), "Inverse hyperbolic cosine; NaN below 1.", unary((1.2, 8))
 )
 atanh = _function(
-    "atanh", np.arctanh, lambda x, y, dy: dy / (1 - square(x)), "Inverse hyperbolic tangent; NaN outside [-1, 1].", unary((-0.9, 0.9))
+    "atanh",
+    np.arctanh,
+    lambda x, y, dy: dy / (1 - square(x)),
+    "Inverse hyperbolic tangent; NaN outside [-1, 1].",
+    unary((-0.9, 0.9)),
 )
 erf = _function(
-    "erf", _scalar_function(math.erf), lambda x, y, dy: dy * (exp(-square(x)) * (2 / math.sqrt(math.pi))), "The error function.", unary((-3, 3))
+    "erf",
+    _scalar_function(math.erf),
+    lambda x, y, dy: dy * (exp(-square(x)) * (2 / math.sqrt(math.pi))),
+    "The error function.",
+    unary((-3, 3)),
 )
 erfc = _function(
     "erfc", _scalar_function(math.erfc), lambda x, y, dy: -dy * (exp(-square(x)) * (2 / math.sqrt(math.pi))),
@@ -121,18 +144,27 @@ sigmoid = _function(
     "sigmoid", _scipy("expit"), lambda x, y, dy: dy * (y * (1 - y)), "1 / (1 + exp(-x)).", unary((-8, 8))
 )
 softplus = _function(
-    "softplus", lambda x: np.logaddexp(x, 0.0), lambda x, y, dy: dy * sigmoid(x), "log(1 + exp(x)), without overflow.", unary((-8, 8))
+    "softplus",
+    lambda x: np.logaddexp(x, 0.0),
+    lambda x, y, dy: dy * sigmoid(x),
+    "log(1 + exp(x)), without overflow.",
+    unary((-8, 8)),
 )
 lgamma: Op = _function(
-    "lgamma", _scalar_function(_lgamma), lambda x, y, dy: dy * digamma(x), "log(|gamma(x)|); inf at 0, -1, -2 ...", unary((0.2, 8)), cost=60
+    "lgamma",
+    _scalar_function(_lgamma),
+    lambda x, y, dy: dy * digamma(x),
+    "log(|gamma(x)|); inf at 0, -1, -2 ...",
+    unary((0.2, 8)),
+    cost=60,
 )
 digamma: Op = _function(
-    "digamma", _scipy("psi"), None, "The derivative of lgamma; NaN at -1, -2 ...", unary((0.2, 8), edges=False), cost=60,
-    no_gradient="not differentiable yet: its derivative, the trigamma function, is not an op",
+    "digamma", _scipy("psi"), None, "The derivative of lgamma; NaN at -1, -2 ...", unary((0.2, 8), edges=False),
+    cost=60, no_gradient="not differentiable yet: its derivative, the trigamma function, is not an op",
 )  # fmt: skip
 rsqrt: Op = _function(
-    "rsqrt", lambda x: 1 / np.sqrt(x), lambda x, y, dy: dy * (y * square(y) * -0.5), "1 / sqrt(x); inf at 0, NaN below.", unary((0.2, 8)),
-    cost=8,
+    "rsqrt", lambda x: 1 / np.sqrt(x), lambda x, y, dy: dy * (y * square(y) * -0.5),
+    "1 / sqrt(x); inf at 0, NaN below.", unary((0.2, 8)), cost=8,
 )  # fmt: skip
 
 sqrt = define_op(
@@ -182,18 +214,28 @@ def _predicate(name: str, emit: Any, function: Any, documentation: str) -> Op:
 
 is_nan = _predicate("is_nan", lambda s, x: s.is_nan(x), np.isnan, "Is x NaN? Gives bool.")
 is_inf = _predicate("is_inf", lambda s, x: s.abs(x).equal(math.inf), np.isinf, "Is x infinite? Gives bool.")
-is_finite = _predicate("is_finite", lambda s, x: s.abs(x) < math.inf, np.isfinite, "Is x neither infinite nor NaN? Gives bool.")
+is_finite = _predicate(
+    "is_finite", lambda s, x: s.abs(x) < math.inf, np.isfinite, "Is x neither infinite nor NaN? Gives bool."
+)
 
 
-def _relu_gradient(node: Any, dy: Any) -> list[Any]:
-    return [select(greater(node.outputs[0], constant_like(0, dy)), dy, constant_like(0, dy))]
-
+relu_gradient: Op = define_op(
+    "relu_gradient", "dy y",
+    infer=elementwise("relu_gradient"),
+    kernel=Pointwise(lambda s, dy, y: s.select(y > 0, dy, s.const(0, dy.dtype)), cost=2),
+    gradient=lambda node, ddy: [
+        sum_to(relu_gradient(ddy, node.inputs[1]), node.inputs[0]), zeros_like(node.inputs[1]),
+    ],
+    reference=lambda dy, y: np.where(y > 0, dy, dy.dtype.type(0)),
+    samples=binary(right=(0.5, 4), refuses=False),
+    documentation="dy where y is positive, else 0: the gradient of relu. Its own slope in y is zero, not missing.",
+)  # fmt: skip
 
 relu = define_op(
     "relu", "x",
     infer=elementwise("relu"),
     kernel=Pointwise(lambda s, x: s.maximum(x, s.const(0, x.dtype)), cost=2),
-    gradient=_relu_gradient,
+    gradient=lambda node, dy: [relu_gradient(dy, node.outputs[0])],
     reference=lambda x: np.where((x >= 0) | np.isnan(x), x, x.dtype.type(0)),
     samples=unary(dtypes=("float32", "float64", "int32", "int8")),
     idempotent=True,
@@ -239,7 +281,8 @@ xlogy: Op = define_op(
     ],
     reference=lambda x, y: _xlogy_reference(x, y).astype(x.dtype),
     samples=samples(
-        binary(right=(0.2, 4)), [Sample((np.array([0.0, 0.0, 2.0], d), np.array([0.0, -1.0, 0.0], d)), gradient=False) for d in FLOATS],
+        binary(right=(0.2, 4)),
+        [Sample((np.array([0.0, 0.0, 2.0], d), np.array([0.0, -1.0, 0.0], d)), gradient=False) for d in FLOATS],
     ),
     documentation="x * log(y), but 0 where x is 0, whatever y is.",
 )  # fmt: skip
@@ -254,7 +297,8 @@ xdivy: Op = define_op(
     ],
     reference=lambda x, y: np.where(x == 0, x.dtype.type(0), x / y),
     samples=samples(
-        binary(right=(0.2, 4)), [Sample((np.array([0.0, 0.0, 2.0], d), np.array([0.0, np.nan, 0.0], d)), gradient=False) for d in FLOATS],
+        binary(right=(0.2, 4)),
+        [Sample((np.array([0.0, 0.0, 2.0], d), np.array([0.0, np.nan, 0.0], d)), gradient=False) for d in FLOATS],
     ),
     documentation="x / y, but 0 where x is 0, whatever y is.",
 )  # fmt: skip

@@ -1,4 +1,5 @@
 """Tensors made from attributes: constants, positions along an axis, one-hot rows."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -56,7 +57,8 @@ iota = define_op(
     reference=_iota_reference, numpy=_iota_reference,
     samples=lambda: [
         Sample((), {"shape": shape, "axis": axis, "dtype": dtype}, gradient=False)
-        for dtype in (int32, int64, float32, float64) for shape, axis in [((7,), 0), ((3, 5), 0), ((3, 5), 1), ((0,), 0)]
+        for dtype in (int32, int64, float32, float64)
+        for shape, axis in [((7,), 0), ((3, 5), 0), ((3, 5), 1), ((0,), 0)]
     ] + [Sample((), {"shape": (3,), "axis": 1, "dtype": int32}, error=ShapeError),
          Sample((), {"shape": (3,), "axis": 0, "dtype": bool_}, error=DTypeError)],
     documentation="Each element's position along axis.",
@@ -96,9 +98,19 @@ def _one_hot_samples() -> list[Sample]:
         found.append(Sample((fill((2, 3), "int32", 0, 4), on, off), {"depth": 4, "axis": 0}, gradient=False))
         found.append(Sample((fill((), "int64", 0, 4), on, off), {"depth": 4, "axis": 0}, gradient=False))
     one, zero = np.float64(2.5), np.float64(-1)
-    found.append(Sample((fill((2, 3), "int32", 0, 4), np.asarray(one), np.asarray(zero)), {"depth": 4, "axis": 1}, gradient=False))
-    found.append(Sample((fill((3,), "float32"), np.asarray(one), np.asarray(zero)), {"depth": 4, "axis": 1}, error=DTypeError))
-    found.append(Sample((fill((3,), "int32", 0, 3), np.asarray(one), np.asarray(zero)), {"depth": 4, "axis": 2}, error=ShapeError))
+    found.append(
+        Sample(
+            (fill((2, 3), "int32", 0, 4), np.asarray(one), np.asarray(zero)), {"depth": 4, "axis": 1}, gradient=False
+        )
+    )
+    found.append(
+        Sample((fill((3,), "float32"), np.asarray(one), np.asarray(zero)), {"depth": 4, "axis": 1}, error=DTypeError)
+    )
+    found.append(
+        Sample(
+            (fill((3,), "int32", 0, 3), np.asarray(one), np.asarray(zero)), {"depth": 4, "axis": 2}, error=ShapeError
+        )
+    )
     return found
 
 
@@ -110,6 +122,8 @@ one_hot = define_op(
     gradient=lambda node, dy: [None, None, None],
     reference=_one_hot_reference, numpy=_one_hot_reference,
     samples=_one_hot_samples,
-    documentation="on_value where the position along the new axis is the index, else off_value; an index outside [0, depth) gives a row "
-    "of off_value. As in TensorFlow it cuts the gradient.",
+    documentation=(
+        "on_value where the position along the new axis is the index, else off_value; an index outside [0, depth) "
+        "gives a row of off_value. As in TensorFlow it cuts the gradient."
+    ),
 )  # fmt: skip

@@ -1,4 +1,6 @@
-"""Helpers of gradient rules. A rule works on tensors, eager or traced alike, so its result can be differentiated again."""
+"""Helpers of gradient rules. A rule works on tensors, eager or traced alike, so its result can be differentiated
+again."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -19,9 +21,7 @@ def sum_to(gradient: Any, like: Any) -> Any:
     if shape == target:
         return gradient
     extra = len(shape) - len(target)
-    axes = tuple(range(extra)) + tuple(
-        extra + k for k, dim in enumerate(target) if dim == 1 and shape[extra + k] != 1
-    )
+    axes = tuple(range(extra)) + tuple(extra + k for k, dim in enumerate(target) if dim == 1 and shape[extra + k] != 1)
     result = reduce_in_steps(reduce_sum, gradient, axes, keepdims=False) if axes else gradient
     return result if result.dims == target else reshape(result, shape=target)
 
@@ -42,7 +42,8 @@ def zeros_like(like: Any) -> Any:
 
 
 def keep_axes(reduced: Any, shape: tuple[Dim, ...], axes: tuple[int, ...]) -> Any:
-    """A tensor that was reduced over `axes` of `shape`, with ones put back there, so that it broadcasts against the operand."""
+    """A tensor that was reduced over `axes` of `shape`, with ones put back there, so that it broadcasts against the
+    operand."""
     from .shape import reshape
 
     kept = tuple(1 if axis in axes else dim for axis, dim in enumerate(shape))

@@ -1,4 +1,5 @@
 """Reading and adding at positions that are data. An index outside its axis is an error, never clamped."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -32,7 +33,10 @@ def _infer_gather(types: tuple[TensorType, ...], axis: int, batch_dims: int = 0)
     _check_indices("gather", indices)
     normalize_axis("gather", axis, params.rank)
     if not 0 <= batch_dims <= min(axis, indices.rank):
-        raise ShapeError(f"gather: batch_dims must be in 0..{min(axis, indices.rank)} for {params}, {indices} and axis {axis}, got {batch_dims}")
+        raise ShapeError(
+            f"gather: batch_dims must be in 0..{min(axis, indices.rank)} for {params}, {indices} and axis {axis}, "
+            f"got {batch_dims}"
+        )
     if not equal_shapes(params.shape[:batch_dims], indices.shape[:batch_dims]):
         raise ShapeError(f"gather: the first {batch_dims} axes must agree, got {params} and {indices}")
     return params.with_shape((*params.shape[:axis], *indices.shape[batch_dims:], *params.shape[axis + 1 :]))
@@ -64,7 +68,8 @@ def _gather_reference(params: Any, indices: Any, axis: int, batch_dims: int = 0)
 
 
 def _gather_gradient(node: Any, dy: Any) -> list[Any]:
-    """Bring dy to batch + indices + middle + rest and add its rows up; batches become one axis of batch * extent rows."""
+    """Bring dy to batch + indices + middle + rest and add its rows up; batches become one axis of batch * extent
+    rows."""
     params, indices = node.inputs
     axis, batch = node.attributes["axis"], node.attributes["batch_dims"]
     dims = params.dims
@@ -74,7 +79,12 @@ def _gather_gradient(node: Any, dy: Any) -> list[Any]:
         return [_place_one_each(params, indices, axis, dy), None]
     m, r = len(middle), len(after)
     if m:
-        order = (*range(batch), *range(axis, axis + picked), *range(batch, axis), *range(axis + picked, axis + picked + r))
+        order = (
+            *range(batch),
+            *range(axis, axis + picked),
+            *range(batch, axis),
+            *range(axis + picked, axis + picked + r),
+        )
         dy = transpose(dy, permutation=tuple(order))
     rows: Dim = dims[axis]
     if batch:
@@ -91,22 +101,21 @@ def _gather_gradient(node: Any, dy: Any) -> list[Any]:
 
 
 def _place_one_each(params: Any, indices: Any, axis: int, dy: Any) -> Any:
-    """The gradient where each row gives one element (as in a sparse cross entropy): dy where the position is the index, else 0. One
+    """The gradient where each batch takes one position (as in a sparse cross entropy): dy at that position, else 0. One
     pointwise pass over the result, which has to be written anyway, and it fuses."""
     yes, no = (constant(value=np.array(v)) for v in (True, False))
-    hit = one_hot(indices, yes, no, depth=params.dims[axis], axis=axis)
-    behind = (1,) * (len(params.dims) - axis - 1)
-    shape = (*params.dims[:axis], 1, *params.dims[axis + 1 :])
-    if behind:
-        hit = reshape(hit, shape=(*hit.dims, *behind))
-    return select(hit, reshape(dy, shape=shape), constant_like(0, dy))
+    dims, batch = params.dims, len(indices.dims)
+    hit = one_hot(indices, yes, no, depth=dims[axis], axis=batch)
+    shape = (*dims[:batch], *(1,) * (axis - batch), dims[axis], *(1,) * (len(dims) - axis - 1))
+    hit = hit if hit.dims == shape else reshape(hit, shape=shape)
+    return select(hit, reshape(dy, shape=(*dims[:axis], 1, *dims[axis + 1 :])), constant_like(0, dy))
 
 
 def _gather_samples() -> list[Sample]:
     cases: list[tuple[tuple[int, ...], tuple[int, ...], int, int]] = [
         ((5, 3), (4,), 0, 0), ((5,), (2, 3), 0, 0), ((3, 5), (4,), 1, 0), ((5, 2), (), 0, 0), ((2, 5, 3), (2, 2), 1, 0),
         ((2, 5, 3), (2, 4), 1, 1), ((2, 3, 5), (2, 4), 2, 1), ((2, 3, 5), (2, 3), 2, 2), ((4, 5), (4,), 1, 1),
-        ((2, 5, 3), (2,), 1, 1), ((5, 3), (0,), 0, 0),
+        ((2, 5, 3), (2,), 1, 1), ((3, 5), (), 1, 0), ((2, 3, 5), (2,), 2, 1), ((5, 3), (0,), 0, 0),
     ]  # fmt: skip
     found = []
     for dtype in ("float32", "float64", "int32", "uint8", "bool"):
@@ -117,7 +126,9 @@ def _gather_samples() -> list[Sample]:
     params = fill((5, 3), "float32")
     for bad in (5, -1, 2**31 - 1):
         found.append(Sample((params, np.array([0, bad], "int32")), {"axis": 0, "batch_dims": 0}, error=IndexError))
-    found.append(Sample((fill((0, 3), "float32"), np.array([0], "int32")), {"axis": 0, "batch_dims": 0}, error=IndexError))
+    found.append(
+        Sample((fill((0, 3), "float32"), np.array([0], "int32")), {"axis": 0, "batch_dims": 0}, error=IndexError)
+    )
     found.append(Sample((params, fill((2,), "float32")), {"axis": 0, "batch_dims": 0}, error=DTypeError))
     found.append(Sample((params, fill((2,), "int32", 0, 1)), {"axis": 2, "batch_dims": 0}, error=ShapeError))
     found.append(Sample((params, fill((2,), "int32", 0, 1)), {"axis": 0, "batch_dims": 1}, error=ShapeError))
@@ -133,8 +144,10 @@ gather = define_op(
     reference=_gather_reference,
     samples=_gather_samples,
     fallible="index_out_of_range",
-    documentation="The slices of params at indices along axis; the first batch_dims axes of both go together. An index outside "
-    "[0, extent) is an error; so is a negative one.",
+    documentation=(
+        "The slices of params at indices along axis; the first batch_dims axes of both go together. An index outside "
+        "[0, extent) is an error; so is a negative one."
+    ),
 )  # fmt: skip
 
 
@@ -144,7 +157,10 @@ def _infer_scatter(types: tuple[TensorType, ...], shape: tuple[Dim, ...]) -> Ten
     if not updates.dtype.is_numeric:
         raise DTypeError(f"scatter_add: updates must be numbers, got {updates}")
     if not shape or not equal_shapes(updates.shape, (*indices.shape, *shape[1:])):
-        raise ShapeError(f"scatter_add: updates must have the shape of indices and of a row of {list(shape)}, got {indices} and {updates}")
+        raise ShapeError(
+            f"scatter_add: updates must have the shape of indices and of a row of {list(shape)}, "
+            f"got {indices} and {updates}"
+        )
     return updates.with_shape(tuple(shape))
 
 
@@ -157,7 +173,14 @@ def _scatter_reference(indices: Any, updates: Any, shape: Any) -> Any:
 
 
 def _scatter_samples() -> list[Sample]:
-    cases: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((7,), (4, 3)), ((6,), (4,)), ((2, 5), (3, 2, 2)), ((), (3, 2)), ((0,), (3, 2)), ((3,), (4, 0))]
+    cases: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
+        ((7,), (4, 3)),
+        ((6,), (4,)),
+        ((2, 5), (3, 2, 2)),
+        ((), (3, 2)),
+        ((0,), (3, 2)),
+        ((3,), (4, 0)),
+    ]
     found = []
     for dtype in ("float32", "float64", "int32", "uint8"):
         for seed, (places, shape) in enumerate(cases if dtype == "float64" else cases[:2]):
@@ -181,8 +204,10 @@ scatter_add = define_op(
     reference=_scatter_reference, numpy=_scatter_reference,
     samples=_scatter_samples,
     fallible="index_out_of_range",
-    documentation="Zeros of `shape`, with each row of updates added to the row that its index names, in the order of the indices. An "
-    "index outside [0, shape[0]) is an error.",
+    documentation=(
+        "Zeros of `shape`, with each row of updates added to the row that its index names, in the order of the "
+        "indices. An index outside [0, shape[0]) is an error."
+    ),
 )  # fmt: skip
 
 
@@ -255,6 +280,8 @@ gather_nd = define_op(
     reference=_gather_nd_reference,
     samples=_gather_nd_samples,
     fallible="index_out_of_range",
-    documentation="The slices of params at the positions that the rows of indices name (their last axis: one number for each of "
-    "params' first axes). An index outside its axis is an error.",
+    documentation=(
+        "The slices of params at the positions that the rows of indices name (their last axis: one number for each of "
+        "params' first axes). An index outside its axis is an error."
+    ),
 )  # fmt: skip

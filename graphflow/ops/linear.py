@@ -1,4 +1,5 @@
 """Matrix products."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -22,7 +23,9 @@ def _infer(types: tuple[TensorType, ...], transpose_a: bool = False, transpose_b
     dtype = same_dtype("matmul", types)
     check_kind("matmul", types, "float")
     if a.rank < 2 or b.rank < 2:
-        raise ShapeError(f"matmul: needs operands of rank 2 or more, got {a} and {b}; for a vector use gf.linalg.matvec")
+        raise ShapeError(
+            f"matmul: needs operands of rank 2 or more, got {a} and {b}; for a vector use gf.linalg.matvec"
+        )
     rows, inner = (a.shape[-1], a.shape[-2]) if transpose_a else (a.shape[-2], a.shape[-1])
     other, columns = (b.shape[-1], b.shape[-2]) if transpose_b else (b.shape[-2], b.shape[-1])
     if not require_equal(inner, other):
@@ -68,12 +71,20 @@ def _samples() -> list[Sample]:
     ]  # fmt: skip
     for dtype in FLOATS:
         for seed, (left, right) in enumerate(cases):
-            for ta, tb in ((False, False), (True, False), (False, True), (True, True)) if seed < 3 else ((False, False),):
+            for ta, tb in (
+                ((False, False), (True, False), (False, True), (True, True)) if seed < 3 else ((False, False),)
+            ):
                 a, b = fill(left, dtype, seed=seed), fill(right, dtype, seed=seed + 30)
                 a = np.swapaxes(a, -1, -2).copy() if ta else a
                 b = np.swapaxes(b, -1, -2).copy() if tb else b
                 found.append(Sample((a, b), {"transpose_a": ta, "transpose_b": tb}))
-    found.append(Sample((fill((65, 130), "float32"), fill((130, 70), "float32")), {"transpose_a": False, "transpose_b": False}, gradient=False))
+    found.append(
+        Sample(
+            (fill((65, 130), "float32"), fill((130, 70), "float32")),
+            {"transpose_a": False, "transpose_b": False},
+            gradient=False,
+        )
+    )
     plain = {"transpose_a": False, "transpose_b": False}
     a = fill((3, 4), "float32")
     found.append(Sample((a, fill((5, 2), "float32")), plain, error=ShapeError))

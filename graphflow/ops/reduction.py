@@ -1,4 +1,6 @@
-"""Reductions over axes, and positions of extremes. The order of a float sum is fixed by the kernel level (docs/kernels.md)."""
+"""Reductions over axes, and positions of extremes. The order of a float sum is fixed by the kernel level
+(docs/kernels.md)."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -18,7 +20,8 @@ from .select import select
 from .shape import broadcast_to
 
 __all__ = [
-    "argmax", "argmin", "reduce_all", "reduce_any", "reduce_in_steps", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum",
+    "argmax", "argmin", "reduce_all", "reduce_any", "reduce_in_steps", "reduce_max", "reduce_min", "reduce_prod",
+    "reduce_sum",
 ]  # fmt: skip
 
 _ATTRIBUTES = {"axes": ..., "keepdims": False}
@@ -60,8 +63,9 @@ def _prod_reference(x: Any, axes: Any, keepdims: bool = False) -> Any:
 
 
 def _prod_gradient(node: Any, dy: Any) -> list[Any]:
-    """dy times the product of the other elements: the product divided by the element where it is not zero; at the only zero of a
-    row the product of the rest; 0 where the row has another zero. Right to second order with one zero in a row."""
+    """dy times the product of the other elements: the product divided by the element where it is not zero; at the
+    only zero of a row the product of the rest; 0 where the row has another zero. Right to second order with one zero
+    in a row."""
     x, axes = node.inputs[0], node.attributes["axes"]
     nonzero = not_equal(x, constant_like(0, x))
     safe = select(nonzero, x, constant_like(1, x))
@@ -105,7 +109,9 @@ def _extreme_reference(function: Any, start: Any) -> Any:
 
 
 _NAN_ROWS = [
-    Sample((np.array([[1.0, np.nan, 3.0], [-np.inf, 2.0, 2.0]], d),), {"axes": (axis,), "keepdims": False}, gradient=False)
+    Sample(
+        (np.array([[1.0, np.nan, 3.0], [-np.inf, 2.0, 2.0]], d),), {"axes": (axis,), "keepdims": False}, gradient=False
+    )
     for d in FLOATS
     for axis in (0, 1)
 ]
@@ -118,7 +124,10 @@ reduce_max = define_op(
     gradient=_extreme_gradient,
     reference=_extreme_reference(np.maximum, _lowest),
     samples=samples(axis_reductions(), _NAN_ROWS),
-    documentation="The largest element over axes; NaN if any is NaN; the lowest value of nothing. Ties share the gradient equally.",
+    documentation=(
+        "The largest element over axes; NaN if any is NaN; the lowest value of nothing. Ties share the gradient "
+        "equally."
+    ),
 )  # fmt: skip
 
 reduce_min = define_op(
@@ -129,15 +138,18 @@ reduce_min = define_op(
     gradient=_extreme_gradient,
     reference=_extreme_reference(np.minimum, _highest),
     samples=samples(axis_reductions(), _NAN_ROWS),
-    documentation="The smallest element over axes; NaN if any is NaN; the highest value of nothing. Ties share the gradient equally.",
+    documentation=(
+        "The smallest element over axes; NaN if any is NaN; the highest value of nothing. Ties share the gradient "
+        "equally."
+    ),
 )  # fmt: skip
 
 
 def reduce_in_steps(op: Op, x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     """op over axes, as one node where one loop nest can do it, else as several.
 
-    A nest walks at most two groups of reduced axes: those at the end, and one other run of neighbours. So for x[a,b,c,d]
-    axes (0, 2) are reduced one after the other, the last ones first.
+    A nest walks at most two groups of reduced axes: those at the end, and one other run of neighbours. So for
+    x[a,b,c,d] axes (0, 2) are reduced one after the other, the last ones first.
     """
     runs: list[list[int]] = []
     for axis in axes:
@@ -170,8 +182,12 @@ def _logical(name: str, combine: Any, start: bool, function: Any, documentation:
     )  # fmt: skip
 
 
-reduce_any = _logical("reduce_any", lambda s, a, b: a | b, False, np.any, "Is any element over axes true? False of nothing.")
-reduce_all = _logical("reduce_all", lambda s, a, b: a & b, True, np.all, "Are all elements over axes true? True of nothing.")
+reduce_any = _logical(
+    "reduce_any", lambda s, a, b: a | b, False, np.any, "Is any element over axes true? False of nothing."
+)
+reduce_all = _logical(
+    "reduce_all", lambda s, a, b: a & b, True, np.all, "Are all elements over axes true? True of nothing."
+)
 
 
 def _position_infer(name: str) -> Any:
@@ -192,7 +208,13 @@ def _position(name: str, better: Any, start: Any, function: Any, documentation: 
     def make() -> list[Sample]:
         found = []
         for dtype in NUMBERS:
-            cases: list[tuple[tuple[int, ...], int]] = [((7,), 0), ((3, 17), 1), ((3, 17), 0), ((2, 3, 5), 1), ((2, 300), 1)]
+            cases: list[tuple[tuple[int, ...], int]] = [
+                ((7,), 0),
+                ((3, 17), 1),
+                ((3, 17), 0),
+                ((2, 3, 5), 1),
+                ((2, 300), 1),
+            ]
             for seed, (shape, axis) in enumerate(cases if dtype in FLOATS else cases[1:3]):
                 array = np.round(fill(shape, dtype, seed=seed))  # rounded, so that there are ties
                 found.append(Sample((array,), {"axis": axis, "output_type": int64}, gradient=False))
@@ -227,8 +249,16 @@ def _smaller(s: Any, a: Any, b: Any) -> Any:
 
 
 argmax = _position(
-    "argmax", _larger, _lowest, np.argmax, "The position of the largest element along axis, the first on ties; NaN counts as the largest."
+    "argmax",
+    _larger,
+    _lowest,
+    np.argmax,
+    "The position of the largest element along axis, the first on ties; NaN counts as the largest.",
 )
 argmin = _position(
-    "argmin", _smaller, _highest, np.argmin, "The position of the smallest element along axis, the first on ties or the first NaN."
+    "argmin",
+    _smaller,
+    _highest,
+    np.argmin,
+    "The position of the smallest element along axis, the first on ties or the first NaN.",
 )

@@ -1,4 +1,5 @@
 """The op that a fused group of nodes becomes."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,4 +1,5 @@
 """Type rules that ops share, and the shape arithmetic behind them."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -9,8 +10,10 @@ from ..errors import DTypeError, InvalidArgumentError, ShapeError
 from ..ir.dims import Dim, SymbolicDim, dim_max, dim_min, require_equal
 from ..ir.types import TensorType
 
-__all__ = ["broadcast_shapes", "check_kind", "comparison", "elementwise", "equal_shapes", "normalize_axes", "normalize_axis",
-           "reduced_shape", "reduction", "same_dtype", "slice_bounds"]  # fmt: skip
+__all__ = [
+    "broadcast_shapes", "check_kind", "comparison", "elementwise", "equal_shapes", "normalize_axes", "normalize_axis",
+    "reduced_shape", "reduction", "same_dtype", "slice_bounds",
+]  # fmt: skip
 
 
 def broadcast_shapes(name: str, types: Sequence[TensorType]) -> tuple[Dim, ...]:
@@ -103,7 +106,8 @@ def normalize_axes(name: str, axes: Any, rank: int) -> tuple[int, ...]:
 
 
 def equal_shapes(left: Sequence[Dim], right: Sequence[Dim]) -> bool:
-    """Same rank and the same extents; extents that only symbols tell apart are made equal by the tracer (see require_equal)."""
+    """Same rank and the same extents; extents that only symbols tell apart are made equal by the tracer (see
+    require_equal)."""
     return len(left) == len(right) and all(require_equal(a, b) for a, b in zip(left, right, strict=True))
 
 
@@ -128,9 +132,9 @@ def reduction(name: str, accepts: str = "numeric") -> Callable[..., TensorType]:
 
 
 def slice_bounds(extent: Dim, start: Dim | None, stop: Dim | None, step: int | None = None) -> tuple[Dim, Dim]:
-    """(begin, size) of Python's `start:stop:step` on an axis of `extent`, which may be symbolic. Where size is 0, begin means
-    nothing. Results are in one form for equal slices (x[1:] and x[:-1] have the same size expression). A symbolic start or stop must be
-    one that is never negative, and needs a positive step."""
+    """(begin, size) of Python's `start:stop:step` on an axis of `extent`, which may be symbolic. Where size is 0,
+    begin means nothing. Results are in one form for equal slices (x[1:] and x[:-1] have the same size expression). A
+    symbolic start or stop must be one that is never negative, and needs a positive step."""
     step = 1 if step is None else step
     if step == 0:
         raise InvalidArgumentError("a slice's step must not be 0")
@@ -148,7 +152,9 @@ def slice_bounds(extent: Dim, start: Dim | None, stop: Dim | None, step: int | N
             length = end - begin
     elif numbers:
         # walk the mirrored axis: position p is extent - 1 - p from the other end
-        mirrored = slice_bounds(extent, None if start is None else -start - 1, None if stop is None else -stop - 1, -step)
+        mirrored = slice_bounds(
+            extent, None if start is None else -start - 1, None if stop is None else -stop - 1, -step
+        )
         return extent - 1 - mirrored[0], mirrored[1]
     else:
         raise InvalidArgumentError("a slice with a negative step needs bounds that are numbers")

@@ -1,7 +1,9 @@
 """Sample inputs that ops' records share: small arrays over each op's domain, with edges, and inputs that must fail.
 
-float32 and float64 get every shape; the other dtypes get two, because each dtype and rank costs the tests a compilation.
+float32 and float64 get every shape; the other dtypes get two, because each dtype and rank costs the tests a
+compilation.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -53,7 +55,9 @@ def _edges(dtype: str) -> np.ndarray[Any, Any]:
         with np.errstate(over="ignore"):
             return np.array(FLOAT_EDGES, dtype)
     limits = np.iinfo(dtype)
-    return np.array(sorted({limits.min, limits.min + 1, 0, 1, 2, limits.max - 1, limits.max, max(limits.min, -1)}), dtype)
+    return np.array(
+        sorted({limits.min, limits.min + 1, 0, 1, 2, limits.max - 1, limits.max, max(limits.min, -1)}), dtype
+    )
 
 
 def _wrong_dtype(dtypes: Sequence[str]) -> str:
@@ -68,7 +72,8 @@ def unary(
     gradient: bool = True,
     refuses: bool = True,
 ) -> Samples:
-    """Vectors, matrices, scalars and empty arrays over `domain`; edge values where the op takes any input; a wrong dtype."""
+    """Vectors, matrices, scalars and empty arrays over `domain`; edge values where the op takes any input; a wrong
+    dtype."""
 
     def make() -> list[Sample]:
         found = []
@@ -93,15 +98,25 @@ def binary(
     edges: bool = True,
     refuses: bool = True,
 ) -> Samples:
-    """Equal shapes and every broadcast pattern of rank up to 3; edge values crossed where both operands may be anything; mixed
-    dtypes, a wrong dtype and shapes that do not broadcast."""
+    """Equal shapes and every broadcast pattern of rank up to 3; edge values crossed where both operands may be
+    anything; mixed dtypes, a wrong dtype and shapes that do not broadcast."""
 
     def make() -> list[Sample]:
-        every = [((), ()), ((7,), (7,)), ((3, 17), (17,)), ((3, 1), (1, 5)), ((2, 3, 5), ()), ((4, 1, 3), (2, 1)), ((0, 3), (3,))]
+        every = [
+            ((), ()),
+            ((7,), (7,)),
+            ((3, 17), (17,)),
+            ((3, 1), (1, 5)),
+            ((2, 3, 5), ()),
+            ((4, 1, 3), (2, 1)),
+            ((0, 3), (3,)),
+        ]
         found = []
         for dtype in dtypes:
             for seed, (a, b) in enumerate(every if dtype in FLOATS else [((3, 17), (17,)), ((), (5,))]):
-                found.append(Sample((fill(a, dtype, *left, seed), fill(b, dtype, *right, 50 + seed)), gradient=gradient))
+                found.append(
+                    Sample((fill(a, dtype, *left, seed), fill(b, dtype, *right, 50 + seed)), gradient=gradient)
+                )
             if edges and dtype != "bool" and left[0] < 0 and right[0] < 0:
                 edge = _edges(dtype)
                 found.append(Sample((edge[:, None], edge[None, :]), gradient=False))

@@ -1,4 +1,5 @@
 """Choice between two tensors, element by element."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -29,10 +30,18 @@ def _gradient(node: Any, dy: Any) -> list[Any]:
 
 def _samples() -> list[Sample]:
     found = []
-    shapes: list[tuple[Any, Any, Any]] = [((7,), (7,), (7,)), ((), (3, 5), (5,)), ((3, 1), (), (1, 5)), ((2, 3), (3,), (2, 1)), ((0,), (0,), ())]
+    shapes: list[tuple[Any, Any, Any]] = [
+        ((7,), (7,), (7,)),
+        ((), (3, 5), (5,)),
+        ((3, 1), (), (1, 5)),
+        ((2, 3), (3,), (2, 1)),
+        ((0,), (0,), ()),
+    ]
     for dtype in (*NUMBERS, "bool"):
         for seed, (c, a, b) in enumerate(shapes if dtype == "float64" else shapes[:2]):
-            found.append(Sample((fill(c, "bool", seed=seed), fill(a, dtype, seed=seed + 1), fill(b, dtype, seed=seed + 2))))
+            found.append(
+                Sample((fill(c, "bool", seed=seed), fill(a, dtype, seed=seed + 1), fill(b, dtype, seed=seed + 2)))
+            )
     yes, one = fill((3,), "bool"), fill((3,), "float32")
     found.append(Sample((one, one, one), error=DTypeError))
     found.append(Sample((yes, one, fill((3,), "int32")), error=DTypeError))
@@ -47,5 +56,8 @@ select = define_op(
     gradient=_gradient,
     reference=np.where, numpy=np.where,
     samples=_samples,
-    documentation="x where condition, else y, bit for bit; all three broadcast. Each side gets the gradient where it was chosen.",
+    documentation=(
+        "x where condition, else y, bit for bit; all three broadcast. Each side gets the gradient where it was "
+        "chosen."
+    ),
 )  # fmt: skip

@@ -1,4 +1,5 @@
 """Shape work: views (an index map, nothing moved), and the ops that place elements at computed positions."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -8,14 +9,16 @@ import numpy as np
 from ..dtypes import bool_, int32, int64
 from ..errors import InvalidArgumentError, ShapeError
 from ..ir.dims import Dim, product, require_equal
-from ..ir.op import Alias, Indexed, Op, Sample, View, define_op
+from ..ir.op import Alias, Indexed, Library, Op, Sample, View, define_op
 from ..ir.types import TensorType
 from .gradients import sum_to
 from .rules import equal_shapes, normalize_axis, same_dtype
 from .samples import fill
 
-__all__ = ["broadcast_to", "concat", "dimension", "identity", "pad", "reshape", "reverse", "stop_gradient", "strided_slice",
-           "strided_slice_gradient", "transpose"]  # fmt: skip
+__all__ = [
+    "broadcast_to", "concat", "dimension", "identity", "pad", "reshape", "reverse", "stop_gradient", "strided_slice",
+    "strided_slice_gradient", "transpose",
+]  # fmt: skip
 
 _DTYPES = ("float32", "float64", "int32", "int64", "uint8", "bool")
 
@@ -27,12 +30,14 @@ def _samples(*cases: tuple[tuple[int, ...], dict[str, Any]], errors: Any = ()) -
         found = [Sample((fill(shape, "float64", seed=k),), attributes) for k, (shape, attributes) in enumerate(cases)]
         for dtype in _DTYPES:
             found += [Sample((fill(shape, dtype),), attributes, gradient=False) for shape, attributes in cases[:2]]
-        return found + [Sample((fill(shape, "float32"),), attributes, error=error) for shape, attributes, error in errors]
+        return found + [
+            Sample((fill(shape, "float32"),), attributes, error=error) for shape, attributes, error in errors
+        ]
 
     return make
 
 
-# Same elements, other shape --------------------------------------------------------------------------------------------
+# Same elements, other shape -----------------------------------------------------------------------------------------
 def _infer_reshape(types: tuple[TensorType, ...], shape: tuple[Dim, ...]) -> TensorType:
     own = types[0]
     if any(isinstance(d, int) and d < 0 for d in shape) or not require_equal(own.elements, product(shape)):
@@ -52,8 +57,8 @@ reshape: Op = define_op(
     reference=lambda x, shape: np.reshape(x, shape),
     numpy=lambda x, shape: np.reshape(x, shape),
     samples=_samples(
-        ((3, 4), {"shape": (2, 6)}), ((2, 3, 5), {"shape": (30,)}), ((), {"shape": (1, 1)}), ((0, 3), {"shape": (5, 0)}),
-        ((6,), {"shape": (1, 6, 1)}),
+        ((3, 4), {"shape": (2, 6)}), ((2, 3, 5), {"shape": (30,)}), ((), {"shape": (1, 1)}),
+        ((0, 3), {"shape": (5, 0)}), ((6,), {"shape": (1, 6, 1)}),
         errors=[((3, 4), {"shape": (5, 2)}, ShapeError)],
     ),
     documentation="The elements in row-major order under another shape of the same size.",
@@ -85,7 +90,7 @@ stop_gradient = define_op(
 )  # fmt: skip
 
 
-# Views -----------------------------------------------------------------------------------------------------------------
+# Views --------------------------------------------------------------------------------------------------------------
 def _infer_transpose(types: tuple[TensorType, ...], permutation: tuple[int, ...]) -> TensorType:
     own = types[0]
     if sorted(permutation) != list(range(own.rank)):
@@ -154,7 +159,9 @@ def _infer_slice(
 ) -> TensorType:
     own = types[0]
     if not len(begin) == len(sizes) == len(strides) == own.rank:
-        raise ShapeError(f"{name}: needs a begin, size and stride for each axis of {own}, got {begin}, {sizes}, {strides}")
+        raise ShapeError(
+            f"{name}: needs a begin, size and stride for each axis of {own}, got {begin}, {sizes}, {strides}"
+        )
     for axis, (extent, first, size, step) in enumerate(zip(own.shape, begin, sizes, strides, strict=True)):
         if step == 0:
             raise InvalidArgumentError(f"{name}: the stride of axis {axis} of {own} is 0")
@@ -213,8 +220,10 @@ strided_slice: Op = define_op(
             ((3,), {"begin": (0,), "sizes": (3,), "strides": (0,)}, InvalidArgumentError),
         ],
     ),
-    documentation="sizes[k] elements of each axis k, from begin[k] in steps of strides[k] (which may be negative). Already clamped: see "
-    "rules.slice_bounds.",
+    documentation=(
+        "sizes[k] elements of each axis k, from begin[k] in steps of strides[k] (which may be negative). Already "
+        "clamped: see rules.slice_bounds."
+    ),
 )  # fmt: skip
 
 
@@ -249,7 +258,9 @@ def _emit_slice_gradient(s: Any, operands: Any, index: Any, *, shape: Any, begin
 
 def _slice_gradient_reference(dy: Any, shape: Any, begin: Any, strides: Any) -> Any:
     result = np.zeros(shape, dy.dtype)
-    result[np.ix_(*[first + np.arange(size) * step for first, size, step in zip(begin, dy.shape, strides, strict=True)])] = dy
+    result[
+        np.ix_(*[first + np.arange(size) * step for first, size, step in zip(begin, dy.shape, strides, strict=True)])
+    ] = dy
     return result
 
 
@@ -274,8 +285,9 @@ strided_slice_gradient = define_op(
     ],
     reference=_slice_gradient_reference, numpy=_slice_gradient_numpy,
     samples=lambda: [
-        Sample((fill(attributes["sizes"], dtype),), {"shape": shape, "begin": attributes["begin"], "strides": attributes["strides"]})
-        for dtype in ("float32", "float64", "int32") for shape, attributes in (_SLICES if dtype == "float64" else _SLICES[:2])
+        Sample((fill(cut["sizes"], dtype),), {"shape": shape, "begin": cut["begin"], "strides": cut["strides"]})
+        for dtype in ("float32", "float64", "int32")
+        for shape, cut in (_SLICES if dtype == "float64" else _SLICES[:2])
     ] + [Sample((fill((5,), "float32"),), {"shape": (3,), "begin": (0,), "strides": (1,)}, error=ShapeError)],
     documentation="Zeros of `shape` with dy at the positions that strided_slice(begin, strides) reads.",
 )  # fmt: skip
@@ -303,14 +315,15 @@ reverse: Op = define_op(
     reference=lambda x, axes: np.flip(x, axes),
     numpy=lambda x, axes: np.flip(x, axes),
     samples=_samples(
-        ((7,), {"axes": (0,)}), ((3, 5), {"axes": (0, 1)}), ((2, 3, 5), {"axes": (1,)}), ((0, 3), {"axes": (0,)}), ((2,), {"axes": ()}),
+        ((7,), {"axes": (0,)}), ((3, 5), {"axes": (0, 1)}), ((2, 3, 5), {"axes": (1,)}), ((0, 3), {"axes": (0,)}),
+        ((2,), {"axes": ()}),
         errors=[((3,), {"axes": (1,)}, ShapeError)],
     ),
     documentation="x with the order of elements along axes turned round.",
 )  # fmt: skip
 
 
-# Elements at computed positions ----------------------------------------------------------------------------------------
+# Elements at computed positions -------------------------------------------------------------------------------------
 def _infer_concat(types: tuple[TensorType, ...], axis: int) -> TensorType:
     if not types:
         raise InvalidArgumentError("concat: needs at least one operand")
@@ -326,19 +339,6 @@ def _infer_concat(types: tuple[TensorType, ...], axis: int) -> TensorType:
     return TensorType(dtype, shape, first.device)
 
 
-def _emit_concat(s: Any, operands: Any, index: Any, *, axis: int) -> Any:
-    result, start = None, s.const(0, int64)
-    for operand in operands:
-        if operand.dims[axis] == 0:
-            continue
-        local = index[axis] - start
-        positions = [_clamp(s, local, operand.shape[axis]) if a == axis else p for a, p in enumerate(index)]
-        value = operand(*positions)
-        result = value if result is None else s.select(local >= 0, value, result)
-        start = start + operand.shape[axis]
-    return s.const(0, operands[0].dtype) if result is None else result
-
-
 def _concat_gradient(node: Any, dy: Any) -> list[Any]:
     axis, found, start = node.attributes["axis"], [], 0
     for operand in node.inputs:
@@ -350,8 +350,8 @@ def _concat_gradient(node: Any, dy: Any) -> list[Any]:
 
 def _concat_samples() -> list[Sample]:
     cases: list[tuple[list[tuple[int, ...]], int]] = [
-        ([(2, 3), (4, 3)], 0), ([(5,), (3,), (1,)], 0), ([(2, 3), (2, 4), (2, 1)], 1), ([(2, 0), (2, 3)], 1), ([(3, 2)], 0),
-        ([(2, 1, 5), (2, 3, 5)], 1), ([(0, 2), (0, 2)], 0),
+        ([(2, 3), (4, 3)], 0), ([(5,), (3,), (1,)], 0), ([(2, 3), (2, 4), (2, 1)], 1), ([(2, 0), (2, 3)], 1),
+        ([(3, 2)], 0), ([(2, 1, 5), (2, 3, 5)], 1), ([(0, 2), (0, 2)], 0),
     ]  # fmt: skip
     found = []
     for dtype in _DTYPES:
@@ -368,7 +368,7 @@ concat = define_op(
     "concat", "*values",
     attributes={"axis": ...},
     infer=_infer_concat,
-    kernel=Indexed(_emit_concat, cost=6),
+    kernel=Library("concat"),
     gradient=_concat_gradient,
     reference=lambda *values, axis: np.concatenate(values, axis),
     numpy=lambda *values, axis: np.concatenate(values, axis),
@@ -386,7 +386,9 @@ def _infer_pad(types: tuple[TensorType, ...], paddings: Any, mode: str, constant
             raise ShapeError(f"pad: paddings must not be negative, got {(before, after)} for axis {axis} of {own}")
         limit = own.shape[axis] - (1 if mode == "reflect" else 0)
         if mode != "constant" and any(isinstance(p - limit, int) and p > limit for p in (before, after)):
-            raise ShapeError(f"pad: {mode} paddings must be at most {limit} on axis {axis} of {own}, got {(before, after)}")
+            raise ShapeError(
+                f"pad: {mode} paddings must be at most {limit} on axis {axis} of {own}, got {(before, after)}"
+            )
     if mode not in ("constant", "reflect", "symmetric"):
         raise InvalidArgumentError(f"pad: mode must be constant, reflect or symmetric, got {mode!r}")
     return own.with_shape(tuple(d + before + after for d, (before, after) in zip(own.shape, paddings, strict=True)))
@@ -460,8 +462,10 @@ pad: Op = define_op(
             ((3,), {"paddings": ((1, 0),), "mode": "edge", "constant": 0}, InvalidArgumentError),
         ],
     ),
-    documentation="x with elements added before and after each axis: a constant, or x mirrored without (reflect) or with (symmetric) "
-    "the border element.",
+    documentation=(
+        "x with elements added before and after each axis: a constant, or x mirrored without (reflect) or with "
+        "(symmetric) the border element."
+    ),
 )  # fmt: skip
 
 

@@ -1,4 +1,5 @@
 """Ops with an effect: variables, printing, assertions; and the copy between devices. They keep their order."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,7 +1,7 @@
 """Optimizers and learning-rate schedules with Keras' names, arguments and update rules.
 
-They are written with variables and math functions alone. So a step inside `@gf.function` becomes nodes of its graph like any
-other and is fused with the gradients that feed it, and the same step outside runs eagerly to the same bits.
+They are written with variables and math functions alone. So a step inside `@gf.function` becomes nodes of its graph
+like any other and is fused with the gradients that feed it, and the same step outside runs eagerly to the same bits.
 """
 
 from . import schedules

@@ -70,7 +70,10 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with weight decay apart from the gradient (Loshchilov and Hutter, 2017): `w -= weight_decay * lr * w` comes first."""
+    """Adam with weight decay apart from the gradient (Loshchilov and Hutter, 2017).
+
+    `w -= weight_decay * lr * w` comes before each update.
+    """
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..autodiff.tape import GradientTape
 from ..dtypes import DType, float32, int64
-from ..errors import DTypeError, InvalidArgumentError, ShapeError
+from ..errors import DTypeError, ShapeError
 from ..math import cast, minimum, reduce_sum, sqrt, square
 from ..math import maximum as larger_of
 from ..tensor import Tensor, convert_to_tensor
@@ -24,11 +24,12 @@ Update = tuple[Tensor, Variable]
 class Optimizer:
     """Base of the optimizers. A subclass names its slots and computes one variable's update.
 
-    `learning_rate` is a number (kept in a float32 variable that may be assigned to, between steps of a compiled function too) or
-    a callable that is given `iterations` and returns the rate, such as a schedule. `weight_decay` multiplies each variable by
-    `1 - weight_decay * learning_rate` before its update. `clipvalue` bounds each gradient element, `clipnorm` each gradient's
-    norm, `global_clipnorm` the norm of all of them together; at most one of the three. All arithmetic is done in each variable's
-    own dtype. The other settings are part of a compiled step, so they cannot be changed once the optimizer is built.
+    `learning_rate` is a number (kept in a float32 variable that may be assigned to, between the steps of a compiled
+    function too) or a callable that is given `iterations` and returns the rate, such as a schedule. `weight_decay`
+    multiplies each variable by `1 - weight_decay * learning_rate` before its update. `clipvalue` bounds each gradient
+    element, `clipnorm` each gradient's norm, `global_clipnorm` the norm of all together; at most one of the three. All
+    arithmetic is done in each variable's own dtype. The other settings are part of a compiled step, so they cannot
+    be changed once the optimizer is built.
     """
 
     #: the names of a variable's slots, in the order in which they are made; a subclass may narrow them on the instance
@@ -58,9 +59,9 @@ class Optimizer:
         with init_scope():
             self._iterations = Variable(0, trainable=False, name="iteration", dtype=int64)
             self._learning_rate: Variable | Callable[[Any], Any]
-            if callable(learning_rate) and not isinstance(learning_rate, (Variable, Tensor)):
-                self._learning_rate = learning_rate
-            elif isinstance(learning_rate, Variable):
+            if isinstance(learning_rate, Variable) or (
+                callable(learning_rate) and not isinstance(learning_rate, Tensor)
+            ):
                 self._learning_rate = learning_rate
             else:
                 self._learning_rate = Variable(learning_rate, trainable=False, name="learning_rate", dtype=float32)
@@ -70,19 +71,24 @@ class Optimizer:
     def __setattr__(self, name: str, value: Any) -> None:
         if getattr(self, "_built", False) and not name.startswith("_") and name not in ("learning_rate", "iterations"):
             raise AttributeError(
-                f"{type(self).__name__}.{name} cannot be changed: compiled steps have its value built in. Make a new optimizer."
+                f"{type(self).__name__}.{name} cannot be changed: compiled steps have its value built in; "
+                "make a new optimizer"
             )
         super().__setattr__(name, value)
 
     @property
     def learning_rate(self) -> Any:
         """The rate: a variable to read or assign to, or the schedule's rate at the current iteration."""
-        return self._learning_rate if isinstance(self._learning_rate, Variable) else self._learning_rate(self._iterations)
+        return (
+            self._learning_rate if isinstance(self._learning_rate, Variable) else self._learning_rate(self._iterations)
+        )
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
         if not isinstance(self._learning_rate, Variable):
-            raise ValueError("optimizer: its learning rate follows a schedule, so it cannot be set; make a new optimizer")
+            raise ValueError(
+                "optimizer: its learning rate follows a schedule, so it cannot be set; make a new optimizer"
+            )
         if callable(value) and not isinstance(value, (Variable, Tensor)):
             raise TypeError("optimizer: give a schedule when the optimizer is made; here the rate must be a number")
         self._learning_rate.assign(value)
@@ -94,7 +100,7 @@ class Optimizer:
 
     @property
     def variables(self) -> list[Variable]:
-        """All state, to save and restore: iterations, the learning rate unless scheduled, then each variable's slots."""
+        """All state, to save and restore: iterations, the rate unless it is scheduled, then each variable's slots."""
         own = [self._learning_rate] if isinstance(self._learning_rate, Variable) else []
         return [self._iterations, *own, *(slot for slots in self._slots.values() for slot in slots.values())]
 
@@ -104,10 +110,11 @@ class Optimizer:
         return self._built
 
     def build(self, variables: Iterable[Variable]) -> None:
-        """Make the slot variables of `variables`. The first `apply_gradients` does it too; a later call changes nothing for
-        variables that are known and raises `ValueError` for others.
+        """Make the slot variables of `variables`; the first `apply_gradients` does it too.
 
-        Raises `InvalidArgumentError` for a variable whose dtype is not floating.
+        A later call changes nothing for variables that are known and raises `ValueError` for others.
+
+        Raises `DTypeError` for a variable whose dtype is not floating.
         """
         wanted = list(variables)
         if self._built:
@@ -115,7 +122,9 @@ class Optimizer:
             return
         for variable in wanted:
             if not variable.dtype.is_floating:
-                raise InvalidArgumentError(f"optimizer: variable {variable.name} has dtype {variable.dtype.name}; only floats train")
+                raise DTypeError(
+                    f"optimizer: variable {variable.name} has dtype {variable.dtype.name}; only floats train"
+                )
         with init_scope():
             for variable in wanted:
                 if id(variable) not in self._slots:
@@ -153,7 +162,9 @@ class Optimizer:
         Raises `ValueError` when `loss` is a tensor and there is no tape. Returns `iterations`.
         """
         if not callable(loss) and tape is None:
-            raise ValueError("minimize: a loss that is a tensor needs the tape it was computed under; or pass a callable")
+            raise ValueError(
+                "minimize: a loss that is a tensor needs the tape it was computed under; or pass a callable"
+            )
         if callable(loss):
             with GradientTape() as own_tape:
                 value = loss()
@@ -167,18 +178,23 @@ class Optimizer:
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Variable]]) -> Variable:
         """Update each variable by its gradient, given as pairs of the same shape and dtype. Returns `iterations`.
 
-        Pairs whose gradient is None are skipped with a warning. Raises `ValueError` when all are None, or for a variable that
-        the optimizer was not built for; `ShapeError` or `DTypeError` for a gradient that does not fit. Nothing is changed then.
+        Pairs whose gradient is None are skipped with a warning. Raises `ValueError` when all are None, or for a
+        variable that the optimizer was not built for; `ShapeError` or `DTypeError` for a gradient that does not fit. Nothing is
+        changed then.
         """
         pairs = list(grads_and_vars)
         if all(gradient is None for gradient, _ in pairs):
             names = ", ".join(variable.name for _, variable in pairs) or "none given"
-            raise ValueError(f"apply_gradients: no variable has a gradient ({names}); tape.why_none(loss, variable) says why")
+            raise ValueError(
+                f"apply_gradients: no variable has a gradient ({names}); tape.why_none(loss, variable) says why"
+            )
         updates = [_checked(gradient, variable) for gradient, variable in pairs if gradient is not None]
         self.build(variable for _, variable in pairs)
         skipped = [variable.name for gradient, variable in pairs if gradient is None]
         if skipped:
-            warnings.warn(f"apply_gradients: no gradient for {', '.join(skipped)}; left as they are", UserWarning, stacklevel=2)
+            warnings.warn(
+                f"apply_gradients: no gradient for {', '.join(skipped)}; left as they are", UserWarning, stacklevel=2
+            )
         updates = self._clipped(updates)
         rate = convert_to_tensor(self.learning_rate)
         steps: dict[DType, Any] = {}
@@ -193,7 +209,7 @@ class Optimizer:
         return self._iterations
 
     def step_values(self, rate: Tensor, dtype: DType) -> Any:
-        """What the updates of this step share among variables of one dtype; the rate itself unless a subclass adds to it."""
+        """What this step's updates of variables of one dtype share: the rate itself, unless a subclass adds to it."""
         return rate
 
     def update(self, gradient: Tensor, variable: Variable, step: Any) -> None:
@@ -216,8 +232,12 @@ class Optimizer:
             ]
         if self.global_clipnorm is not None:
             bound = self.global_clipnorm
-            total = sqrt(sum((cast(reduce_sum(square(gradient)), float32) for gradient, _ in updates[1:]),
-                             start=cast(reduce_sum(square(updates[0][0])), float32)))
+            total = sqrt(
+                sum(
+                    (cast(reduce_sum(square(gradient)), float32) for gradient, _ in updates[1:]),
+                    start=cast(reduce_sum(square(updates[0][0])), float32),
+                )
+            )
             scale = bound / larger_of(total, bound)
             return [(gradient * cast(scale, gradient.dtype), variable) for gradient, variable in updates]
         return updates

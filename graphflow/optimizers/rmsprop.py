@@ -15,7 +15,7 @@ __all__ = ["RMSprop"]
 class RMSprop(Optimizer):
     """`v = rho * v + (1 - rho) * g * g; w -= lr * g / sqrt(v + epsilon)`.
 
-    `centered` takes the square of the average gradient off v in the root; with `momentum` the steps build up a velocity.
+    `centered` takes the square of the average gradient off v in the root; with `momentum` steps build up a velocity.
     """
 
     def __init__(

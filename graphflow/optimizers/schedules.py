@@ -15,7 +15,14 @@ from ..math import cast, cos, floor, minimum
 from ..math import pow as power
 from ..tensor import Tensor, convert_to_tensor
 
-__all__ = ["CosineDecay", "ExponentialDecay", "InverseTimeDecay", "LearningRateSchedule", "PiecewiseConstantDecay", "PolynomialDecay"]
+__all__ = [
+    "CosineDecay",
+    "ExponentialDecay",
+    "InverseTimeDecay",
+    "LearningRateSchedule",
+    "PiecewiseConstantDecay",
+    "PolynomialDecay",
+]
 
 
 class LearningRateSchedule:
@@ -43,7 +50,9 @@ def _positive(owner: str, name: str, value: float) -> float:
 class ExponentialDecay(LearningRateSchedule):
     """`initial * decay_rate ^ (step / decay_steps)`; with `staircase` the exponent is a whole number."""
 
-    def __init__(self, initial_learning_rate: float, decay_steps: float, decay_rate: float, staircase: bool = False) -> None:
+    def __init__(
+        self, initial_learning_rate: float, decay_steps: float, decay_rate: float, staircase: bool = False
+    ) -> None:
         self.initial_learning_rate = initial_learning_rate
         self.decay_steps = _positive("ExponentialDecay", "decay_steps", decay_steps)
         self.decay_rate = decay_rate
@@ -59,7 +68,9 @@ class ExponentialDecay(LearningRateSchedule):
 class InverseTimeDecay(LearningRateSchedule):
     """`initial / (1 + decay_rate * step / decay_steps)`; with `staircase` the quotient is a whole number."""
 
-    def __init__(self, initial_learning_rate: float, decay_steps: float, decay_rate: float, staircase: bool = False) -> None:
+    def __init__(
+        self, initial_learning_rate: float, decay_steps: float, decay_rate: float, staircase: bool = False
+    ) -> None:
         self.initial_learning_rate = initial_learning_rate
         self.decay_steps = _positive("InverseTimeDecay", "decay_steps", decay_steps)
         self.decay_rate = decay_rate
@@ -86,7 +97,10 @@ class PolynomialDecay(LearningRateSchedule):
     def rate(self, step: Tensor) -> Tensor:
         """See the class."""
         left = 1.0 - minimum(step, float(self.decay_steps)) / float(self.decay_steps)
-        return power(left, float(self.power)) * (self.initial_learning_rate - self.end_learning_rate) + self.end_learning_rate
+        return (
+            power(left, float(self.power)) * (self.initial_learning_rate - self.end_learning_rate)
+            + self.end_learning_rate
+        )
 
 
 class CosineDecay(LearningRateSchedule):
@@ -118,11 +132,16 @@ class CosineDecay(LearningRateSchedule):
             return self._decayed(step, self.initial_learning_rate)
         rising = step / float(max(self.warmup_steps, 1)) * (self.warmup_target - self.initial_learning_rate)
         warm = rising + self.initial_learning_rate
-        return where(step < float(self.warmup_steps), warm, self._decayed(step - float(self.warmup_steps), self.warmup_target))
+        return where(
+            step < float(self.warmup_steps), warm, self._decayed(step - float(self.warmup_steps), self.warmup_target)
+        )
 
 
 class PiecewiseConstantDecay(LearningRateSchedule):
-    """`values[0]` up to and with step `boundaries[0]`, `values[1]` up to `boundaries[1]`, and so on; one value more than boundaries."""
+    """`values[0]` up to and with step `boundaries[0]`, `values[1]` up to `boundaries[1]`, and so on.
+
+    There is one value more than boundaries.
+    """
 
     def __init__(self, boundaries: Sequence[float], values: Sequence[float]) -> None:
         if len(values) != len(boundaries) + 1:

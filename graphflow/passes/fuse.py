@@ -55,6 +55,9 @@ class _Fusion:
                 self.group[node] = k
                 self.members[k] = [node]
 
+        #: nodes that no loop can compute together with the copied nodes they read: those are stored for them
+        self.apart: set[Node] = set()
+        self.apart.update(n for n in self.group if isinstance(n.op.kernel, Reduce) and isinstance(analyse(self._with_copies([n]), n.outputs), Refusal))
         self.needed = self._copies_needed()
         self._reachability()
 
@@ -100,6 +103,9 @@ class _Fusion:
             return Refusal("size", f"a loop of more than {MOST_NODES} operations")
         nodes = sorted([*self.members[a], *self.members[b]], key=self.position.__getitem__)
         full, outputs = self._closure(nodes)
+        homes = dict.fromkeys(v.type.device for n in full for v in n.outputs)
+        if len(homes) > 1:
+            return Refusal("device", f"the operations run on {' and '.join(homes)}")
         region = analyse(full, outputs)
         if isinstance(region, Refusal):
             return region
@@ -120,23 +126,27 @@ class _Fusion:
         self.regions.pop(b, None)
         return None
 
+    def _with_copies(self, nodes: Sequence[Node]) -> list[Node]:
+        """The nodes with the copied nodes they read, in order."""
+        inside = dict.fromkeys(nodes)
+        stack = [v for n in nodes if self._pulls(n) for v in n.inputs]
+        while stack:
+            producer = stack.pop().producer
+            if producer is not None and producer not in inside and is_copied(producer):
+                inside[producer] = None
+                stack.extend(producer.inputs)
+        return sorted(inside, key=self.position.__getitem__)
+
     def _closure(self, nodes: Sequence[Node]) -> tuple[list[Node], list[Value]]:
         """The nodes with the copied nodes they read, in order; and the values needed outside."""
         inside = set(nodes)
-        extra: dict[Node, None] = {}
-        stack = [v for n in nodes if not isinstance(n.op.kernel, Indexed) for v in n.inputs]
-        while stack:
-            producer = stack.pop().producer
-            if producer is not None and producer not in inside and producer not in extra and is_copied(producer):
-                extra[producer] = None
-                stack.extend(producer.inputs)
         outputs = []
         for node in nodes:
             for value in node.outputs:
                 # what nobody reads is there for its run-time check, and a loop only computes what it stores
                 if value in self.graph_outputs or value not in self.graph.uses or self._used_outside(value, inside):
                     outputs.append(value)
-        return sorted([*inside, *extra], key=self.position.__getitem__), outputs
+        return self._with_copies(nodes), outputs
 
     def _used_outside(self, value: Value, inside: set[Node]) -> bool:
         for user in self.graph.uses.get(value, ()):
@@ -235,7 +245,9 @@ class _Fusion:
 
     def _pulls(self, node: Node) -> bool:
         """Does the node, where it is a unit, take its own copy of copied operands?"""
-        return isinstance(node.op.kernel, View) or node in self.group and not isinstance(node.op.kernel, Indexed)
+        if node in self.group:
+            return node not in self.apart and not isinstance(node.op.kernel, Indexed)
+        return isinstance(node.op.kernel, View)
 
     def _siblings(self) -> None:
         """Join groups over the same space that read the same full-sized value: one pass over the data serves both."""
@@ -292,7 +304,7 @@ class _Fusion:
         for node in self.graph.nodes:
             if node not in self.group and not is_copied(node):
                 stack.extend(v.producer for v in node.inputs if v.producer is not None and v.producer not in self.group)
-            elif node in self.group and isinstance(node.op.kernel, Indexed):
+            elif node in self.group and not self._pulls(node):
                 stack.extend(v.producer for v in node.inputs if v.producer is not None and v.producer not in self.group)
         while stack:
             node = stack.pop()

@@ -1,243 +1,380 @@
-"""What a function captures: the global names, closure cells and attribute chains that its code (and the functions it calls) reads.
+"""What a function captures: everything its result depends on beside its arguments.
 
-Their values are guarded: when one changes, the function is traced again. Found by reading bytecode: `LOAD_GLOBAL a; LOAD_ATTR b` is the
-chain `a.b`. A chain that the code also writes is not guarded (a counter would retrace forever).
+Globals and closures are found by reading bytecode (`LOAD_GLOBAL a; LOAD_ATTR b` is the chain `a.b`), through the functions that are
+called. Attributes of objects are seen when they are read: while the function is traced, the classes of the objects it can reach
+report their attribute reads. Each value becomes a guard; one that the tracing itself changed (a counter, a list appended to) does
+not, because it would make every call trace again, but is noted as a side effect.
 """
 from __future__ import annotations
 
+import contextlib
 import dis
+import functools
+import inspect
+import sys
 import sysconfig
+import threading
 import types
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import Enum
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from ..dtypes import DType
 from ..tensor import TensorLike
+from .guards import MISSING, Guard, reference_to, snapshot_of
 
-__all__ = ["Guard", "find_guards"]
+__all__ = ["Captures"]
 
-MISSING = object()
 MOST_GUARDS = 200
-MOST_ITEMS = 64
-MOST_BYTES = 4096
-_LIBRARIES = tuple(p for p in {sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")})
-_PLAIN = (bool, int, float, complex, str, bytes, type(None), Enum, DType)
+MOST_OBJECTS = 4000
+"""Objects looked at for classes whose attribute reads are watched."""
+_LIBRARIES = tuple({sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")})
+_PACKAGE = __file__.rsplit("tracing", 1)[0]
+#: parts of graphflow whose objects hold settings that a user may change (an optimizer's learning rate)
+_OPEN_PARTS = ("optimizers", "module", "nn", "train", "data")
 
 
-@dataclass(frozen=True)
-class Guard:
-    """A captured value: how it is called in messages, the expression that gets it now (over `environment` and `arguments`), what it
-    was, and a copy to compare mutable values with (MISSING: identity decides)."""
+class Captures:
+    """The captures of one run of a function.
 
-    name: str
-    expression: str
-    environment: dict[str, Any]
-    value: Any
-    snapshot: Any
+    captures = Captures(function, roots)
+    with captures.recording(): run the function
+    captures.finish()  ->  captures.guards, captures.changed
+    """
 
-    def get(self, arguments: tuple[Any, ...]) -> Any:
-        return evaluate(self.expression, self.environment, arguments)
+    def __init__(self, function: Callable[..., Any], roots: Iterable[Any], by_value: Iterable[Any] = ()) -> None:
+        """roots: the arguments. by_value: arguments known by value, whose attributes need no guard."""
+        self.guards: list[Guard] = []
+        self.changed: list[Guard] = []
+        self.dropped = 0
+        self._found: dict[Any, Guard] = {}
+        self._seen: set[Any] = set()
+        self._late: list[Any] = []
+        self._kept: dict[int, Any] = {id(v): v for v in by_value}
+        self._read: set[tuple[int, str]] = set()
+        self._own = set(self._kept)
+        self._roots = list(roots)
+        self._scan(function)
 
-    def holds(self, arguments: tuple[Any, ...]) -> bool:
-        now = self.get(arguments)
-        return now is self.value if self.snapshot is MISSING else same(now, self.snapshot)
+    # Globals and closures ---------------------------------------------------------------------------------------------
+    def _scan(self, function: Any) -> None:
+        """Guards for the globals and cells of a function and of those it calls."""
+        function = _plain_function(function)
+        if function is None or function in self._seen or _is_library(function.__code__.co_filename):
+            return
+        self._seen.add(function)
+        cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
+        for kind, base, path in chains(function.__code__):
+            if kind == "global" and base in function.__globals__:
+                names = function.__globals__
+                self._follow(f"global '{base}'", "item", names, base, names[base], path)
+            elif kind == "cell" and base in cells:
+                try:
+                    value = cells[base].cell_contents
+                except ValueError:
+                    value = MISSING
+                self._follow(f"variable '{base}'", "cell", cells[base], None, value, path)
 
-    def describe(self, arguments: tuple[Any, ...]) -> str:
-        return f"captured {self.name} changed from {short(self.snapshot if self.snapshot is not MISSING else self.value)} to {short(self.get(arguments))}"
+    def _follow(self, name: str, kind: str, owner: Any, key: Any, value: Any, path: tuple[str, ...]) -> None:
+        """Guard the place, then along the chain while it leads through modules and classes."""
+        for attribute in (*path, None):
+            if value is MISSING or self._is_program(value):
+                if isinstance(value, types.FunctionType) and not _in_library(value) or hasattr(value, "python_function"):
+                    self._add(name, kind, owner, key, value)
+                self._scan(value)
+                return
+            is_namespace = isinstance(value, (types.ModuleType, type))
+            if not is_namespace or isinstance(value, type) and attribute is not None:
+                self._add(name, kind, owner, key, value)
+            self._visit_content(value)
+            if attribute is None or not is_namespace or _is_library(getattr(value, "__file__", None) or ""):
+                return
+            found = inspect.getattr_static(value, attribute, MISSING)
+            if isinstance(found, (staticmethod, classmethod)):
+                self._scan(found.__func__)
+                return
+            name, kind, owner, key, value = f"{name[:-1]}.{attribute}'", "attribute", value, attribute, getattr(value, attribute, MISSING)
+
+    def _is_program(self, value: Any) -> bool:
+        """Functions, and graphflow's own objects, are part of the program; what they read is looked at instead."""
+        if isinstance(value, (types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.BuiltinMethodType)):
+            return True
+        return _is_own(type(value)) and not isinstance(value, (TensorLike, DType))
+
+    def _visit_content(self, value: Any) -> None:
+        """Functions inside containers and partial objects are called from there."""
+        if isinstance(value, type):
+            self._scan_class(value)
+        elif isinstance(value, functools.partial):
+            self._scan(value.func)
+        elif isinstance(value, (list, tuple, dict)) and len(value) <= 64:
+            for item in value.values() if isinstance(value, dict) else value:
+                if isinstance(item, (types.FunctionType, types.MethodType, functools.partial)) or hasattr(item, "python_function"):
+                    self._scan(item)
+        else:
+            self._scan_class(type(value))
+
+    def _scan_class(self, cls: type) -> None:
+        """The special methods (`__call__`, `__getitem__` ...) of a user's class: they run without being looked up by name."""
+        if cls in self._seen or not _is_watchable(cls):
+            return
+        self._seen.add(cls)
+        for owner in cls.__mro__:
+            for name, member in vars(owner).items():
+                if name.startswith("__") and name.endswith("__") and isinstance(member, types.FunctionType):
+                    self._scan(member)
+
+    def _add(self, name: str, kind: str, owner: Any, key: Any, value: Any) -> None:
+        place = (kind, id(owner), key)
+        if place not in self._found:
+            if len(self._found) >= MOST_GUARDS:
+                self.dropped += 1
+                return
+            self._kept[id(owner)] = owner
+            self._found[place] = Guard(name, kind, reference_to(owner) if kind == "attribute" else _strong(owner), key, snapshot_of(value))
+
+    # Attributes -------------------------------------------------------------------------------------------------------
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[None]:
+        """Inside, attribute reads of the reachable objects of users' classes are recorded."""
+        values = [guard.get() for guard in self._found.values()]
+        classes = _reachable_classes([*self._roots, *values])
+        with contextlib.ExitStack() as stack:
+            for cls in classes:
+                self._scan_class(cls)
+                stack.enter_context(_watched(cls))
+            token = _recording.set(self)
+            try:
+                yield
+            finally:
+                _recording.reset(token)
+
+    def note(self, owner: Any, name: str, value: Any) -> None:
+        """An attribute of `owner` was read as `value`. The reads that noting itself does are left out."""
+        token = _recording.set(None)
+        try:
+            self._note(owner, name, value)
+        finally:
+            _recording.reset(token)
+
+    def _note(self, owner: Any, name: str, value: Any) -> None:
+        if (id(owner), name) in self._read or name.startswith("__") or id(owner) in self._own:
+            return
+        self._read.add((id(owner), name))
+        self._kept[id(owner)] = owner  # until the run is over, so that no id is used twice
+        cls = type(owner)
+        static = inspect.getattr_static(cls, name, MISSING)
+        in_instance = name in getattr(owner, "__dict__", ())
+        if static is not MISSING and not in_instance and hasattr(type(static), "__get__"):
+            if isinstance(static, (types.MemberDescriptorType, types.GetSetDescriptorType)):
+                self._add(f"{_name_of(owner)}.{name}", "attribute", owner, name, value)
+                return
+            for ancestor in cls.__mro__:  # methods and properties: what they read is seen; their code is looked at
+                self._late.append(vars(ancestor).get(name))
+            return
+        if value is MISSING and hasattr(cls, "__getattr__"):
+            return
+        self._add(f"{_name_of(owner)}.{name}", "attribute", owner, name, value)
+        self._late.append(value)
+
+    def finish(self) -> None:
+        """After the run: sort the guards into those that hold and those the run itself changed."""
+        for value in self._late:
+            if isinstance(value, property):
+                self._scan(value.fget)
+            elif value is not None and value is not MISSING:
+                self._scan(value)
+                if isinstance(value, (list, tuple, dict, functools.partial)):
+                    self._visit_content(value)
+        for guard in self._found.values():
+            (self.guards if guard.holds() else self.changed).append(guard)
+        self._kept.clear()
+        self._late.clear()
+        self._roots.clear()
 
 
-def evaluate(expression: str, environment: dict[str, Any], arguments: tuple[Any, ...]) -> Any:
-    """The captured value now; MISSING where a name or attribute is gone."""
+_recording: ContextVar[Captures | None] = ContextVar("graphflow_captures", default=None)
+_patch_lock = threading.Lock()
+_patched: dict[type, list[Any]] = {}  # class -> [how many runs watch it, its own __getattribute__ or MISSING]
+
+
+@contextlib.contextmanager
+def _watched(cls: type) -> Iterator[None]:
+    """Reads of attributes of instances of the class are reported to the run that does them. Several threads may watch one class."""
+    with _patch_lock:
+        entry = _patched.get(cls)
+        if entry is None:
+            entry = _patched[cls] = [0, vars(cls).get("__getattribute__", MISSING)]
+            cls.__getattribute__ = _reporting(cls.__getattribute__)  # type: ignore[method-assign,assignment]
+        entry[0] += 1
     try:
-        return eval(expression, environment, {"arguments": arguments})
-    except (AttributeError, KeyError, ValueError, IndexError):
-        return MISSING
+        yield
+    finally:
+        with _patch_lock:
+            entry[0] -= 1
+            if not entry[0]:
+                del _patched[cls]
+                if entry[1] is MISSING:
+                    del cls.__getattribute__
+                else:
+                    cls.__getattribute__ = entry[1]  # type: ignore[method-assign]
 
 
-def short(value: Any) -> str:
-    text = repr(value) if value is not MISSING else "nothing"
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def snapshot_of(value: Any) -> Any:
-    """A copy to compare with later, or MISSING where identity is the guard."""
-    if isinstance(value, _PLAIN):
+def _reporting(inner: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    def __getattribute__(self: Any, name: str) -> Any:  # noqa: N807
+        captures = _recording.get()
+        if captures is None:
+            return inner(self, name)
+        try:
+            value = inner(self, name)
+        except AttributeError:
+            captures.note(self, name, MISSING)
+            raise
+        captures.note(self, name, value)
         return value
-    if isinstance(value, np.ndarray):
-        return value.copy() if value.nbytes <= MOST_BYTES else MISSING
-    if isinstance(value, (list, tuple)) and len(value) <= MOST_ITEMS and type(value) in (list, tuple):
-        return type(value)(snapshot_of_item(v) for v in value)
-    if isinstance(value, dict) and len(value) <= MOST_ITEMS and type(value) is dict:
-        return {k: snapshot_of_item(v) for k, v in value.items()}
-    if isinstance(value, (set, frozenset)) and len(value) <= MOST_ITEMS and all(isinstance(v, _PLAIN) for v in value):
-        return set(value)
-    return MISSING
+
+    return __getattribute__
 
 
-class _Same:
-    """An item compared by identity inside a container's snapshot."""
+def _reachable_classes(roots: Iterable[Any]) -> list[type]:
+    """The users' classes of objects that can be reached from the roots through attributes and containers."""
+    classes: dict[type, None] = {}
+    seen: dict[int, Any] = {}
+    queue = list(roots)
+    while queue and len(seen) < MOST_OBJECTS:
+        value = queue.pop()
+        if id(value) in seen or isinstance(value, (str, bytes, int, float, type(None), np.ndarray, types.ModuleType, TensorLike)):
+            continue
+        seen[id(value)] = value
+        if isinstance(value, dict):
+            queue.extend(list(value.values())[:1000])
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            queue.extend(list(value)[:1000])
+        elif isinstance(value, types.MethodType):
+            queue.append(value.__self__)
+        elif isinstance(value, functools.partial):
+            queue += [value.func, *value.args, *value.keywords.values()]
+        elif isinstance(value, types.FunctionType):
+            if not _is_library(value.__code__.co_filename):
+                queue += [c.cell_contents for c in value.__closure__ or () if _is_full(c)]
+        elif isinstance(value, type):
+            continue
+        else:
+            if _is_watchable(type(value)):
+                classes[type(value)] = None
+            queue.extend(_attribute_values(value))
+    return list(classes)
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
 
-    def __repr__(self) -> str:
-        return repr(self.value)
-
-
-def snapshot_of_item(value: Any) -> Any:
-    found = snapshot_of(value)
-    return _Same(value) if found is MISSING else found
-
-
-def same(now: Any, then: Any) -> bool:
-    """Equal in type and value, floats bit for bit (NaN equals itself, 0.0 differs from -0.0)."""
-    if now is then:
-        return True
-    if isinstance(then, _Same):
-        return now is then.value
-    if isinstance(then, set):
-        return isinstance(now, (set, frozenset)) and now == then
-    if type(now) is not type(then):
+def _is_full(cell: types.CellType) -> bool:
+    try:
+        _ = cell.cell_contents
+    except ValueError:
         return False
-    if isinstance(then, float):
-        return now == then and (now != 0 or str(now) == str(then)) or (now != now and then != then)
-    if isinstance(then, np.ndarray):
-        return now.dtype == then.dtype and now.shape == then.shape and now.tobytes() == then.tobytes()
-    if isinstance(then, (list, tuple)):
-        return len(now) == len(then) and all(same(a, b) for a, b in zip(now, then, strict=True))
-    if isinstance(then, dict):
-        return list(now) == list(then) and all(same(now[k], then[k]) for k in then)
-    return bool(now == then)
+    return True
 
 
-def chains(code: types.CodeType) -> Iterator[tuple[str, str, tuple[str, ...], bool]]:
-    """(kind, base name, attributes, is a store) for each name or attribute chain in the code; kind: global, cell or local."""
-    kinds = {"LOAD_GLOBAL": "global", "LOAD_NAME": "global", "LOAD_DEREF": "cell", "LOAD_CLASSDEREF": "cell", "LOAD_FAST": "local",
-             "LOAD_FAST_CHECK": "local", "LOAD_FAST_BORROW": "local"}  # fmt: skip
-    stores = {"STORE_GLOBAL": "global", "STORE_DEREF": "cell"}
+def _attribute_values(value: Any) -> list[Any]:
+    found = list(getattr(value, "__dict__", {}).values()) if not _is_own(type(value)) else []
+    for cls in type(value).__mro__:
+        for name in getattr(cls, "__slots__", ()) if isinstance(getattr(cls, "__slots__", ()), (tuple, list)) else ():
+            member = vars(cls).get(name)
+            if isinstance(member, types.MemberDescriptorType) and not _is_own(cls):
+                with contextlib.suppress(AttributeError):
+                    found.append(member.__get__(value, cls))
+    return found
+
+
+_HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_watchable(cls: type) -> bool:
+    """A class of the user's own, written in Python, whose instances have state."""
+    if not cls.__flags__ & _HEAP_TYPE or cls.__flags__ & _IMMUTABLE_TYPE or _is_own(cls) or issubclass(cls, (type, BaseException)):
+        return False
+    module = sys.modules.get(cls.__module__)
+    if cls.__module__ == "argparse":
+        return True
+    return cls.__module__ != "builtins" and not _is_library_file(getattr(module, "__file__", None) or "")
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_own(cls: type) -> bool:
+    """A class of graphflow's own, other than the parts that hold users' settings."""
+    parts = (cls.__module__ or "").split(".")
+    return parts[0] == "graphflow" and parts[1:2] != [] and parts[1] not in _OPEN_PARTS
+
+
+def _name_of(owner: Any) -> str:
+    return f"{type(owner).__name__} object"
+
+
+def _strong(value: Any) -> Callable[[], Any]:
+    return lambda: value
+
+
+def _plain_function(value: Any) -> types.FunctionType | None:
+    """The Python function behind a method, a decorated function or a gf.function."""
+    for _ in range(8):
+        if isinstance(value, types.FunctionType):
+            return value
+        if isinstance(value, (types.MethodType, staticmethod, classmethod)):
+            value = value.__func__
+        elif isinstance(value, functools.partial):
+            value = value.func
+        else:
+            value = inspect.getattr_static(value, "__dict__", None) and getattr(value, "python_function", None) or getattr(value, "__wrapped__", None)
+    return None
+
+
+def _in_library(value: Any) -> bool:
+    function = _plain_function(value)
+    return function is None or _is_library(function.__code__.co_filename)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_library(file: str) -> bool:
+    return _is_library_file(file) or file.startswith(_PACKAGE)
+
+
+def _is_library_file(file: str) -> bool:
+    return file.startswith((*_LIBRARIES, "<frozen")) and not file.startswith(_PACKAGE)
+
+
+# Bytecode -------------------------------------------------------------------------------------------------------------
+_KINDS = {"LOAD_GLOBAL": "global", "LOAD_NAME": "global", "LOAD_DEREF": "cell", "LOAD_CLASSDEREF": "cell"}
+_SILENT = ("CACHE", "EXTENDED_ARG", "PUSH_NULL", "NOT_TAKEN", "RESUME", "PRECALL")
+_chains: weakref.WeakKeyDictionary[types.CodeType, list[tuple[str, str, tuple[str, ...]]]] = weakref.WeakKeyDictionary()
+
+
+def chains(code: types.CodeType) -> list[tuple[str, str, tuple[str, ...]]]:
+    """(kind, base name, attributes) for each global or closure cell that the code reads, with the attribute chain behind it."""
+    found = _chains.get(code)
+    if found is None:
+        found = _chains[code] = list(dict.fromkeys(_read_chains(code)))
+    return found
+
+
+def _read_chains(code: types.CodeType) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     current: tuple[str, str, tuple[str, ...]] | None = None
     for instruction in dis.get_instructions(code):
         name = instruction.opname
-        if name in ("CACHE", "EXTENDED_ARG", "PUSH_NULL", "NOT_TAKEN", "RESUME", "PRECALL"):
+        if name in _SILENT:
             continue
         if name in ("LOAD_ATTR", "LOAD_METHOD") and current is not None:
             current = (current[0], current[1], (*current[2], str(instruction.argval)))
             continue
-        if name == "STORE_ATTR" and current is not None:
-            yield current[0], current[1], (*current[2], str(instruction.argval)), True
-            current = None
-            continue
         if current is not None:
-            yield (*current, False)
+            yield current
             current = None
-        if name in kinds:
-            current = (kinds[name], str(instruction.argval), ())
-        elif name.startswith("LOAD_FAST_") and isinstance(instruction.argval, tuple):
-            current = ("local", str(instruction.argval[-1]), ())
-        elif name in stores:
-            yield stores[name], str(instruction.argval), (), True
+        if name in _KINDS:
+            current = (_KINDS[name], str(instruction.argval), ())
     if current is not None:
-        yield (*current, False)
-
-
-def find_guards(function: Callable[..., Any], parameters: list[str], arguments: tuple[Any, ...]) -> list[Guard]:
-    """Guards for everything the function reads beyond its tensor arguments. parameters: names of the canonical arguments."""
-    found: dict[Any, Guard] = {}
-    seen: set[Any] = set()
-    _collect(function, {n: k for k, n in enumerate(parameters)}, arguments, found, seen)
-    return list(found.values())[:MOST_GUARDS]
-
-
-def _collect(function: Any, positions: dict[str, int], arguments: tuple[Any, ...], found: dict[Any, Guard], seen: set[Any]) -> None:
-    function = getattr(function, "__wrapped__", function) if not isinstance(function, types.FunctionType) else function
-    if isinstance(function, types.MethodType):
-        function = function.__func__
-    if not isinstance(function, types.FunctionType) or function in seen or _is_library(function.__code__.co_filename):
-        return
-    seen.add(function)
-    names = function.__globals__
-    cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
-    _collect_code(function.__code__, names, cells, positions, arguments, found, seen)
-
-
-def _collect_code(code: types.CodeType, names: dict[str, Any], cells: dict[str, Any], positions: dict[str, int],
-                  arguments: tuple[Any, ...], found: dict[Any, Guard], seen: set[Any]) -> None:  # fmt: skip
-    every = list(chains(code))
-    written = {(kind, base, path) for kind, base, path, store in every if store}
-    for kind, base, path, store in every:
-        if store or any((kind, base, path[:k]) in written for k in range(len(path) + 1)):
-            continue
-        if kind == "global" and base in names:
-            own = _name("names", names)
-            _chain(("global", id(names), base), f"global '{base}'", f"{own}[{base!r}]", {own: names}, path, arguments, found, seen)
-        elif kind == "cell" and base in cells:
-            own = _name("cell", cells[base])
-            _chain(("cell", id(cells[base])), f"variable '{base}'", f"{own}.cell_contents", {own: cells[base]}, path, arguments, found, seen)
-        elif kind == "local" and base in positions and path:
-            position = positions[base]
-            if position < len(arguments) and not isinstance(arguments[position], (TensorLike, np.ndarray)):
-                _chain(("argument", position), f"argument '{base}'", f"arguments[{position}]", {}, path, arguments, found, seen)
+        yield current
     for inner in code.co_consts:
         if isinstance(inner, types.CodeType):
-            _collect_code(inner, names, cells, {}, arguments, found, seen)
-
-
-def _name(kind: str, value: Any) -> str:
-    return f"{kind}_{id(value)}"
-
-
-def _chain(key: Any, name: str, expression: str, environment: dict[str, Any], path: tuple[str, ...], arguments: tuple[Any, ...],
-           found: dict[Any, Guard], seen: set[Any]) -> None:  # fmt: skip
-    value = evaluate(expression, environment, arguments)
-    for attribute in path:
-        if isinstance(value, TensorLike) or value is MISSING or _is_foreign(value):
-            break
-        if isinstance(value, types.ModuleType):
-            if _is_library(getattr(value, "__file__", None) or ""):
-                return
-        elif not _is_plain_attribute(value, attribute):
-            break
-        elif key[0] != "argument":
-            # The object itself must stay the same for its attribute to mean the same.
-            found.setdefault(key, Guard(name, expression, environment, value, MISSING))
-        key, name, expression = (key, attribute), f"{name[:-1]}.{attribute}'", f"{expression}.{attribute}"
-        value = evaluate(expression, environment, arguments)
-    if value is MISSING or isinstance(value, types.ModuleType) or key[0] == "argument" or key in found:
-        return
-    if isinstance(value, (types.FunctionType, types.MethodType)):
-        if not _is_library((value.__func__ if isinstance(value, types.MethodType) else value).__code__.co_filename):
-            if isinstance(value, types.FunctionType):
-                found[key] = Guard(name, expression, environment, value, MISSING)
-            _collect(value, {}, arguments, found, seen)
-        return
-    if isinstance(value, (types.BuiltinFunctionType, type)) or _is_foreign(value):
-        return
-    python_function = getattr(value, "python_function", None)
-    if python_function is not None:
-        _collect(python_function, {}, arguments, found, seen)
-    found[key] = Guard(name, expression, environment, value, snapshot_of(value))
-
-
-def _is_plain_attribute(value: Any, attribute: str) -> bool:
-    """Is reading the attribute free of side effects (no property that computes)?"""
-    found = getattr(type(value), attribute, None)
-    return not isinstance(found, property)
-
-
-def _is_foreign(value: Any) -> bool:
-    """Objects of graphflow itself (functions, ops, tapes) are part of the program, not captured values."""
-    module = type(value).__module__ or ""
-    if isinstance(value, (TensorLike, DType)):
-        return False
-    return module.split(".")[0] == "graphflow" and not hasattr(value, "python_function")
-
-
-def _is_library(file: str) -> bool:
-    return file.startswith(_LIBRARIES) or file.startswith("<frozen") or "/graphflow/" in file and file.startswith(_PACKAGE)
-
-
-_PACKAGE = __file__.rsplit("tracing", 1)[0]
+            yield from _read_chains(inner)

@@ -1,65 +1,107 @@
-"""Concrete functions: one trace, compiled, with the fast call path written for it."""
+"""Concrete functions: one trace of a function, compiled, and the ways to run it."""
 from __future__ import annotations
 
-import linecache
+import ctypes
+import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..autodiff.record import recorders
+from ..autodiff.record import stop as stop_recording
 from ..compiler import Executable, compile_graph, runtime_error
+from ..errors import GraphflowError, SignatureError
 from ..ir.dims import evaluate
 from ..ir.graph import Graph, Value
 from ..ir.op import Effect
 from ..ir.types import TensorType
+from ..passes.manager import Remark
 from ..runtime.host import HOST_EFFECTS
-from ..tensor import Tensor, TensorLike, active_trace, dispatch_now
-from ..tree import map_structure
-from .captures import MISSING, Guard, same
+from ..tensor import Tensor, TensorLike, active_trace, convert_to_tensor, dispatch_now
+from ..tree import flatten, map_structure
+from .fast_call import Leaf, write_fast_call
+from .guards import Guard
+from .signature import bind_symbols
 
-__all__ = ["ConcreteFunction", "Leaf"]
+__all__ = ["ConcreteFunction"]
 
-
-@dataclass(frozen=True)
-class Leaf:
-    """A leaf of the returned structure: the number of a graph output, or (-1) the Python value itself."""
-
-    output: int
-    value: Any = None
+MOST_BINDINGS = 64
+"""Bindings (an arena each) and fast calls kept for a trace."""
 
 
 @dataclass(eq=False)
 class ConcreteFunction:
-    """One trace of a function. types: of its tensor arguments. captured: variables it reaches other than through arguments."""
+    """One trace of a function. It can be called with the tensors alone.
+
+    types: of the tensor arguments, named `names`. result: the returned structure, with a Leaf for each leaf. argument_variables:
+    graph inputs that stand for variables among the arguments, variable_positions: which of these they are. captured: the other
+    variables. key: the arguments' key. reason: why the trace was made. remarks: side effects seen while tracing.
+    """
 
     name: str
     graph: Graph
     types: list[TensorType]
+    names: list[str]
     result: Any
     guards: list[Guard]
     argument_variables: list[Value]
+    variable_positions: list[int]
     captured: list[tuple[Value, Any]]
     key: Any
     reason: str
-    trace_milliseconds: float
-    variable_positions: list[int] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+    trace_milliseconds: float = 0.0
     _executable: Executable | None = None
     _bindings: dict[Any, Any] = field(default_factory=dict)
     _calls: dict[Any, Callable[..., Any]] = field(default_factory=dict)
 
     @property
     def executable(self) -> Executable:
+        """The compiled graph; compiled at the first use."""
         if self._executable is None:
             self._executable = compile_graph(self.graph)
         return self._executable
 
     # Calling ----------------------------------------------------------------------------------------------------------
-    def holds(self, arguments: tuple[Any, ...]) -> bool:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run with the tensor arguments in order (Python arguments were fixed by the trace and may be left out), or by name."""
+        given = [convert_to_tensor(v) for v in flatten(list(args)) if isinstance(v, (TensorLike, np.ndarray, np.generic))]
+        places = {name: k for k, name in enumerate(self.names)}
+        unknown = sorted(set(kwargs) - set(places))
+        tensors: list[Any] = [*given, *[None] * (len(self.names) - len(given))]
+        for name, value in kwargs.items():
+            if name in places:
+                tensors[places[name]] = convert_to_tensor(value, dtype_hint=self.types[places[name]].dtype)
+        expected = ", ".join(f"{n}: {t}" for n, t in zip(self.names, self.types, strict=True))
+        if unknown or len(given) > len(self.names) or any(t is None for t in tensors):
+            raise SignatureError(f"{self.name}: this concrete function takes ({expected}), got {len(given)} tensors"
+                                 f"{' and the keywords ' + ', '.join(sorted(kwargs)) if kwargs else ''}")  # fmt: skip
+        fits = all(t.dtype is wanted.dtype for t, wanted in zip(tensors, self.types, strict=True))
+        extents = bind_symbols(self.types, tuple(t.dims for t in tensors)) if fits else None
+        if extents is None:
+            raise SignatureError(f"{self.name}: this concrete function takes ({expected}), got ({', '.join(str(t.type) for t in tensors)})")
+        if self.argument_variables:
+            raise SignatureError(f"{self.name}: a trace with variables among its arguments is called through the function itself")
+        if active_trace.get() is not None:
+            return self.pack(self.interpret(tensors, ()))
+        return self.run(tensors, (), extents)
+
+    def holds(self) -> bool:
         """Are all captured values what they were when this was traced?"""
-        return all(g.holds(arguments) for g in self.guards)
+        dead = False
+        for guard in self.guards:
+            if guard.is_dead:
+                dead = True
+            elif not guard.holds():
+                return False
+        if dead:  # objects that are gone need no check, nor fast calls that check them
+            self.guards = [g for g in self.guards if not g.is_dead]
+            self._calls.clear()
+        return True
 
     def binding(self, variables: Sequence[Any], extents: dict[str, int]) -> Any:
         """The native program bound to the call's variables (all of them; those the trace uses are picked) and extents."""
@@ -71,7 +113,8 @@ class ConcreteFunction:
             arrays.update({value: variable._array for value, variable in zip(self.argument_variables, variables, strict=True)})
             final = {new: arrays[old] for old, new in zip(self.graph.inputs, self.executable.graph.inputs, strict=True) if old in arrays}
             bound = self.executable.program.bind(final, extents, run_callback)
-            found = self._bindings[key] = (bound, [weakref.ref(v) for v in variables])
+            found = (bound, [weakref.ref(v) for v in variables])
+            _keep(self._bindings, key, found)
         return found[0]
 
     def run(self, tensors: Sequence[Any], variables: Sequence[Any], extents: dict[str, int]) -> Any:
@@ -80,136 +123,146 @@ class ConcreteFunction:
             return self.pack(self.interpret(tensors, variables))
         binding = self.binding(variables, extents)
         outputs = [np.empty(tuple(evaluate(d, extents) for d in v.type.shape), v.type.dtype.numpy) for v in self.graph.outputs]
-        status = binding.call(*[t._array for t in tensors], *outputs)
+        arrays = [t._array for t in tensors]
+        status = binding.call(*arrays, *outputs)
         if status:
-            raise self.error(binding, status)
+            raise self.error(binding, status, arrays, variables, extents)
         return self.pack([Tensor(o, v.type.dtype) for o, v in zip(outputs, self.graph.outputs, strict=True)])
 
-    def error(self, binding: Any, status: int) -> BaseException:
-        failure = getattr(binding, "failure", None)
-        if failure is not None:
-            binding.failure = None
-            return failure  # type: ignore[no-any-return]
-        return runtime_error(binding, status)
+    def fast_call(self, arguments: tuple[Any, ...], extents: dict[str, int], variables: Sequence[Any], slow: Callable[..., Any],
+                  key: Any) -> Callable[..., Any]:  # fmt: skip
+        """The fast path for calls like this one (see fast_call.py)."""
+        key = (key, tuple(map(id, variables)), id(slow))
+        found = self._calls.get(key)
+        if found is None:
+            found = write_fast_call(self, arguments, extents, variables, slow)
+            _keep(self._calls, key, found)
+        return found
 
     def pack(self, outputs: Sequence[Any]) -> Any:
+        """The returned structure with these outputs."""
         return map_structure(lambda leaf: outputs[leaf.output] if leaf.output >= 0 else leaf.value, self.result)
 
+    # Errors -----------------------------------------------------------------------------------------------------------
+    def error(self, binding: Any, status: int, arrays: Sequence[Any], variables: Sequence[Any], extents: dict[str, int]) -> BaseException:
+        """The exception of a failed call. A failed call has changed nothing, so that running it again op by op (without its
+        effects) gives the error with the op and the values at fault; the status alone names op, element and line."""
+        failure = _failures.pop((threading.get_ident(), id(binding)), None)
+        if failure is not None:
+            return failure
+        found = runtime_error(binding, status)
+        tensors = [Tensor(a, t.dtype) for a, t in zip(arrays, self.types, strict=True)]
+        try:
+            with stop_recording(), _without_effects():
+                self.interpret(tensors, variables)
+        except GraphflowError as precise:
+            if isinstance(precise, type(found)):
+                precise.__cause__ = precise.__context__ = None
+                return precise
+        return found
+
+    # Op by op ---------------------------------------------------------------------------------------------------------
     def interpret(self, tensors: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
-        """The traced graph op by op, eagerly: what tapes outside see and can differentiate to any order, with the same bits."""
+        """The traced graph op by op: what tapes outside see and can differentiate to any order, with the same bits. A failure
+        leaves the variables as they were."""
         held: dict[Value, Any] = dict(zip([v for v in self.graph.inputs if not v.is_variable], tensors, strict=True))
         held.update(dict(self.captured))
         held.update(zip(self.argument_variables, [variables[k] for k in self.variable_positions], strict=True))
-        for node in self.graph.nodes:
-            kernel = node.op.kernel
-            kind = kernel.kind if isinstance(kernel, Effect) else ""
-            if kind == "read":
-                held[node.output] = held[node.inputs[0]].value()
-            elif kind == "write":
-                held[node.inputs[0]].assign(held[node.inputs[1]])
-            else:
-                results = dispatch_now(node.op, tuple(held[v] for v in node.inputs), node.attributes, node.source)
-                held.update(zip(node.outputs, results, strict=True))
-        return [held[v] for v in self.graph.outputs]
-
-    # The fast path ----------------------------------------------------------------------------------------------------
-    def fast_call(self, arguments: tuple[Any, ...], extents: dict[str, int], variables: Sequence[Any], slow: Callable[..., Any]) -> Callable[..., Any]:
-        """A Python function written for this trace, these extents and these variables: it checks the arguments and captures in a
-        few comparisons, makes the result arrays and calls the native program; anything unexpected goes to `slow`."""
-        binding = self.binding(variables, extents)
-        env: dict[str, Any] = {
-            "Tensor": Tensor, "trace": active_trace.get, "tapes": recorders.get, "empty": np.empty, "native": binding.call,
-            "slow": slow, "new": object.__new__, "same": same, "MISSING": MISSING, "fail": lambda s: self.error(binding, s),
-        }  # fmt: skip
-        names = [f"a{k}" for k in range(len(arguments))]
-        checks, inputs, position = [], [], 0
-        for k, value in enumerate(arguments):
-            if isinstance(value, Tensor):
-                env[f"d{k}"], env[f"s{k}"] = value.dtype, tuple(value.dims)
-                checks.append(f"a{k}.__class__ is Tensor and a{k}.dtype is d{k} and a{k}._array.shape == s{k}")
-                inputs.append(f"a{k}._array")
-                position += 1
-            else:
-                env[f"c{k}"] = value
-                exact = isinstance(value, (TensorLike, type(None), bool)) or not isinstance(value, (int, float, str))
-                checks.append(f"a{k} is c{k}" if exact else f"(a{k} is c{k} or same(a{k}, c{k}))")
-        for k, guard in enumerate(self.guards):
-            env.update(guard.environment)
-            env[f"g{k}"] = guard.value
-            expression = guard.expression
-            for number in range(len(arguments)):
-                expression = expression.replace(f"arguments[{number}]", f"a{number}")
-            if guard.snapshot is MISSING:
-                checks.append(f"{expression} is g{k}")
-            elif isinstance(guard.value, (list, dict, set, np.ndarray)):
-                env[f"h{k}"] = guard.snapshot
-                checks.append(f"same({expression}, h{k})")
-            else:
-                env[f"h{k}"] = guard.snapshot
-                checks.append(f"((n := {expression}) is g{k} or same(n, h{k}))")
-        lines = [f"def call({', '.join(names) + ', ' if names else ''}*rest, **keywords):"]
-        everything = " and ".join(["not rest and not keywords and trace() is None and not tapes()", *checks])
-        outputs = []
-        body = []
-        for k, value in enumerate(self.graph.outputs):
-            env[f"shape{k}"] = tuple(evaluate(d, extents) for d in value.type.shape)
-            env[f"dtype{k}"], env[f"numpy{k}"] = value.type.dtype, value.type.dtype.numpy
-            body.append(f"        o{k} = empty(shape{k}, numpy{k})")
-            outputs.append(f"o{k}")
-        body.append(f"        status = native({', '.join(inputs + outputs)})")
-        body.append("        if status: raise fail(status)")
-        for k in range(len(outputs)):
-            body += [f"        t{k} = new(Tensor); t{k}._array = o{k}; t{k}.dtype = dtype{k}; t{k}._key = None"]
-        body.append(f"        return {self._result_source(env)}")
-        arguments_text = ", ".join(names) + ", " if names else ""
-        lines += ["    try:", f"        matches = {everything}", "    except (AttributeError, KeyError, ValueError, NameError):",
-                  "        matches = False", "    if matches:", *body, f"    return slow({arguments_text}*rest, **keywords)"]  # fmt: skip
-        source = "\n".join(lines)
-        file = f"<graphflow call of {self.name}>"
-        exec(compile(source, file, "exec"), env)
-        linecache.cache[file] = (len(source), None, source.splitlines(True), file)
-        return env["call"]  # type: ignore[no-any-return]
-
-    def _result_source(self, env: dict[str, Any]) -> str:
-        """An expression that builds the returned structure."""
-
-        def text(value: Any) -> str:
-            if isinstance(value, Leaf):
-                if value.output >= 0:
-                    return f"t{value.output}"
-                name = f"v{len(env)}"
-                env[name] = value.value
-                return name
-            if type(value) is tuple:
-                return "(" + "".join(text(v) + ", " for v in value) + ")"
-            if type(value) is list:
-                return "[" + ", ".join(text(v) for v in value) + "]"
-            if type(value) is dict and all(isinstance(k, (str, int)) for k in value):
-                return "{" + ", ".join(f"{k!r}: {text(v)}" for k, v in value.items()) + "}"
-            env["pack"] = self.pack
-            return f"pack([{', '.join(f't{k}' for k in range(len(self.graph.outputs)))}])"
-
-        return text(self.result)
+        saved: dict[Value, tuple[Any, Any]] = {}
+        traced = active_trace.get() is not None
+        try:
+            for node in self.graph.nodes:
+                kind = node.op.kernel.kind if isinstance(node.op.kernel, Effect) else ""
+                if kind == "read":
+                    held[node.output] = held[node.inputs[0]].value()
+                elif kind == "write":
+                    variable = held[node.inputs[0]]
+                    if not traced and node.inputs[0] not in saved:
+                        saved[node.inputs[0]] = (variable, variable._array.copy())
+                    variable.assign(held[node.inputs[1]])
+                elif kind in ("", "constant", "copy", "assert") or _effects_run():
+                    operands = tuple(held[v] for v in node.inputs)
+                    if traced:
+                        result = node.op(*operands, **node.attributes)
+                        results = () if result is None else result if isinstance(result, tuple) else (result,)
+                    else:
+                        results = dispatch_now(node.op, operands, node.attributes, node.source)
+                    held.update(zip(node.outputs, results, strict=True))
+            outputs = [held[v] for v in self.graph.outputs]
+            if not _effects_run():
+                _restore(saved)
+            return outputs
+        except BaseException:
+            _restore(saved)
+            raise
 
     # Inspection -------------------------------------------------------------------------------------------------------
     @property
     def structured_input_signature(self) -> list[TensorType]:
+        """The types of the tensor arguments."""
         return list(self.types)
 
     @property
+    def structured_outputs(self) -> Any:
+        """The returned structure with types in place of tensors."""
+        return self.pack([v.type for v in self.graph.outputs])
+
+    @property
     def inputs(self) -> tuple[Value, ...]:
+        """The graph's inputs, variables among them."""
         return self.graph.inputs
 
     @property
     def outputs(self) -> tuple[Value, ...]:
+        """The graph's outputs."""
         return self.graph.outputs
 
     @property
+    def variables(self) -> tuple[Any, ...]:
+        """The captured variables."""
+        return tuple(v for _, v in self.captured)
+
+    @property
     def symbols(self) -> tuple[str, ...]:
+        """Names of the extents that may differ from call to call."""
         return self.graph.symbols
 
     def __repr__(self) -> str:
         return f"<ConcreteFunction {self.name}({', '.join(map(str, self.types))}) -> ({', '.join(str(v.type) for v in self.outputs)})>"
+
+
+def _keep(table: dict[Any, Any], key: Any, value: Any) -> None:
+    """Add to a table of limited size; the oldest entry goes first."""
+    table[key] = value
+    while len(table) > MOST_BINDINGS:
+        table.pop(next(iter(table)), None)
+
+
+def _restore(saved: dict[Value, tuple[Any, Any]]) -> None:
+    for variable, array in saved.values():
+        np.copyto(variable._array, array)
+
+
+_silent = threading.local()
+
+
+def _effects_run() -> bool:
+    return not getattr(_silent, "on", False)
+
+
+@contextmanager
+def _without_effects() -> Iterator[None]:
+    """interpret prints nothing inside, and puts the variables back."""
+    _silent.on = True
+    try:
+        yield
+    finally:
+        _silent.on = False
+
+
+# Callbacks ------------------------------------------------------------------------------------------------------------
+#: (thread, binding) -> the exception that a callback raised in the call that is running there
+_failures: dict[tuple[int, int], BaseException] = {}
 
 
 def run_callback(number: int, binding: Any, table: int) -> int:
@@ -219,15 +272,13 @@ def run_callback(number: int, binding: Any, table: int) -> int:
         arrays = [_array_at(binding, table, v) for v in node.inputs]
         HOST_EFFECTS[node.op.name](arrays, **node.attributes)
     except BaseException as error:
-        binding.failure = error
+        _failures[threading.get_ident(), id(binding)] = error
         return 1
     return 0
 
 
 def _array_at(binding: Any, table: int, value: Value) -> np.ndarray[Any, Any]:
     """A copy of a value's buffer, found through the native table."""
-    import ctypes
-
     program = binding.program
     place = program.plan.place(value)
     slot = program.slots.buffers[place.kind, place.index]
@@ -237,5 +288,3 @@ def _array_at(binding: Any, table: int, value: Value) -> np.ndarray[Any, Any]:
     size = int(np.prod(shape)) * dtype.itemsize
     data = ctypes.string_at(address, size) if size else b""
     return np.frombuffer(data, dtype).reshape(shape)
-
-

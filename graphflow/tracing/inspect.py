@@ -72,7 +72,8 @@ class Inspection:
         return list(self.get_concrete_function(*args, **kwargs).executable.stages)  # type: ignore[attr-defined]
 
     def kernels(self, *args: Any, form: str = "nest", **kwargs: Any) -> str:
-        """The kernels as readable loop nests; form="llvm": the emitted IR, "asm": this machine's assembly, "python": CUDA source."""
+        """The kernels as readable loop nests; form="llvm": the emitted IR, "asm": this machine's assembly, "python": CUDA source,
+        "ptx": its PTX, where numba-cuda is installed (no GPU is needed)."""
         program = self.get_concrete_function(*args, **kwargs).executable.program  # type: ignore[attr-defined]
         return kernels_text(program, form)
 
@@ -81,7 +82,7 @@ class Inspection:
         entries = self._entries  # type: ignore[attr-defined]
         traces = [TraceReport(c.reason, tuple(map(str, c.types)), c.trace_milliseconds, c.executable.compile_milliseconds,
                               len(c.graph.nodes), c.executable.program.kernels) for c in entries]  # fmt: skip
-        remarks = [r for c in entries for r in c.executable.remarks]
+        remarks = [r for c in entries for r in (*c.remarks, *c.executable.remarks)]
         return Explanation(self.name, traces, remarks)  # type: ignore[attr-defined]
 
     def verify(self, *args: Any, **kwargs: Any) -> Verification:
@@ -104,7 +105,11 @@ def kernels_text(program: Any, form: str) -> str:
         from ..runtime.cuda.source import print_kernels
 
         return print_kernels(program.nests)
-    raise ValueError(f"no form {form!r}; the forms are nest, llvm, asm, python")
+    if form == "ptx":
+        from ..runtime.cuda.kernels import kernels_ptx
+
+        return kernels_ptx(program.nests)
+    raise ValueError(f"no form {form!r}; the forms are nest, llvm, asm, python, ptx")
 
 
 def same_bits(a: Any, b: Any) -> bool:
@@ -125,9 +130,9 @@ def verify(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Veri
     from ..tensor import TensorLike
     from ..tree import flatten
 
-    inner = getattr(function, "_function", function)
-    if inner is not function:
-        args = (function._instance, *args)
+    inner = function
+    if hasattr(function, "_instance"):
+        inner, args = function._function, (function._instance, *args)
     arguments = inner._arguments(args, kwargs)
     concrete, extents = inner._find_or_trace(arguments)
     variables = [v for _, v in concrete.captured] + list(arguments.variables)

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import types
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +15,7 @@ from ..errors import GraphflowError, SignatureError
 from ..ir.dims import Dim, SymbolicDim, symbol
 from ..ir.types import TensorType
 from ..tensor import Tensor, TensorLike, TensorShape, convert_to_tensor
-from ..tree import is_nested
+from ..tree import children_of, is_nested, rebuild, sorted_keys
 
 __all__ = ["Arguments", "TensorSpec", "argument_key", "canonical_arguments", "spec_types"]
 
@@ -37,7 +39,7 @@ class TensorSpec:
     def is_compatible_with(self, value: Any) -> bool:
         if value.dtype is not self.dtype or self._shape is None:
             return value.dtype is self.dtype
-        dims = tuple(value.shape)
+        dims = tuple(value.dims)
         return len(dims) == len(self._shape) and all(a is None or a == b for a, b in zip(self._shape, dims, strict=True))
 
     def __eq__(self, other: object) -> bool:
@@ -61,6 +63,7 @@ class Arguments:
     tensors: list[Tensor]
     variables: list[Any]
     names: list[str]
+    by_value: list[Any]
 
     @property
     def shapes(self) -> tuple[tuple[Dim, ...], ...]:
@@ -78,7 +81,10 @@ def canonical_arguments(
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise SignatureError(f"{name}: {error}") from None
+        problem = SignatureError(f"{name}: {error}; the function is {name}{signature}, the call has {len(args)} positional "
+                                 f"arguments and the keywords {sorted(kwargs)}")  # fmt: skip
+        problem.hint = "pass what the signature asks for"
+        raise problem from None
     bound.apply_defaults()
     values: list[Any] = []
     names: list[str] = []
@@ -97,17 +103,19 @@ def canonical_arguments(
     return tuple(values), keywords, names
 
 
-def analyse_arguments(values: tuple[Any, ...], keywords: dict[str, Any], names: list[str]) -> Arguments:
-    """Convert NumPy leaves to tensors and compute the key."""
+def analyse_arguments(values: tuple[Any, ...], keywords: dict[str, Any], names: list[str], instance: bool = False) -> Arguments:
+    """Convert NumPy leaves to tensors and compute the key. instance: the first value is the object a method is bound to."""
     tensors: list[Tensor] = []
     variables: list[Any] = []
     leaf_names: list[str] = []
+    by_value: list[Any] = []
 
     def visit(value: Any, name: str) -> tuple[Any, Any]:
         """(value with NumPy arrays converted, key)"""
-        if isinstance(value, np.ndarray) or isinstance(value, np.generic) and not isinstance(value, (bool, float)):
+        if isinstance(value, (np.ndarray, np.generic)):
             value = convert_to_tensor(value)
         if isinstance(value, Tensor):
+            value.require_usable()
             tensors.append(value)
             leaf_names.append(name)
             return value, ("T", value.dtype.short, len(value.dims))
@@ -119,45 +127,70 @@ def analyse_arguments(values: tuple[Any, ...], keywords: dict[str, Any], names: 
             return value, ("V", value.dtype.short, value.dims, value.trainable)  # type: ignore[attr-defined]
         if isinstance(value, TensorSpec):
             return value, ("S", value)
-        if is_nested(value):
-            if isinstance(value, Mapping):
-                items = {k: visit(v, f"{name}_{k}") for k, v in value.items()}
-                rebuilt: Any = {k: v for k, (v, _) in items.items()}
-                if type(value) is not dict:
-                    rebuilt = type(value)(rebuilt)  # type: ignore[call-arg]
-                return rebuilt, (type(value), tuple((k, key) for k, (_, key) in sorted(items.items(), key=lambda i: repr(i[0]))))
-            if isinstance(value, (list, tuple)):
-                parts = [visit(v, f"{name}_{k}") for k, v in enumerate(value)]
-                children = [v for v, _ in parts]
-                rebuilt = type(value)(*children) if hasattr(value, "_fields") else type(value)(children)
-                return rebuilt, (type(value), tuple(key for _, key in parts))
-            fields = {f.name: visit(getattr(value, f.name), f"{name}_{f.name}") for f in dataclasses.fields(value)}
-            changes = {k: v for k, (v, _) in fields.items() if v is not getattr(value, k)}
-            return (dataclasses.replace(value, **changes) if changes else value), (
-                type(value), tuple((k, key) for k, (_, key) in fields.items()))  # fmt: skip
-        return value, argument_key(value)
+        if not is_nested(value):
+            return value, argument_key(value, by_value)
+        old = list(children_of(value))
+        labels: tuple[Any, ...] = tuple(range(len(old)))
+        if isinstance(value, Mapping):
+            labels = tuple(sorted_keys(value))
+        elif not isinstance(value, (list, tuple)):
+            labels = tuple(f.name for f in dataclasses.fields(value))
+        parts = [visit(child, f"{name}_{label}") for child, label in zip(old, labels, strict=True)]
+        changed = any(new is not child for (new, _), child in zip(parts, old, strict=True))
+        rebuilt = rebuild(value, [new for new, _ in parts]) if changed else value
+        by_value.append(value)
+        return rebuilt, (type(value), labels if isinstance(value, Mapping) else len(labels), tuple(key for _, key in parts))
 
-    visited = [visit(v, n) for v, n in zip(values, names, strict=True)]
+    visited = []
+    for position, (value, name) in enumerate(zip(values, names, strict=True)):
+        visited.append((value, ObjectKey(value)) if instance and not position else visit(value, name))
     keyed = {k: visit(v, k) for k, v in sorted(keywords.items())}
     key = (tuple(k for _, k in visited), tuple((n, k) for n, (_, k) in keyed.items()))
-    return Arguments(tuple(v for v, _ in visited), {n: v for n, (v, _) in keyed.items()}, key, tensors, variables, leaf_names)
+    return Arguments(tuple(v for v, _ in visited), {n: v for n, (v, _) in keyed.items()}, key, tensors, variables, leaf_names, by_value)
 
 
-def argument_key(value: Any) -> Any:
-    """The key of a Python argument: by type and value; objects by identity."""
+class ObjectKey:
+    """An object as a key, by identity, without keeping it alive where that is possible. Equal only while the object lives."""
+
+    __slots__ = ("_get", "_hash", "_text")
+
+    def __init__(self, value: Any) -> None:
+        self._hash = id(value)
+        self._text = f"<{type(value).__name__}>"
+        try:
+            self._get: Any = weakref.ref(value)
+        except TypeError:
+            self._get = lambda: value
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ObjectKey):
+            return False
+        mine = self._get()
+        return mine is not None and mine is other._get()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def argument_key(value: Any, by_value: list[Any] | None = None) -> Any:
+    """The key of a Python argument: by type and value; objects by identity. Objects with an `__eq__` and `__hash__` of their own go
+    by value, and are added to by_value."""
     if isinstance(value, float):
         return float, value.hex() if value == value else "nan"
-    if isinstance(value, (bool, int, str, bytes, type(None), complex, DType)):
+    if isinstance(value, complex):
+        return complex, repr(value)
+    if isinstance(value, (bool, int, str, bytes, type(None), DType)):
         return type(value), value
-    if isinstance(value, (frozenset, range, slice)) or type(value).__module__ == "enum":
+    if isinstance(value, (range, slice)) or value is Ellipsis:
         return type(value), repr(value)
-    try:
-        hash(value)
-    except TypeError:
-        return "object", id(value)
-    if type(value).__eq__ is not object.__eq__:
-        return type(value), value
-    return "object", id(value)
+    if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)) or type(value).__hash__ in (None, object.__hash__):
+        return ObjectKey(value)
+    if by_value is not None:
+        by_value.append(value)
+    return type(value), value
 
 
 def spec_types(spec: TensorSpec, counter: list[int]) -> TensorType:

@@ -14,7 +14,7 @@ from ..ir.graph import Graph, Value
 from ..ir.op import OPS, Op
 from ..ir.source import Source, capture
 from ..ir.types import TensorType
-from ..tensor import Tensor, TensorShape, active_trace, located
+from ..tensor import Tensor, TensorShape, active_trace
 
 __all__ = ["Dimension", "NeedsNumber", "SymbolicTensor", "Trace", "current_device", "dimension_tensor", "leaked"]
 
@@ -123,13 +123,16 @@ class SymbolicTensor(Tensor):
         """Dims of an integer tensor made of constants and extents (gf.shape(x), gf.stack of extents ...)."""
         return known_dims(self._value)
 
+    def require_usable(self) -> None:
+        if not self._trace.alive or active_trace.get() is not self._trace:
+            raise leaked(None, (self,))
+
     def _refuse(self, what: str) -> NoReturn:
-        place = capture()
         if not self._trace.alive:
             raise leaked(None, (self,))
-        raise located(TracedBoolError(
-            f"{what}: a symbolic tensor ({self.type}) has no Python value while the function is traced; "
-            f"use gf.where or gf.cond for choices, gf.print to see it, or return it"), place)  # fmt: skip
+        error = TracedBoolError(f"{what}: a symbolic tensor ({self.type}) has no Python value while the function '{self._trace.name}' is traced")
+        error.hint = "use gf.where for a choice, gf.print to see the value, or return it from the function"
+        raise error
 
     def numpy(self) -> Any: self._refuse("numpy()")
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any: self._refuse("conversion to NumPy")
@@ -203,9 +206,9 @@ def leaked(op: Op | None, tensors: Sequence[Any]) -> GraphflowError:
     producer = tensor._value.producer
     made = f" made at {producer.source}" if producer is not None else ""
     used = f"{op.name}: " if op is not None else ""
-    return located(TensorLeakError(
-        f"{used}a symbolic tensor ({tensor.type}){made} is used outside the function '{tensor._trace.name}' that made it; "
-        f"return it from the function instead of storing it"))  # fmt: skip
+    error = TensorLeakError(f"{used}a symbolic tensor ({tensor.type}){made} is used outside the function '{tensor._trace.name}' that made it")
+    error.hint = "return it from the function instead of storing it"
+    return error
 
 
 class Trace:
@@ -272,9 +275,9 @@ class Trace:
 
     def check_creation(self) -> None:
         if not self.may_create:
-            raise located(VariableCreationError(
-                f"a variable is created in '{self.name}' at a later trace than the first; create variables once, outside the function "
-                f"or under `if self.v is None:`"))  # fmt: skip
+            error = VariableCreationError(f"a variable is created in '{self.name}' at a later trace than the first")
+            error.hint = "create variables once: outside the function, or under `if self.v is None:`"
+            raise error
 
     def created(self, variable: Any) -> None:
         self.created_variables.append(variable)

@@ -1,4 +1,5 @@
-"""The math library against mpmath and f64: error bounds over every binade, special values, signs of zero, thresholds."""
+"""The math library against mpmath and f64: error bounds over every binade, special values, signs of zero,
+thresholds."""
 
 from __future__ import annotations
 
@@ -82,7 +83,9 @@ def test_error_against_mpmath(name, dtype):
         assert errors[worst] <= bound(name, dtype), (errors[worst], [a[worst] for a in arguments])
 
 
-@pytest.mark.parametrize("name", [n for n in library.__all__ if measure.CASES[n].wide and measure.CASES[n].operands == 1])
+@pytest.mark.parametrize(
+    "name", [n for n in library.__all__ if measure.CASES[n].wide and measure.CASES[n].operands == 1]
+)
 def test_f32_error_against_f64(name):
     """A sweep over all floats (every 65537th), and 100,000 ordinary ones, specials among them."""
     function, case = compiled(name, float32), measure.CASES[name]
@@ -193,7 +196,7 @@ def test_small_arguments_come_back(name, dtype):
 @pytest.mark.parametrize("name", ["exp", "tanh", "sigmoid", "erf", "log", "atan", "softplus"])
 def test_monotone_at_saturation(name, dtype):
     """Near the ends of the range the results never step back by more than the error bound, and never pass the limit."""
-    low, high = {"exp": (-110, -80), "tanh": (8, 10), "sigmoid": (14, 40), "erf": (3.5, 7), "log": (1e30, 3e38),
+    low, high = {"exp": (-110, -80), "tanh": (8, 25), "sigmoid": (14, 40), "erf": (3.5, 7), "log": (1e30, 3e38),
                  "atan": (1e5, 1e9), "softplus": (-110, -80)}[name]  # fmt: skip
     x = np.linspace(low, high, 5000).astype(dtype.numpy)
     y = compiled(name, dtype)(x)

@@ -1,4 +1,5 @@
-"""Every op's record is whole: samples that run and samples that fail, a gradient or a reason, a reference, documentation."""
+"""Every op's record is whole: samples that run and samples that fail, a gradient or a reason, a reference,
+documentation."""
 
 from __future__ import annotations
 
@@ -81,7 +82,9 @@ def test_samples_cover_the_dtypes_that_the_op_takes(op: Op) -> None:
 def test_attributes_are_the_kernel_functions_keywords(op: Op) -> None:
     """A misspelt attribute would otherwise show only when a kernel is built."""
     kernel = op.kernel
-    function = kernel.emit if isinstance(kernel, (Pointwise, Indexed)) else kernel.map if isinstance(kernel, View) else None
+    function = (
+        kernel.emit if isinstance(kernel, (Pointwise, Indexed)) else kernel.map if isinstance(kernel, View) else None
+    )
     if function is None:
         return
     parameters = inspect.signature(function).parameters.values()
@@ -99,7 +102,9 @@ def test_reductions_declare_what_the_kernel_level_needs(op: Op) -> None:
 def test_every_op_is_exported_under_its_name() -> None:
     for op in OPS.values():
         assert any(getattr(graphflow.ops, n, None) is op for n in (op.name, f"{op.name}_")), op.name
-    assert set(graphflow.ops.__all__) == {n for n in vars(graphflow.ops) if isinstance(getattr(graphflow.ops, n), Op)} | {"OPS"}
+    assert set(graphflow.ops.__all__) == {
+        n for n in vars(graphflow.ops) if isinstance(getattr(graphflow.ops, n), Op)
+    } | {"OPS"}
 
 
 def test_an_op_cannot_be_defined_twice_or_without_a_word_on_its_gradient() -> None:
@@ -120,7 +125,9 @@ def test_ops_import_no_compiler() -> None:
 
 def test_type_rules_name_op_requirement_and_both_operands() -> None:
     a, b = (TensorType(of_numpy(np.dtype("float32")), shape) for shape in ((8, 4), (5, 2)))
-    with pytest.raises(ValueError, match=r"matmul: inner sizes must match, got a: f32\[8,4\] and b: f32\[5,2\] \(4 and 5\)"):
+    with pytest.raises(
+        ValueError, match=r"matmul: inner sizes must match, got a: f32\[8,4\] and b: f32\[5,2\] \(4 and 5\)"
+    ):
         OPS["matmul"].result_types((a, b), {"transpose_a": False, "transpose_b": False})
     with pytest.raises(InvalidArgumentError, match=r"add: shapes must broadcast, got f32\[8,4\] and f32\[5,2\]"):
         OPS["add"].result_types((a, b), {})

@@ -1,5 +1,5 @@
-"""The table of op samples: eager against the reference, graph against eager bit for bit, errors, and gradients against central
-differences in float64, first and second order."""
+"""The table of op samples: eager against the reference, graph against eager bit for bit, errors, and gradients
+against central differences in float64, first and second order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import graphflow as gf
-import graphflow.ops  # noqa: F401  (fills OPS)
+import graphflow.ops
 from graphflow.ir.op import OPS, Op, Sample
 
 SAMPLED = [op for op in OPS.values() if op.samples is not None]
@@ -21,10 +21,11 @@ sampled_op = pytest.mark.parametrize("op", SAMPLED, ids=lambda op: op.name)
 #: Largest distance from the reference in units in the last place; 0 (the same bits) for ops not named here.
 TRANSCENDENTAL = 4
 ULPS = dict.fromkeys(
-    "acos acosh asin asinh atan atan2 atanh cos cosh digamma erf erfc erfinv exp expm1 lgamma log log1p pow rsqrt sigmoid sin "
-    "sinh softplus tan tanh xlogy".split(), TRANSCENDENTAL)  # fmt: skip
+    "acos acosh asin asinh atan atan2 atanh cos cosh digamma erf erfc erfinv exp expm1 lgamma log log1p pow rsqrt "
+    "sigmoid sin sinh softplus tan tanh xlogy".split(), TRANSCENDENTAL)  # fmt: skip
 
-#: Ops that add or multiply many elements: largest distance relative to the same op on absolute values, times the count of elements.
+#: Ops that add or multiply many elements: largest distance in ulp of the same op on absolute values, times the count of
+#: elements.
 ACCUMULATING = {"reduce_sum", "reduce_prod", "matmul", "scatter_add"}
 
 
@@ -59,7 +60,7 @@ def assert_close(op: Op, sample: Sample, found: np.ndarray[Any, Any], expected: 
         scale = np.spacing(reference(op, sizes)[unequal]).astype(np.float64)
         bound = scale * max(a.size for a in sample.arrays)
     elif op.name == "lgamma":
-        # the C library's own lgamma is thousands of ulp off near its zeros at 1 and 2; ours is measured in tests/kernels
+        # the C library's own lgamma is thousands of ulp off near its zeros at 1 and 2; tests/kernels measures ours
         bound = TRANSCENDENTAL * np.maximum(unit, 4 * np.finfo(expected.dtype).eps)
     else:
         bound = ULPS.get(op.name, 0) * unit
@@ -117,7 +118,7 @@ def test_bad_samples_raise_the_stated_class_in_both_modes(op: Op) -> None:
         assert "test_samples.py" in str(caught.value)
 
 
-# Gradients -------------------------------------------------------------------------------------------------------------
+# Gradients ----------------------------------------------------------------------------------------------------------
 STEP = 1e-5
 NO_SECOND_ORDER = {"lgamma"}  # digamma has no gradient op yet
 DIRECTIONS = 2
@@ -158,7 +159,9 @@ def test_gradients_match_central_differences(op: Op) -> None:
             with np.errstate(all="ignore"):
                 return float(np.sum(weights * op.reference(*arrays, **sample.attributes)))  # type: ignore[misc]
 
-        def slopes(arrays: Any, op: Op = op, sample: Sample = sample, weights: Any = weights) -> tuple[list[Any], list[Any]]:
+        def slopes(
+            arrays: Any, op: Op = op, sample: Sample = sample, weights: Any = weights
+        ) -> tuple[list[Any], list[Any]]:
             operands = [gf.constant(a) for a in arrays]
             with gf.GradientTape() as tape:
                 floats = [t for t in operands if t.dtype.is_floating]
@@ -176,7 +179,9 @@ def test_gradients_match_central_differences(op: Op) -> None:
             expected = (upper - lower) / (2 * STEP)
             found = dot(first, along)
             scale = 1 + np.sum(np.abs(weights)) + abs(expected)
-            assert abs((0.0 if found is None else float(found)) - expected) <= 2e-7 * scale, f"{op.name} {sample.attributes}"
+            assert abs((0.0 if found is None else float(found)) - expected) <= 2e-7 * scale, (
+                f"{op.name} {sample.attributes}"
+            )
             count += 1
         # second order: the derivative of <gradient, u> along v, against differences of the first-order gradient
         u, v = random_like(sample.arrays, generator), random_like(sample.arrays, generator)
@@ -193,7 +198,9 @@ def test_gradients_match_central_differences(op: Op) -> None:
             continue
         expected = (float(upper) - float(lower)) / (2 * STEP)
         scale = 1 + abs(float(upper)) + abs(expected)
-        assert abs((0.0 if found is None else float(found)) - expected) <= 1e-6 * scale, f"{op.name} second order {sample.attributes}"
+        assert abs((0.0 if found is None else float(found)) - expected) <= 1e-6 * scale, (
+            f"{op.name} second order {sample.attributes}"
+        )
     assert count or not any(True for _ in gradient_samples(op))
 
 

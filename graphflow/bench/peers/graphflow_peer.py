@@ -156,7 +156,7 @@ def _mlp(inputs: Arrays) -> Program:
         optimizer.iterations.assign(0)
         for weight, name in zip(weights, names, strict=True):
             weight.assign(inputs[name])
-            for slot in optimizer.slot_names:
+            for slot in optimizer.slot_names if optimizer.built else ():
                 optimizer.slot(weight, slot).assign(np.zeros_like(inputs[name]))
 
     def outputs() -> Arrays:

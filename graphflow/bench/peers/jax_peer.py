@@ -99,7 +99,9 @@ def _black_scholes(inputs: Arrays) -> Program:
         call = price * _normal_distribution(d1) - discounted * _normal_distribution(d2)
         return [call, call - price + discounted]
 
-    return _repeated(price_options, [jax.device_put(inputs[name]) for name in ("price", "strike", "years")], ["call", "put"])
+    return _repeated(
+        price_options, [jax.device_put(inputs[name]) for name in ("price", "strike", "years")], ["call", "put"]
+    )
 
 
 def _normal_distribution(value: Any) -> Any:
@@ -142,9 +144,7 @@ def _mlp(inputs: Arrays) -> Program:
         rate = spec.ADAM["learning_rate"] * jnp.sqrt(1 - beta_2**moment) / (1 - beta_1**moment)
         first = [m + (1 - beta_1) * (g - m) for m, g in zip(first, gradients, strict=True)]
         second = [v + (1 - beta_2) * (g * g - v) for v, g in zip(second, gradients, strict=True)]
-        weights = [
-            w - rate * m / (jnp.sqrt(v) + epsilon) for w, m, v in zip(weights, first, second, strict=True)
-        ]
+        weights = [w - rate * m / (jnp.sqrt(v) + epsilon) for w, m, v in zip(weights, first, second, strict=True)]
         return (weights, first, second, count), loss
 
     holder: dict[str, Any] = {}
@@ -164,7 +164,7 @@ def _mlp(inputs: Arrays) -> Program:
 
     def outputs() -> Arrays:
         weights = dict(zip(names, holder["state"][0], strict=True))
-        norms = {f"norm_{name}": np.linalg.norm(np.asarray(weights[name])) for name in ("w0", "w1", "w2")}
+        norms = {f"norm_{name}": np.asarray(np.linalg.norm(np.asarray(weights[name]))) for name in ("w0", "w1", "w2")}
         return {"loss": np.asarray(holder["loss"]), **norms}
 
     reset()

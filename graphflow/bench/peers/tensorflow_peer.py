@@ -42,7 +42,7 @@ def build(contender: str, workload: Workload, inputs: Arrays) -> Program:
     return makers[workload.name](inputs, decorate)
 
 
-def _concrete(state: dict[str, Any], function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+def _concrete(state: dict[str, Any], function: Any, *arguments: Any) -> Callable[..., Any]:
     """The traced function, which skips the look-up by signature as a serving loop would; made at the first run."""
     if "concrete" not in state:
         state["concrete"] = function.get_concrete_function(*arguments)
@@ -113,7 +113,9 @@ def _black_scholes(inputs: Arrays, decorate: Callable[..., Any]) -> Program:
         call = price * normal_distribution(d1) - discounted * normal_distribution(d2)
         return call, call - price + discounted
 
-    return _repeated(price_options, [tf.constant(inputs[name]) for name in ("price", "strike", "years")], ["call", "put"])
+    return _repeated(
+        price_options, [tf.constant(inputs[name]) for name in ("price", "strike", "years")], ["call", "put"]
+    )
 
 
 def _softmax(inputs: Arrays, decorate: Callable[..., Any]) -> Program:

@@ -14,7 +14,7 @@ in registers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -44,6 +44,16 @@ class Tiling:
     @property
     def vector(self) -> str:
         return f"<{self.lanes} x {self.element}>"
+
+    @property
+    def side(self) -> int:
+        """Elements in 128 bits."""
+        return 128 // self.bits
+
+    @property
+    def steps(self) -> int:
+        """Successive elements of a column that `_square` reads at once: 256 bits, or 128 if there are no more."""
+        return min(self.lanes, 2 * self.side)
 
     @property
     def is_float(self) -> bool:
@@ -317,27 +327,65 @@ def strip(tiling: Tiling, width: int) -> str:
     )
 
 
-def _transpose(text: Text, tiling: Tiling, rows: list[str]) -> list[str]:
-    """A square of vectors, transposed by log2(lanes) rounds of two-source shuffles."""
-    lanes, vector = tiling.lanes, tiling.vector
-    distance = 1
-    while distance < lanes:
-        low = [q if not q & distance else lanes + q - distance for q in range(lanes)]
-        high = [q + distance if not q & distance else lanes + q for q in range(lanes)]
-        result = list(rows)
-        for i in range(lanes):
-            if not i & distance:
-                pair = f"{vector} {rows[i]}, {vector} {rows[i + distance]}, <{lanes} x i32>"
-                for target, order in ((i, low), (i + distance, high)):
-                    result[target] = text.let(f"shufflevector {pair} <{', '.join(f'i32 {q}' for q in order)}>")
-        rows, distance = result, distance * 2
-    return rows
+def _square(text: Text, tiling: Tiling, columns: list[str]) -> list[str]:
+    """`tiling.steps` successive elements of each of `lanes` columns, as so many vectors over the columns.
+
+    Pieces of so many elements, straight from memory, make up vectors which are transposed within their 128-bit lanes,
+    with the processor's cheapest shuffles; pieces of 256 bits take one more round.
+    """
+    element, lanes, side, steps, align = tiling.element, tiling.lanes, tiling.side, tiling.steps, tiling.bits // 8
+
+    def shuffle(left: str, right: str, kind: str, order: Iterable[int]) -> str:
+        numbers = [f"i32 {q}" for q in order]
+        return text.let(f"shufflevector {kind} {left}, {kind} {right}, <{len(numbers)} x i32> <{', '.join(numbers)}>")
+
+    def gather(some: list[str]) -> str:
+        """One vector of the pieces of some columns."""
+        pieces = [text.let(f"load <{steps} x {element}>, ptr {column}, align {align}") for column in some]
+        length = steps
+        while len(pieces) > 1:
+            pairs, kind = zip(pieces[::2], pieces[1::2], strict=True), f"<{length} x {element}>"
+            length *= 2
+            pieces = [shuffle(left, right, kind, range(length)) for left, right in pairs]
+        return pieces[0]
+
+    def cross(left: str, right: str, first: list[int]) -> str:
+        """`first` names elements of the first 128 bits of left (0 ...) and right (side ...); the others alike."""
+        starts = range(0, lanes, side)
+        order = [q + start if q < side else q - side + lanes + start for start in starts for q in first]
+        return shuffle(left, right, tiling.vector, order)
+
+    def transpose(some: list[str]) -> list[str]:
+        rows = [gather(some[q::side]) for q in range(side)]
+        if side == 2:
+            return [cross(rows[0], rows[1], [q, side + q]) for q in (0, 1)]
+        low = [cross(rows[i], rows[i + 1], [0, 4, 1, 5]) for i in (0, 2)]
+        high = [cross(rows[i], rows[i + 1], [2, 6, 3, 7]) for i in (0, 2)]
+        return [cross(*pair, first) for pair in (low, high) for first in ([0, 1, 4, 5], [2, 3, 6, 7])]
+
+    if steps == side:
+        return transpose(columns)
+    left, right = transpose(columns[: lanes // 2]), transpose(columns[lanes // 2 :])
+    even = [q for q in range(2 * lanes) if not q & side]
+    odd = [q for q in range(2 * lanes) if q & side]
+    return [shuffle(*pair, tiling.vector, order) for order in (even, odd) for pair in zip(left, right, strict=True)]
+
+
+def _places(text: Text, tiling: Tiling, first: int, step: str) -> list[str]:
+    """Where `lanes` columns have their element `step`; `%places` holds where they begin."""
+    places = []
+    for q in range(first, first + tiling.lanes):
+        place = text.let(f"load ptr, ptr {text.let(f'getelementptr ptr, ptr %places, i64 {q}')}")
+        places.append(text.let(f"getelementptr {tiling.element}, ptr {place}, i64 {step}"))
+    return places
 
 
 def pack(tiling: Tiling) -> str:
     """Copy a k x columns panel of B to rows of `width` adjacent elements. Columns past the last are left undefined,
     or hold copies: they are computed with and never stored."""
     text, element, lanes, align = Text(), tiling.element, tiling.lanes, tiling.bits // 8
+    if tiling.is_float:
+        text.put(f"%places = alloca [{lanes} x ptr], align 64")
     text.put("%adjacent = icmp eq i64 %b_column, 1", "br i1 %adjacent, label %copy, label %strided")
     text.label("copy")
     with text.loop(0, "%k") as p:
@@ -364,19 +412,17 @@ def pack(tiling: Tiling) -> str:
     if tiling.is_float:
         text.put("%straight = icmp eq i64 %b_row, 1", "br i1 %straight, label %squares, label %single")
         text.label("squares")
-        blocks = text.let(f"and i64 %k, {-lanes}") if not tiling.masked else "%k"
+        steps = tiling.steps
+        blocks = text.let(f"and i64 %k, {-steps}")
         last = text.add("%columns", -1)
         with text.loop(0, "%columns", lanes) as j:
-            offsets = [text.mul(text.minimum(text.add(j, q), last), "%b_column") for q in range(lanes)]
-            columns = [text.let(f"getelementptr {element}, ptr %b, i64 {offset}") for offset in offsets]
-            with text.loop(0, blocks, lanes) as p:
-                places = [text.let(f"getelementptr {element}, ptr {column}, i64 {p}") for column in columns]
-                if tiling.masked:
-                    mask = _masks(text, tiling, text.let(f"sub i64 %k, {p}"), 1)[0]
-                    square = [_masked_load(text, tiling, place, mask) for place in places]
-                else:
-                    square = [text.let(f"load {tiling.vector}, ptr {place}, align {align}") for place in places]
-                for q, row in enumerate(_transpose(text, tiling, square)):
+            with text.loop(0, str(lanes)) as q:
+                offset = text.mul(text.minimum(text.add(j, q), last), "%b_column")
+                place = text.let(f"getelementptr {element}, ptr %b, i64 {offset}")
+                text.put(f"store ptr {place}, ptr {text.let(f'getelementptr ptr, ptr %places, i64 {q}')}")
+            with text.loop(0, blocks, steps) as p:
+                places = _places(text, tiling, 0, p)
+                for q, row in enumerate(_square(text, tiling, places)):
                     index = text.add(text.mul(text.add(p, q), "%width"), j)
                     place = text.let(f"getelementptr {element}, ptr %out, i64 {index}")
                     text.put(f"store {tiling.vector} {row}, ptr {place}, align {align}")
@@ -405,16 +451,16 @@ def line(tiling: Tiling) -> str:
 
     Packing first, as elsewhere, takes 1.6 to 2 times as long.
     """
-    text, element, vector, lanes, align = Text(), tiling.element, tiling.vector, tiling.lanes, tiling.bits // 8
+    text, element, vector, lanes, steps = Text(), tiling.element, tiling.vector, tiling.lanes, tiling.steps
     width = LINE_WIDTH
     text.put(f"%places = alloca [{width * lanes} x ptr], align 64")
     text.put(f"%sums = alloca [{width} x {vector}], align 64")
-    whole = text.let(f"and i64 %k, {-lanes}")
+    whole = text.let(f"and i64 %k, {-steps}")
     some = text.let(f"icmp sgt i64 {whole}, 0")
     with text.when(some):
         last = text.add("%columns", -1)
-        for q in range(width * lanes):  # a column that does not exist: the last one again, computed and not stored
-            offset = text.mul(text.minimum(str(q), last), "%b_column")
+        with text.loop(0, str(width * lanes)) as q:  # a column that does not exist: the last one, computed, not stored
+            offset = text.mul(text.minimum(q, last), "%b_column")
             place = text.let(f"getelementptr {element}, ptr %b, i64 {offset}")
             text.put(f"store ptr {place}, ptr {text.let(f'getelementptr ptr, ptr %places, i64 {q}')}")
         before = text.block
@@ -424,30 +470,32 @@ def line(tiling: Tiling) -> str:
         text.put(f"%p = phi i64 [0, %{before}], [%p.next, %{name}]")
         text.put(
             *(
-                f"%acc.{j} = phi {vector} [zeroinitializer, %{before}], [%sum.{j}.{lanes - 1}, %{name}]"
+                f"%acc.{j} = phi {vector} [zeroinitializer, %{before}], [%sum.{j}.{steps - 1}, %{name}]"
                 for j in range(width)
             )
         )
+        # A cache line is a few squares long: each of them prefetches its share of the columns.
+        parts = 512 // tiling.bits // steps
+        turn = text.let(f"and i64 {text.let(f'lshr i64 %p, {steps.bit_length() - 1}')}, {parts - 1}")
+        first = text.let(f"getelementptr ptr, ptr %places, i64 {text.mul(turn, width * lanes // parts)}")
+        for q in range(width * lanes // parts):
+            place = text.let(f"load ptr, ptr {text.let(f'getelementptr ptr, ptr {first}, i64 {q}')}")
+            _prefetch(text, text.let(f"getelementptr {element}, ptr {place}, i64 %p"), LINE_AHEAD)
         x = [
             text.let(f"getelementptr {element}, ptr %a, i64 {text.mul(text.add('%p', q), '%a_column')}")
-            for q in range(lanes)
+            for q in range(steps)
         ]
         for j in range(width):
-            square = []
-            for q in range(lanes):
-                place = text.let(f"load ptr, ptr {text.let(f'getelementptr ptr, ptr %places, i64 {j * lanes + q}')}")
-                place = text.let(f"getelementptr {element}, ptr {place}, i64 %p")
-                square.append(text.let(f"load {vector}, ptr {place}, align {align}"))
-                _prefetch(text, place, LINE_AHEAD)
-            for q, row in enumerate(_transpose(text, tiling, square)):
+            places = _places(text, tiling, j * lanes, "%p")
+            for q, row in enumerate(_square(text, tiling, places)):
                 total = f"%acc.{j}" if q == 0 else f"%sum.{j}.{q - 1}"
                 _accumulate(text, tiling, f"%sum.{j}.{q}", _spread(text, tiling, x[q]), row, total)
-        text.put(f"%p.next = add i64 %p, {lanes}", f"%p.more = icmp slt i64 %p.next, {whole}",
+        text.put(f"%p.next = add i64 %p, {steps}", f"%p.more = icmp slt i64 %p.next, {whole}",
                  f"br i1 %p.more, label %{name}, label %{name}.end")  # fmt: skip
         text.label(f"{name}.end")
         for j in range(width):
             target = text.let(f"getelementptr {vector}, ptr %sums, i64 {j}")
-            text.put(f"store {vector} %sum.{j}.{lanes - 1}, ptr {target}, align 64")
+            text.put(f"store {vector} %sum.{j}.{steps - 1}, ptr {target}, align 64")
         with text.loop(0, "%columns") as column:
             source = text.let(f"getelementptr {element}, ptr %sums, i64 {column}")
             target = text.let(f"getelementptr {element}, ptr %c, i64 {column}")

@@ -145,10 +145,23 @@ class MemoryEmitter:
     def _gather(self, emitter: Emitter, x: Scalar) -> tuple[str, bool]:
         position, is_vector = emitter.values[id(x.operands[0])]
         base = self.bases[x.data]
+        stretch = self._stretch(emitter, x.operands[0]) if is_vector else None
+        if stretch is not None:
+            return self._load_vector(x.dtype, self.writer.let(f"getelementptr {memory_type(x.dtype)}, ptr {base}, i64 {stretch}")), True
         if is_vector:
             return self._gather_from(x.dtype, base, position), True
         address = self.writer.let(f"getelementptr {memory_type(x.dtype)}, ptr {base}, i64 {position}")
         return self._load_memory(x.dtype, address), False
+
+    def _stretch(self, emitter: Emitter, position: Scalar) -> str | None:
+        """The first lane's position where a computed position is something uniform plus the vector axis's index: a row of a table,
+        read as one vector instead of lane by lane."""
+        if position.operation != "add":
+            return None
+        for own, other in (position.operands, position.operands[::-1]):
+            if own.operation == "index" and own.data == self.vector and not emitter.values[id(other)][1]:
+                return self.writer.let(f"add i64 {emitter.values[id(other)][0]}, {self.index[own.data]}")
+        return None
 
     def _stores(self, stores: Sequence[Store], scalar: bool = False) -> None:
         self.emitter.emit([s.value for s in stores])
@@ -178,7 +191,10 @@ class MemoryEmitter:
         """Report the lowest failing element of the check through the status word, and go on with the value."""
         writer, lanes = self.writer, self.lanes
         value, is_vector = emitter.values[id(x.operands[0])]
-        ok, ok_vector = emitter.values[id(x.operands[1])]
+        place = self.nest.checks[x.data].place
+        assert place is not None
+        along = self.vector is not None and place.strides[self.vector] != 0
+        ok, ok_vector = (emitter.vector(x.operands[1]), True) if along else emitter.values[id(x.operands[1])]
         report, after = writer.label("report"), writer.label("checked")
         if ok_vector:
             bad = writer.let(f"xor <{lanes} x i1> {ok}, splat (i1 true)")
@@ -189,12 +205,12 @@ class MemoryEmitter:
             some = writer.let(f"xor i1 {ok}, true")
         writer.line(f"br i1 {some}, label %{report}, label %{after}")
         writer.open(report)
-        position = self._linear_index()
-        if ok_vector:
-            bits = writer.let(f"bitcast <{lanes} x i1> {bad} to i{lanes}")
-            lane = writer.intrinsic("llvm.cttz", f"i{lanes}", [(f"i{lanes}", bits), ("i1", "true")], f"i{lanes}")
-            wide = writer.let(f"zext i{lanes} {lane} to i64")
-            position = writer.let(f"add i64 {position}, {wide}")
+        position = self._element(place)
+        if along and self.vector is not None:
+            # the lowest element, which is not that of the first lane where a view walks backwards
+            places = writer.let(f"add <{lanes} x i64> {self._splat('i64', position)}, {self._steps(place.strides[self.vector])}")
+            failed = writer.let(f"select <{lanes} x i1> {bad}, <{lanes} x i64> {places}, <{lanes} x i64> splat (i64 {2**63 - 1})")
+            position = writer.intrinsic("llvm.vector.reduce.umin", "i64", [(f"<{lanes} x i64>", failed)], f"v{lanes}i64")
         code = (self.check_base + x.data) << 44
         word = writer.let(f"or i64 {position}, {code}")
         writer.let(f"atomicrmw umin ptr %table, i64 {word} monotonic")
@@ -202,15 +218,15 @@ class MemoryEmitter:
         writer.open(after)
         return value, is_vector
 
-    def _linear_index(self) -> str:
-        """The element's number in the nest's space, row-major."""
-        total = "0"
-        for axis in range(len(self.nest.axes)):
-            if axis not in self.index:
-                continue
-            scaled = self.writer.let(f"mul i64 {total}, {self.dim(self.nest.axes[axis].extent)}")
-            total = self.writer.let(f"add i64 {scaled}, {self.index[axis]}")
+    def _element(self, access: Access) -> str:
+        """The element's number at the current indices (of the first lane on the vector axis)."""
+        total = self.dim(access.offset)
+        for axis, stride in enumerate(access.strides):
+            if stride != 0:
+                step = self.writer.let(f"mul i64 {self.index[axis]}, {self.dim(stride)}")
+                total = self.writer.let(f"add i64 {total}, {step}")
         return total
+
 
 def _suffix(dtype: DType) -> str:
     return {"float": dtype.short, "bool": "i8"}.get(dtype.kind, f"i{dtype.itemsize * 8}")

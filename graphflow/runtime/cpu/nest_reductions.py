@@ -20,11 +20,13 @@ class ReductionEmitter(MemoryEmitter):
     """The part of a nest's emitter that keeps accumulators: vectors of lanes, results and totals on the stack, all promoted to registers
     where their index is known."""
 
-    def _allocate(self) -> list[dict[str, str]]:
-        """Stack slots of each reduction: lanes (vectors), result and total (scalars); index reductions have positions beside."""
+    def _allocate(self, columns: int) -> list[dict[str, str]]:
+        """Stack slots of each reduction: vectors (the lanes of a row, or `columns` side by side), result and total (scalars); index
+        reductions have positions beside."""
         writer, found = self.writer, []
         for reduction in [r for s in self.nest.stages for r in s.reductions]:
-            count = max(2, lanes_of(reduction.dtype) // self.lanes)
+            is_column = not any(axis.role == "trailing" for axis in self.nest.axes)
+            count = columns if is_column else lanes_of(reduction.dtype) // self.lanes
             place = {}
             for kind, dtype in (("value", reduction.dtype), *((("where", int64),) if reduction_is_index(reduction) else ())):
                 place[kind] = writer.let(f"alloca [{count} x {register_type(dtype, self.lanes)}], align 64", "acc")
@@ -43,7 +45,7 @@ class ReductionEmitter(MemoryEmitter):
             parts.append(("where", int64, 2**63 - 1))
         return parts
 
-    def _start(self, reduction: Reduction, place: dict[str, str], slot: int, kind: str = "value") -> None:
+    def _start(self, reduction: Reduction, place: dict[str, str], slot: int | str, kind: str = "value") -> None:
         writer = self.writer
         if kind == "total":
             self._store_scalar(reduction.dtype, literal(reduction.start, reduction.dtype), place["total"], slot)  # type: ignore[arg-type]
@@ -72,7 +74,7 @@ class ReductionEmitter(MemoryEmitter):
         new = [value] if where is None else [value, where]
         self._put(reduction, place, slot, self._combine(reduction, held, new))
 
-    def _merge(self, reduction: Reduction, place: dict[str, str], into: int, other: int) -> None:
+    def _merge(self, reduction: Reduction, place: dict[str, str], into: int | str, other: int | str) -> None:
         merged = self._combine(reduction, self._get(reduction, place, into), self._get(reduction, place, other))
         self._put(reduction, place, into, merged)
 

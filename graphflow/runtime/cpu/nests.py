@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ...dtypes import int64
 from ...ir.dims import Dim, SymbolicDim, product
-from ...kernels.nest import BLOCK, OTHER_BLOCK, Nest, Stage, lanes_of
+from ...kernels.nest import BLOCK, OTHER_BLOCK, Nest, Reduction, Stage, lanes_of
 from ...kernels.scalar import Scalar, walk
 from .emit import Writer, literal, memory_type, register_type
 from .nest_memory import Slots, vector_axis
@@ -20,13 +20,35 @@ from .nest_reductions import ReductionEmitter, reduction_is_index
 __all__ = ["COLUMN_CHUNK", "MAP_CHUNK", "Slots", "emit_nest", "is_single", "units", "vector_axis"]
 
 MAP_CHUNK = 4096
-COLUMN_CHUNK = 64
+COLUMN_CHUNK = 128
+TRANSPOSED_CHUNK = 64
+"""Elements of the vector axis that a transposing map takes at a time, so that the lines it gathers from serve the next rows too."""
 
 
 def is_single(nest: Nest) -> bool:
     """One stage reducing everything to scalars: its blocks can run in parallel, their results wait in a partials buffer."""
     return (not nest.kept and len(nest.axes) == 1 and nest.axes[0].role == "trailing" and len(nest.stages) == 1
             and bool(nest.stages[0].reductions))  # fmt: skip
+
+
+def transposed_axis(nest: Nest) -> int | None:
+    """The kept axis along which a strided load of a map is contiguous: it should run next to the vector axis."""
+    axis = vector_axis(nest)
+    if axis is None or not nest.is_map:
+        return None
+    for x in walk(nest.roots()):
+        if x.operation == "load" and x.data.strides[axis] not in (0, 1):
+            for k in nest.kept:
+                if k != axis and x.data.strides[k] == 1:
+                    return k
+    return None
+
+
+def chunk_of(nest: Nest) -> int:
+    """Elements of the vector axis in one unit (maps and column nests)."""
+    if not nest.is_map:
+        return COLUMN_CHUNK
+    return MAP_CHUNK if transposed_axis(nest) is None else TRANSPOSED_CHUNK
 
 
 def units(nest: Nest) -> Dim:
@@ -37,8 +59,9 @@ def units(nest: Nest) -> Dim:
     axis = vector_axis(nest)
     if axis is None or nest.axes[axis].role == "trailing":
         return product(nest.axes[k].extent for k in kept)
-    chunk = MAP_CHUNK if nest.is_map else COLUMN_CHUNK
+    chunk = chunk_of(nest)
     return product(nest.axes[k].extent for k in kept[:-1]) * ((nest.axes[axis].extent + (chunk - 1)) // chunk)
+
 
 @dataclass
 class _Loop:
@@ -79,7 +102,10 @@ class NestEmitter(ReductionEmitter):
                     level = 3  # re-read of something this nest wrote
             elif x.operation == "index":
                 level = of_axes({x.data})
-            elif x.operation in ("check", "gather"):
+            elif x.operation == "check":  # in every loop that has elements of its node, so that it runs once for each of them
+                place = nest.checks[x.data].place
+                level = max(level, 1, of_axes({k for k, stride in enumerate(place.strides) if stride != 0}) if place else 3)
+            elif x.operation == "gather":
                 level = 3 if self.vector is not None and not self._in_row(x) else max(level, 1)
             elif x.operation == "reduced":
                 level = 2 if column else 1
@@ -105,6 +131,8 @@ class NestEmitter(ReductionEmitter):
                 wanted.append(x.data)
         for store in [s for stage in nest.stages for s in stage.stores] + nest.row_stores:
             wanted += [store.access.offset, *store.access.strides]
+        for check in nest.checks:
+            wanted += [check.place.offset, *check.place.strides] if check.place else []
         for dim in wanted:
             if isinstance(dim, SymbolicDim) and dim not in self.dims:
                 self.dims[dim] = self._load_slot(self.slots.dim(dim), "i64")
@@ -115,7 +143,7 @@ class NestEmitter(ReductionEmitter):
                 f"getelementptr {memory_type(buffer.dtype)}, ptr {self.bases[first_scratch + k]}, i64 {step}")  # fmt: skip
 
 
-        self.accumulators = self._allocate()
+        self.accumulators = self._allocate(2 * COLUMN_CHUNK // self.lanes)
         self._emit_level(0)
         if is_single(nest):
             self._single()
@@ -186,6 +214,9 @@ class NestEmitter(ReductionEmitter):
         writer.open(tail)
         self.index[axis] = begin
         left = writer.let(f"sub i64 {limit}, {begin}")
+        # An empty assembly keeps the mask from becoming a constant: LLVM 22 compiles a masked store of truncated integers with one
+        # known lane into the store of that lane's whole wide integer, which writes beside the array.
+        left = writer.let(f'call i64 asm "", "=r,0"(i64 {left})')
         narrow = writer.let(f"trunc i64 {left} to i32")
         splat = self._splat("i32", narrow)
         self.mask = writer.let(f"icmp slt <{self.lanes} x i32> {self._iota('i32')}, {splat}")
@@ -200,11 +231,16 @@ class NestEmitter(ReductionEmitter):
         if self.vector is None:
             self._scoped(self._point)
         else:
-            chunk = MAP_CHUNK if nest.is_map else COLUMN_CHUNK
+            chunk = chunk_of(nest)
             extent = self.dim(nest.axes[self.vector].extent)
             rounded = writer.let(f"add i64 {extent}, {chunk - 1}")
             chunks = writer.let(f"sdiv i64 {rounded}, {chunk}")
-            self._outer(units_loop.index, kept[:-1], chunks)
+            unit, inner = units_loop.index, transposed_axis(nest)
+            if inner is not None:  # this axis varies fastest, then the chunks
+                rows = self.dim(nest.axes[inner].extent)
+                self.index[inner] = writer.let(f"srem i64 {unit}, {rows}")
+                unit = writer.let(f"sdiv i64 {unit}, {rows}")
+            self._outer(unit, [k for k in kept[:-1] if k != inner], chunks)
             begin = writer.let(f"mul i64 {self.unit_rest}, {chunk}")
             beyond = writer.let(f"add i64 {begin}, {chunk}")
             limit = writer.intrinsic("llvm.smin", "i64", [("i64", beyond), ("i64", extent)], "i64")
@@ -213,7 +249,12 @@ class NestEmitter(ReductionEmitter):
                 self._emit_level(1)
                 axis = self.vector
                 assert axis is not None
-                self._vectors(axis, begin, limit, self._point if nest.is_map else self._column)
+                if nest.is_map:
+                    self._vectors(axis, begin, limit, self._point)
+                elif isinstance(nest.axes[axis].extent, int) and nest.axes[axis].extent <= self.lanes:
+                    self._masked(axis, begin, limit, self._one_column_vector)
+                else:
+                    self._columns(begin, limit)
 
             self._scoped(body)
         self._close(units_loop, "%high", 1)
@@ -243,40 +284,97 @@ class NestEmitter(ReductionEmitter):
         self.emitter.emit(nest.effects)
         self._stores(nest.row_stores)
 
-    def _column(self) -> None:
-        """One vector of columns: walk the other axis in order."""
+    def _one_column_vector(self) -> None:
+        """All columns fit one vector: the accumulators stay in registers while the other axis is walked in order."""
         nest, writer = self.nest, self.writer
         self._emit_level(2)
-        axis = next(k for k, a in enumerate(nest.axes) if a.role == "other")
-        extent = self.dim(nest.axes[axis].extent)
-        stage = nest.stages[0]
-        for k, reduction in enumerate(stage.reductions):
-            self._start(reduction, self.accumulators[k], 0)
+        other = next(k for k, a in enumerate(nest.axes) if a.role == "other")
+        extent = self.dim(nest.axes[other].extent)
+        reductions = list(zip(nest.stages[0].reductions, self.accumulators, strict=True))
+        for reduction, place in reductions:
+            self._start(reduction, place, 0)
         blocks = self._open("0", extent, OTHER_BLOCK, "block")
         beyond = writer.let(f"add i64 {blocks.index}, {OTHER_BLOCK}")
-        limit = writer.intrinsic("llvm.smin", "i64", [("i64", beyond), ("i64", extent)], "i64")
-        for k, reduction in enumerate(stage.reductions):
-            self._start(reduction, self.accumulators[k], 1)
-        inner = self._open(blocks.index, limit, 1, "other")
-        self.index[axis] = inner.index
+        end = writer.intrinsic("llvm.smin", "i64", [("i64", beyond), ("i64", extent)], "i64")
+        for reduction, place in reductions:
+            self._start(reduction, place, 1)
+        inner = self._open(blocks.index, end, 1, "other")
+        self.index[other] = inner.index
 
         def body() -> None:
-            self._stores(stage.stores)
-            for k, reduction in enumerate(stage.reductions):
+            self._stores(nest.stages[0].stores)
+            for reduction, place in reductions:
                 self.emitter.emit([reduction.operand])
                 position = self._splat("i64", inner.index) if reduction_is_index(reduction) else None
-                self._accumulate(reduction, self.accumulators[k], 1, self.emitter.vector(reduction.operand), position)
+                self._accumulate(reduction, place, 1, self.emitter.vector(reduction.operand), position)
 
         self._scoped(body)
-        self._close(inner, limit, 1)
-        for k, reduction in enumerate(stage.reductions):
-            self._merge(reduction, self.accumulators[k], 0, 1)
+        self._close(inner, end, 1)
+        for reduction, place in reductions:
+            self._merge(reduction, place, 0, 1)
         self._close(blocks, extent, OTHER_BLOCK)
-        for k, reduction in enumerate(stage.reductions):
-            values = self._get(reduction, self.accumulators[k], 0)
-            self.emitter.values[id(reduction.result)] = (values[-1], True)
+        for reduction, place in reductions:
+            self.emitter.values[id(reduction.result)] = (self._get(reduction, place, 0)[-1], True)
         self._emit_level(3, [s.value for s in nest.row_stores])
         self._stores(nest.row_stores)
+
+    def _columns(self, begin: str, limit: str) -> None:
+        """The columns [begin, limit), at most COLUMN_CHUNK: walk the other axis in order with all of them side by side, so that every
+        row is read in one stretch (one column vector at a time took 9 times as long on 4096x4096, a page apart for each row)."""
+        nest, writer, axis = self.nest, self.writer, self.vector
+        assert axis is not None
+        other = next(k for k, a in enumerate(nest.axes) if a.role == "other")
+        extent = self.dim(nest.axes[other].extent)
+        stage, width = nest.stages[0], COLUMN_CHUNK // self.lanes
+        reductions = list(zip(stage.reductions, self.accumulators, strict=True))
+
+        def slot() -> str:
+            """The number of the current vector of columns in the chunk."""
+            distance = writer.let(f"sub i64 {self.index[axis]}, {begin}")
+            return writer.let(f"sdiv i64 {distance}, {self.lanes}")
+
+        def each(action: Callable[[Reduction, dict[str, str], str, str], None]) -> None:
+            """action(reduction, its accumulators, slot of the total, slot of the block's sum) for every vector of columns."""
+            span = writer.let(f"sub i64 {limit}, {begin}")
+            rounded = writer.let(f"add i64 {span}, {self.lanes - 1}")
+            count = writer.let(f"sdiv i64 {rounded}, {self.lanes}")
+            loop = self._open("0", count, 1, "slot")
+            block = writer.let(f"add i64 {loop.index}, {width}")
+            for reduction, place in reductions:
+                action(reduction, place, loop.index, block)
+            self._close(loop, count, 1)
+
+        each(lambda reduction, place, total, block: self._start(reduction, place, total))
+        blocks = self._open("0", extent, OTHER_BLOCK, "block")
+        beyond = writer.let(f"add i64 {blocks.index}, {OTHER_BLOCK}")
+        end = writer.intrinsic("llvm.smin", "i64", [("i64", beyond), ("i64", extent)], "i64")
+        each(lambda reduction, place, total, block: self._start(reduction, place, block))
+        inner = self._open(blocks.index, end, 1, "other")
+        self.index[other] = inner.index
+
+        def body() -> None:
+            self._emit_level(2)
+            self._stores(stage.stores)
+            block = writer.let(f"add i64 {slot()}, {width}")
+            for reduction, place in reductions:
+                self.emitter.emit([reduction.operand])
+                position = self._splat("i64", inner.index) if reduction_is_index(reduction) else None
+                self._accumulate(reduction, place, block, self.emitter.vector(reduction.operand), position)
+
+        self._vectors(axis, begin, limit, body)
+        self._close(inner, end, 1)
+        each(lambda reduction, place, total, block: self._merge(reduction, place, total, block))
+        self._close(blocks, extent, OTHER_BLOCK)
+
+        def finish() -> None:
+            self._emit_level(2)
+            total = slot()
+            for reduction, place in reductions:
+                self.emitter.values[id(reduction.result)] = (self._get(reduction, place, total)[-1], True)
+            self._emit_level(3, [s.value for s in nest.row_stores])
+            self._stores(nest.row_stores)
+
+        self._vectors(axis, begin, limit, finish)
 
     # Row nests --------------------------------------------------------------------------------------------------------
     def _rows(self) -> None:
@@ -474,6 +572,7 @@ class NestEmitter(ReductionEmitter):
         for slot in self.buffer_slots:
             self.bases.append(self._load_slot(slot, "ptr"))
         extents = [nest.axes[0].extent, *(x.data for x in walk(nest.roots()) if x.operation == "parameter")]
+        extents += [d for c in nest.checks if c.place for d in (c.place.offset, *c.place.strides)]
         for dim in extents:
             if isinstance(dim, SymbolicDim) and dim not in self.dims:
                 self.dims[dim] = self._load_slot(self.slots.dim(dim), "i64")
@@ -482,7 +581,7 @@ class NestEmitter(ReductionEmitter):
                 for d in (x.data.offset, *x.data.strides):
                     if isinstance(d, SymbolicDim) and d not in self.dims:
                         self.dims[d] = self._load_slot(self.slots.dim(d), "i64")
-        self.accumulators = self._allocate()
+        self.accumulators = self._allocate(2 * COLUMN_CHUNK // self.lanes)
         rounded = writer.let(f"add i64 {self.dim(nest.axes[0].extent)}, {BLOCK - 1}")
         blocks = writer.let(f"sdiv i64 {rounded}, {BLOCK}")
         reductions = nest.stages[0].reductions

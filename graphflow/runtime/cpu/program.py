@@ -27,7 +27,7 @@ from ...kernels.nest import Check, Nest
 from ..memory import pack
 from . import llvm
 from .emit import Writer, memory_type
-from .nests import COLUMN_CHUNK, MAP_CHUNK, Slots, emit_nest, is_single, units, vector_axis
+from .nests import Slots, chunk_of, emit_nest, is_single, units, vector_axis
 
 __all__ = ["Binding", "Program", "build_program"]
 
@@ -191,6 +191,8 @@ class _Emitter:
                 self._nest(node, number)
             elif isinstance(kernel, Library) and kernel.name == "scatter_add":
                 self._scatter_add(node)
+            elif isinstance(kernel, Library) and kernel.name == "concat":
+                self._concat(node)
             elif isinstance(kernel, Effect) and kernel.kind == "assert":
                 self._assert(node)
             elif isinstance(kernel, Effect):
@@ -377,6 +379,35 @@ class _Emitter:
         more = writer.let(f"icmp slt i64 {following}, {total}")
         writer.line(f"br i1 {more}, label %{loop}, label %{after}")
         writer.open(after)
+
+    def _concat(self, node: Node) -> None:
+        """Copy each operand's stretches into the result: one memcpy for each position of the axes before."""
+        writer, axis, out = self.writer, node.attributes["axis"], node.output
+        size = out.type.dtype.itemsize
+        outer = self.dim(product(out.type.shape[:axis]))
+        whole = self.dim(product(out.type.shape[axis:]) * size)
+        target, start = self.pointer(self.key(out)), "0"
+        for operand in node.inputs:
+            stretch = self.dim(product(operand.type.shape[axis:]) * size)
+            source = self.pointer(self.key(operand))
+            loop, after, index, following = writer.label("stretch"), writer.label("copied"), writer.name("o"), writer.name("next")
+            some = writer.let(f"icmp sgt i64 {outer}, 0")
+            before = writer.block
+            writer.line(f"br i1 {some}, label %{loop}, label %{after}")
+            writer.open(loop)
+            writer.line(f"{index} = phi i64 [0, %{before}], [{following}, %{loop}]")
+            from_offset = writer.let(f"mul i64 {index}, {stretch}")
+            row = writer.let(f"mul i64 {index}, {whole}")
+            to_offset = writer.let(f"add i64 {row}, {start}")
+            to = writer.let(f"getelementptr i8, ptr {target}, i64 {to_offset}")
+            source_at = writer.let(f"getelementptr i8, ptr {source}, i64 {from_offset}")
+            writer.intrinsic("llvm.memcpy", "void", [("ptr", to), ("ptr", source_at), ("i64", stretch), ("i1", "false")], "p0.p0.i64")
+            writer.line(f"{following} = add i64 {index}, 1")
+            more = writer.let(f"icmp slt i64 {following}, {outer}")
+            writer.line(f"br i1 {more}, label %{loop}, label %{after}")
+            writer.open(after)
+            start = writer.let(f"add i64 {start}, {stretch}")
+        self.kernels += 1
 
     def _scatter_add(self, node: Node) -> None:
         """out = 0; for j in order: out[indices[j], :] += updates[j, :]. In index order on one thread: deterministic. An index outside
@@ -582,7 +613,7 @@ def _unit_elements(nest: Nest) -> Dim:
         return 8192
     if axis is None or nest.axes[axis].role == "trailing":
         return inner
-    chunk = MAP_CHUNK if nest.is_map else COLUMN_CHUNK
+    chunk = chunk_of(nest)
     extent = nest.axes[axis].extent
     return inner * (min(extent, chunk) if isinstance(extent, int) else chunk)
 

@@ -1,11 +1,13 @@
-"""The one place that knows which CUDA there is: numba-cuda, the older copy inside Numba, or Numba's simulator.
+"""The one place that knows which CUDA there is: numba-cuda, Numba's simulator, or none.
 
-numba-cuda installs itself as `numba.cuda`, so both are one import; with NUMBA_ENABLE_CUDASIM=1 in the environment before Numba is
-imported the same name is a simulator in plain Python. Nothing else in graphflow imports `numba.cuda`, except the primitives.
+numba-cuda installs itself as `numba.cuda`; with NUMBA_ENABLE_CUDASIM=1 in the environment before Numba is imported that
+name is a simulator in plain Python. Nothing else in graphflow imports `numba.cuda`, except the primitives.
 """
+
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from types import ModuleType
 from typing import Any
 
@@ -17,11 +19,11 @@ INSTALL = "pip install 'graphflow[cuda]'"
 
 
 def importable() -> ModuleType | None:
-    """numba.cuda, or None where it cannot be imported (a Numba that no longer brings its copy, a broken installation)."""
-    try:
-        return importlib.import_module("numba.cuda")
-    except ImportError:
+    """numba-cuda's `numba.cuda`, or None where the package is not installed. (The deprecated copy inside Numba lacks
+    types that the primitives need.) In the simulator, the simulator."""
+    if not is_simulator() and importlib.util.find_spec("numba_cuda") is None:
         return None
+    return importlib.import_module("numba.cuda")
 
 
 def is_simulator() -> bool:
@@ -38,11 +40,13 @@ def is_available() -> bool:
 
 
 def cuda() -> Any:
-    """The `numba.cuda` module. Raises FailedPreconditionError, with the command that installs it, if no kernel could be launched."""
+    """The `numba.cuda` module. Raises FailedPreconditionError, with the command that installs it, if no kernel could be
+    launched."""
     if not is_available():
         raise FailedPreconditionError(
-            f"no CUDA GPU can be used here: it needs an NVIDIA GPU with its driver, and numba-cuda\n  next: {INSTALL}, or set "
-            f"NUMBA_ENABLE_CUDASIM=1 before Python starts to run the kernels in Numba's simulator")  # fmt: skip
+            f"no CUDA GPU can be used here: it needs an NVIDIA GPU with its driver, and numba-cuda\n  next: {INSTALL},
+            or set " f"NUMBA_ENABLE_CUDASIM=1 before Python starts to run the kernels in Numba's simulator")  # fmt:
+            skip
     return importable()
 
 

@@ -1,4 +1,5 @@
 """Kernels as callables: printed source compiled once for each text; the kernels written by hand; PTX for reading."""
+
 from __future__ import annotations
 
 import hashlib
@@ -13,7 +14,7 @@ from ...errors import CompileError
 from ...kernels.nest import Nest
 from ...kernels.python_source import constant
 from .available import INSTALL, cuda, importable, is_simulator, primitives
-from .source import Kernel, kernels_of
+from .source import CHECK_SHIFT, Kernel, kernels_of
 
 __all__ = ["compile_kernel", "kernels_ptx", "matmul_source", "scatter_add_source"]
 
@@ -23,16 +24,6 @@ PTX_CAPABILITY = (7, 5)
 _compiled: dict[str, Any] = {}
 _lock = threading.Lock()
 _COMMENT = re.compile(r"\s*#.*$", re.MULTILINE)
-
-#: the simulator finds `cuda` among the globals of a kernel, so this helper is part of each kernel's own module
-_CHECKED = '''
-@cuda.jit(device=True)
-def checked(value, ok, status, word):
-    """value; where it is not ok, the status word becomes the smallest `word`: the first failure is the one reported."""
-    if not ok:
-        cuda.atomic.min(status, 0, word)
-    return value
-'''
 
 
 def compile_kernel(name: str, source: str) -> Any:
@@ -50,8 +41,6 @@ def _load(name: str, source: str, key: str, module: Any) -> Any:
     file = f"<graphflow kernel {name} {key[:12]}>"
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
     namespace = {**vars(primitives()), "__name__": "graphflow.generated", "cuda": module, "boolean": _boolean()}
-    if "checked(" in source:
-        exec(compile(_CHECKED, "<graphflow kernel checks>", "exec"), namespace)
     exec(compile(source, file, "exec"), namespace)
     return namespace[name]
 
@@ -70,7 +59,7 @@ def _boolean() -> Any:
 def matmul_source(dtype: DType) -> str:
     """out[b] = A[b] @ B[b]: one thread an element, which starts at 0 and takes fma(a[p], b[p], sum) for ascending p. That is how the op
     is defined, so the bits are the CPU's. a_offsets, b_offsets: where each batch's matrices begin."""
-    return f'''@cuda.jit
+    return f"""@cuda.jit
 def matmul(a, b, out, a_offsets, b_offsets, batch, rows, columns, inner, a_row, a_column, b_row, b_column):
     for element in range(cuda.grid(1), batch * rows * columns, cuda.gridsize(1)):
         column = element % columns
@@ -82,22 +71,25 @@ def matmul(a, b, out, a_offsets, b_offsets, batch, rows, columns, inner, a_row, 
         for p in range(inner):
             total = fma_{dtype.short}(a[at_a + p * a_column], b[at_b + p * b_row], total)
         out[element] = total
-'''
+"""
 
 
 def scatter_add_source(dtype: DType) -> str:
-    """out = 0; out[indices[j], :] += updates[j, :] for ascending j, one thread a column: no atomics, the CPU's order."""
-    zero = constant(0, dtype)
-    return f'''@cuda.jit
-def scatter_add(indices, updates, out, count, width, rows):
-    for column in range(cuda.grid(1), width, cuda.gridsize(1)):
-        for row in range(rows):
-            out[row * width + column] = {zero}
+    """out = 0; out[indices[j], :] += updates[j, :] for ascending j, one thread a column: no atomics, the CPU's order. An index outside
+    the rows is reported and its update skipped."""
+    return f"""@cuda.jit
+def scatter_add(indices, updates, out, status, first_check, count, width, rows):
+    for column in range(cuda.grid(1), width + 1, cuda.gridsize(1)):
+        if column < width:
+            for row in range(rows):
+                out[row * width + column] = {constant(0, dtype)}
         for j in range(count):
             row = indices[j]
-            if 0 <= row and row < rows:
+            if row < 0 or row >= rows:
+                cuda.atomic.min(status, 0, (first_check << {CHECK_SHIFT}) + j)
+            elif column < width:
                 out[row * width + column] = add_{dtype.short}(out[row * width + column], updates[j * width + column])
-'''
+"""
 
 
 # PTX -----------------------------------------------------------------------------------------------------------------------
@@ -105,9 +97,11 @@ def scatter_add(indices, updates, out, count, width, rows):
 
 def kernels_ptx(nests: Sequence[Nest]) -> str:
     """The PTX of the nests' kernels, compiled without a GPU; or one sentence that says what is missing."""
+    if is_simulator():
+        return "no PTX: numba.cuda is the simulator here; next: unset NUMBA_ENABLE_CUDASIM"
     module = importable()
-    if module is None or is_simulator():
-        return f"no PTX: numba.cuda {'is the simulator here' if module else 'cannot be imported'}; next: {INSTALL}"
+    if module is None:
+        return f"no PTX: numba-cuda, which brings the compiler, is not installed; next: {INSTALL}"
     texts = []
     for nest in nests:
         for kernel in kernels_of(nest).kernels:
@@ -118,7 +112,9 @@ def kernels_ptx(nests: Sequence[Nest]) -> str:
             except Exception as error:
                 if _compiler_is_missing(error):
                     return f"no PTX: no CUDA compiler (NVVM) was found; next: {INSTALL}"
-                raise CompileError(f"{kernel.name}: numba.cuda cannot compile it: {error}\n  at {nest.source}") from error
+                raise CompileError(
+                    f"{kernel.name}: numba.cuda cannot compile it: {error}\n  at {nest.source}"
+                ) from error
     return "\n\n".join(texts)
 
 
@@ -140,7 +136,9 @@ def _ptx(nest: Nest, kernel: Kernel, module: Any) -> str:
 def _compiler_is_missing(error: BaseException) -> bool:
     """Is this how Numba says that libNVVM, libdevice or the toolkit was not found? Its class differs between the two packages."""
     chain = [error, error.__cause__, error.__context__]
-    return any(type(e).__name__ in ("NvvmSupportError", "CudaSupportError") or "libnvvm" in str(e).lower() for e in chain if e)
+    return any(
+        type(e).__name__ in ("NvvmSupportError", "CudaSupportError") or "libnvvm" in str(e).lower() for e in chain if e
+    )
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,10 +1,10 @@
-"""The primitives of printed scalar programs (kernels/python_source.py) on a GPU, as Numba intrinsics: each writes its NVVM
-instructions itself, so no Numba typing rule (int32 + int32 is int64 there) and no contraction comes between.
+"""The primitives of printed scalar programs (kernels/python_source.py) on a GPU, as Numba intrinsics: each writes its
+NVVM instructions itself, so no Numba typing rule (int32 + int32 is int64 there) and no contraction comes between.
 
-NVVM fuses a * b + c by default; it does not fuse `llvm.nvvm.mul.rn`, which therefore stands for every multiplication (one call of
-numba.cuda cannot switch contraction off for a single kernel without changing the user's others). Division and square root are
-the correctly rounded forms, and subnormals are kept (do not compile with fastmath=True). bfloat16 is carried as its 16 bits (uint16).
-"""
+NVVM fuses a * b + c by default; it does not fuse `llvm.nvvm.mul.rn`, which therefore stands for every multiplication
+(one call of numba.cuda cannot switch contraction off for a single kernel without changing the user's others).
+Division and square root are the correctly rounded forms, and subnormals are kept (do not compile with fastmath=True).
+bfloat16 is carried as its 16 bits (uint16)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ int8, int16, int32, int64 = types.int8, types.int16, types.int32, types.int64
 uint8, uint16, uint32, uint64 = types.uint8, types.uint16, types.uint32, types.uint64
 
 _NUMBA: dict[str, Any] = {
-    "f16": float16, "bf16": uint16, "f32": float32, "f64": float64, "i8": int8, "i16": int16, "i32": int32, "i64": int64,
-    "u8": uint8, "u16": uint16, "u32": uint32, "u64": uint64, "b1": types.boolean,
+    "f16": float16, "bf16": uint16, "f32": float32, "f64": float64, "i8": int8, "i16": int16, "i32": int32, "i64":
+    int64, "u8": uint8, "u16": uint16, "u32": uint32, "u64": uint64, "b1": types.boolean,
 }  # fmt: skip
 _INTEGERS = ("i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64")
 _NVVM_SUFFIX = {"f32": "f", "f64": "d"}
@@ -268,8 +268,19 @@ def _float_primitives(short: str) -> dict[str, tuple[str, tuple[str, ...], Emit]
         table[operation] = (short, one, _call(f"llvm.{operation}.{short}", kind, kind))
     for operation, symbol in _COMPARE.items():
         compare = "fcmp_unordered" if operation == "ne" else "fcmp_ordered"
-        table[operation] = ("b1", two, lambda b, o, compare=compare, symbol=symbol: getattr(b, compare)(symbol, *o))  # type: ignore[misc]
+        table[operation] = ("b1", two, _compare(compare, symbol))
     return table
+
+
+def _narrow_comparison(short: str, operation: str) -> Emit:
+    """f16 and bf16 are compared in f32."""
+    widen = _conversion(short, "f32")
+    compare = "fcmp_unordered" if operation == "ne" else "fcmp_ordered"
+
+    def emit(builder: Any, operands: list[Any]) -> Any:
+        return getattr(builder, compare)(_COMPARE[operation], *(widen(builder, [operand]) for operand in operands))
+
+    return emit
 
 
 def _integer_primitives(short: str) -> dict[str, tuple[str, tuple[str, ...], Emit]]:
@@ -282,13 +293,23 @@ def _integer_primitives(short: str) -> dict[str, tuple[str, tuple[str, ...], Emi
         "quotient": (short, two, _method("sdiv" if signed else "udiv")),
         "remainder": (short, two, _method("srem" if signed else "urem")),
     }
-    for operation, name in (("add", "add"), ("sub", "sub"), ("mul", "mul"), ("and", "and_"), ("or", "or_"), ("xor", "xor"),
+    for operation, name in (("add", "add"), ("sub", "sub"), ("mul", "mul"), ("and", "and_"), ("or", "or_"), ("xor",
+    "xor"),
                             ("shl", "shl"), ("lshr", "lshr"), ("ashr", "ashr")):  # fmt: skip
         table[operation] = (short, two, _method(name))
     for operation, symbol in _COMPARE.items():
         compare = "icmp_signed" if signed else "icmp_unsigned"
-        table[operation] = ("b1", two, lambda b, o, compare=compare, symbol=symbol: getattr(b, compare)(symbol, *o))  # type: ignore[misc]
+        table[operation] = ("b1", two, _compare(compare, symbol))
     return table
+
+
+def _bitcast(end: str) -> Emit:
+    target = _llvm(end)
+    return lambda builder, operands: operands[0] if operands[0].type == target else builder.bitcast(operands[0], target)
+
+
+def _compare(method: str, symbol: str) -> Emit:
+    return lambda builder, operands: getattr(builder, method)(symbol, *operands)
 
 
 def _build() -> dict[str, Any]:
@@ -297,12 +318,15 @@ def _build() -> dict[str, Any]:
         table |= {f"{name}_{short}": record for name, record in _float_primitives(short).items()}
     for short in _INTEGERS:
         table |= {f"{name}_{short}": record for name, record in _integer_primitives(short).items()}
+    for short in ("f16", "bf16"):
+        for operation in _COMPARE:
+            table[f"{operation}_{short}"] = ("b1", (short, short), _narrow_comparison(short, operation))
     for operation, name in (("and", "and_"), ("or", "or_"), ("xor", "xor")):
         table[f"{operation}_b1"] = ("b1", ("b1", "b1"), _method(name))
     table["not_b1"] = ("b1", ("b1",), _method("not_"))
     for operation in ("eq", "ne"):
         symbol = _COMPARE[operation]
-        table[f"{operation}_b1"] = ("b1", ("b1", "b1"), lambda b, o, symbol=symbol: b.icmp_unsigned(symbol, *o))  # type: ignore[misc]
+        table[f"{operation}_b1"] = ("b1", ("b1", "b1"), _compare("icmp_unsigned", symbol))
     for start in _NUMBA:
         table[f"select_{start}"] = (start, ("b1", start, start), _method("select"))
         for end in _NUMBA:
@@ -310,11 +334,11 @@ def _build() -> dict[str, Any]:
                 continue
             table[f"convert_{start}_{end}"] = (end, (start,), _conversion(start, end))
             if start != "b1" and _NUMBA[start].bitwidth == _NUMBA[end].bitwidth:
-                target = _llvm(end)
-                table[f"bitcast_{start}_{end}"] = (end, (start,), lambda b, o, target=target: o[0] if o[0].type == target else b.bitcast(o[0], target))  # type: ignore[misc]
+                table[f"bitcast_{start}_{end}"] = (end, (start,), _bitcast(end))
     return {name: _primitive(name, *record) for name, record in table.items()}
 
 
-#: name -> intrinsic. The types (`float32` ...), `nan` and `inf` that printed constants use are attributes of this module too.
+#: name -> intrinsic. The types (`float32` ...), `nan` and `inf` that printed constants use are attributes of this
+#: module too.
 PRIMITIVES = _build()
 globals().update(PRIMITIVES)

@@ -1,10 +1,9 @@
-"""The primitives of printed scalar programs (kernels/python_source.py) in plain Python on NumPy scalars: for Numba's CUDA simulator
-and for tests. Bit for bit what the CPU and the GPU compute.
+"""The primitives of printed scalar programs (kernels/python_source.py) in plain Python on NumPy scalars: for Numba's
+CUDA simulator and for tests. Bit for bit what the CPU and the GPU compute.
 
-Arithmetic goes through Python floats and integers, which neither warn nor promote: +, -, *, / and sqrt of two f32 in f64 and then
-rounded once more give the f32 result exactly (Figueroa 1995: f64 has more than 2 * 24 + 2 bits). fma comes from the C library.
-bfloat16 has no NumPy scalar of its own here: it is carried as its 16 bits (uint16).
-"""
+Arithmetic goes through Python floats and integers, which neither warn nor promote: +, -, *, / and sqrt of two f32 in
+f64 and then rounded once more give the f32 result exactly (Figueroa 1995: f64 has more than 2 * 24 + 2 bits). fma
+comes from the C library. bfloat16 has no NumPy scalar of its own here: it is carried as its 16 bits (uint16)."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ int8, int16, int32, int64 = np.int8, np.int16, np.int32, np.int64
 uint8, uint16, uint32, uint64 = np.uint8, np.uint16, np.uint32, np.uint64
 
 _FLOATS = ("f32", "f64")
-_INTEGERS = {"i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64,
+_INTEGERS: dict[str, Any] = {"i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64,
              "u8": np.uint8, "u16": np.uint16, "u32": np.uint32, "u64": np.uint64}  # fmt: skip
 _KINDS: dict[str, Any] = {"f16": np.float16, "bf16": np.uint16, "f32": np.float32, "f64": np.float64, **_INTEGERS}
 
@@ -93,7 +92,8 @@ _ONE_FLOAT: dict[str, Callable[[float], float]] = {
     "trunc": _round_with(math.trunc), "rint": _round_with(round),
 }  # fmt: skip
 _TWO_FLOATS: dict[str, Callable[[float, float], float]] = {
-    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "div": _divide, "copysign": math.copysign,
+    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "div": _divide, "copysign":
+    math.copysign,
 }  # fmt: skip
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "eq": lambda a, b: a == b, "ne": lambda a, b: a != b, "lt": lambda a, b: a < b, "le": lambda a, b: a <= b,
@@ -102,7 +102,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 _ONE_INTEGER: dict[str, Callable[[int], int]] = {"neg": lambda a: -a, "abs": abs, "not": lambda a: ~a}
 _TWO_INTEGERS: dict[str, Callable[[int, int], int]] = {
     "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "and": lambda a, b: a & b,
-    "or": lambda a, b: a | b, "xor": lambda a, b: a ^ b, "shl": lambda a, b: a << b, "ashr": lambda a, b: a >> b,
+    "or": lambda a, b: a | b, "xor": lambda a, b: a ^ b, "shl": lambda a, b: a << b,
     "quotient": _truncate, "remainder": lambda a, b: a - b * _truncate(a, b),
 }  # fmt: skip
 
@@ -119,6 +119,12 @@ def _integer_operation(short: str, function: Callable[..., int]) -> Callable[...
 def _logical_shift(short: str) -> Callable[..., Any]:
     mask = (1 << int(short[1:])) - 1
     return lambda a, b: _wrap((int(a) & mask) >> int(b), short)
+
+
+def _arithmetic_shift(short: str) -> Callable[..., Any]:
+    """The top bit is copied in, for unsigned integers too, as LLVM's ashr does."""
+    signed = "i" + short[1:]
+    return lambda a, b: _wrap(int(_wrap(int(a), signed)) >> int(b), short)
 
 
 def _comparison(function: Callable[[Any, Any], bool], kind: Callable[[Any], Any]) -> Callable[..., bool]:
@@ -225,12 +231,16 @@ def _build() -> dict[str, Callable[..., Any]]:
         for name, compare in _COMPARE.items():
             table[f"{name}_{short}"] = _comparison(compare, float)
         table[f"fma_{short}"] = _float_operation(short, _FMA[short])
+    for name, compare in _COMPARE.items():
+        table[f"{name}_f16"] = _comparison(compare, float)
+        table[f"{name}_bf16"] = _comparison(compare, _bf16_to_float)
     for short in _INTEGERS:
         for name, one_integer in _ONE_INTEGER.items():
             table[f"{name}_{short}"] = _integer_operation(short, one_integer)
         for name, two_integers in _TWO_INTEGERS.items():
             table[f"{name}_{short}"] = _integer_operation(short, two_integers)
         table[f"lshr_{short}"] = _logical_shift(short)
+        table[f"ashr_{short}"] = _arithmetic_shift(short)
         for name, compare in _COMPARE.items():
             table[f"{name}_{short}"] = _comparison(compare, int)
     table |= {
@@ -248,6 +258,7 @@ def _build() -> dict[str, Callable[..., Any]]:
     return table
 
 
-#: name -> function. The types (`float32` ...), `nan` and `inf` that printed constants use are attributes of this module too.
+#: name -> function. The types (`float32` ...), `nan` and `inf` that printed constants use are attributes of this
+#: module too.
 PRIMITIVES = _build()
 globals().update(PRIMITIVES)

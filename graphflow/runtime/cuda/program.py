@@ -4,6 +4,7 @@ The interface is the CPU program's: bind(variables, extents) gives an object who
 live on the host: they are read first and written last, after the status was found good, so a failed call changes none. (Capturing
 the launches into one CUDA graph, so that a call is native here too, is a later step.)
 """
+
 from __future__ import annotations
 
 import threading
@@ -102,23 +103,26 @@ class Program:
         """The Python source of every GPU kernel, in the order of the launches."""
         return "\n\n".join(launch.source for s in self.steps if isinstance(s, Launches) for launch in s.launches)
 
-    def bind(self, variables: Mapping[Value, np.ndarray[Any, Any]], extents: Mapping[str, int], run_callback: Any = None) -> Binding:
+    def bind(
+        self, variables: Mapping[Value, np.ndarray[Any, Any]], extents: Mapping[str, int], run_callback: Any = None
+    ) -> Binding:
         """The program with variables and extents, as something callable."""
         return Binding(self, variables, extents, run_callback)
 
 
-def build_program(graph: Graph, plan: Any) -> Program:
-    """Lower, print and order a placed graph. Kernels are compiled when a binding first needs them."""
+def build_program(graph: Graph, plan: Any, plan_memory: Callable[[Graph], Any]) -> Program:
+    """Lower, print and order a placed graph. Kernels are compiled when a binding first needs them. plan_memory: the planner, for
+    the graphs of the host steps (the runtime does not know the passes)."""
     graph_inlined = inline_scalars(graph)
     order = schedule(graph_inlined)
-    builder = _Builder(graph_inlined)
+    builder = _Builder(graph_inlined, plan_memory)
     steps = [builder.step(step) for step in order.steps]
     return Program(graph_inlined, plan, order, steps, builder.nests, builder.checks, builder.kernels)
 
 
 class _Builder:
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, plan_memory: Callable[[Graph], Any]) -> None:
+        self.graph, self.plan_memory = graph, plan_memory
         self.nests: list[Nest] = []
         self.checks: list[Check] = []
         self.kernels = 0
@@ -127,9 +131,7 @@ class _Builder:
         if isinstance(step, (Upload, Download)):
             return step
         if isinstance(step, HostStep):
-            from ...passes.plan_memory import plan_memory
-
-            program = build_host_program(step.graph, plan_memory(step.graph))
+            program = build_host_program(step.graph, self.plan_memory(step.graph))
             run = HostRun(step, program, len(self.checks))
             self.nests += program.nests
             self.checks += program.checks
@@ -156,7 +158,9 @@ class _Builder:
         scratch = tuple(Buffer(b.dtype, product(b.shape), each_block=True) for b in nest.scratch)
         blocks = (printed[0].elements + (printed[0].unit - 1)) // printed[0].unit
         partials = tuple(Buffer(dtype, blocks) for dtype in printed[0].partials)
-        return tuple(self._launch(node, k, (*node.inputs, *node.outputs, *scratch, *partials), first_check) for k in printed)
+        return tuple(
+            self._launch(node, k, (*node.inputs, *node.outputs, *scratch, *partials), first_check) for k in printed
+        )
 
     def _launch(self, node: Node, kernel: Kernel, operands: tuple[Value | Buffer, ...], first_check: int) -> Launch:
         return Launch(kernel.name, kernel.source, operands, (), kernel.dims, first_check if kernel.has_checks else None,
@@ -172,13 +176,28 @@ class _Builder:
         strides = (1, wide_a) if swap_a else (wide_a, 1), (1, wide_b) if swap_b else (wide_b, 1)
         scalars = (product(batch), rows, columns, inner, *strides[0], *strides[1])
         tables = tuple(_batch_offsets(v, batch) for v in (a, b))
-        return Launch("matmul", matmul_source(c.type.dtype), (a, b, c), tables, scalars, None, product(c.type.shape), 128, 128, False)
+        return Launch(
+            "matmul",
+            matmul_source(c.type.dtype),
+            (a, b, c),
+            tables,
+            scalars,
+            None,
+            product(c.type.shape),
+            128,
+            128,
+            False,
+        )
 
     def scatter_add(self, node: Node) -> Launch:
         indices, updates, out = *node.inputs, node.output
         width = product(out.type.shape[1:])
         scalars = (product(indices.type.shape), width, out.type.shape[0])
-        return Launch("scatter_add", scatter_add_source(out.type.dtype), (indices, updates, out), (), scalars, None, width, 128, 128, False)
+        first_check = len(self.checks)
+        self.checks.append(Check("index_out_of_range", node.op.name, node.source, "", indices.type.shape))
+        # one thread more than columns: the indices are checked even if the rows are empty
+        return Launch("scatter_add", scatter_add_source(out.type.dtype), (indices, updates, out), (), scalars, first_check,
+                      width + 1, 128, 128, False)  # fmt: skip
 
 
 def _batch_offsets(value: Value, batch: Sequence[Dim]) -> Callable[[Mapping[str, int]], np.ndarray[Any, Any]]:
@@ -213,7 +232,11 @@ class Binding:
         self._host: dict[HostRun, Any] = {}
         for run in program.steps:
             if isinstance(run, HostRun):
-                own = {i: variables[o] for i, o in zip(run.step.graph.inputs, run.step.inputs, strict=True) if o.is_variable}
+                own = {
+                    i: variables[o]
+                    for i, o in zip(run.step.graph.inputs, run.step.inputs, strict=True)
+                    if o.is_variable
+                }
                 self._host[run] = run.program.bind(own, extents, run_callback)
         self._places, self._sizes = self._place()
         self._spare: list[_Frame] = []
@@ -293,7 +316,9 @@ class Binding:
             np.copyto(array, held[root(value)].reshape(array.shape))
         own = {id(a) for v, a in self._fixed.items() if v.is_variable}
         writes = [(held[variable], held[root(value)]) for variable, value in self.program.schedule.commits]
-        writes = [(to, np.array(what) if id(what) in own else what) for to, what in writes]  # a swap reads all before it writes
+        writes = [
+            (to, np.array(what) if id(what) in own else what) for to, what in writes
+        ]  # a swap reads all before it writes
         for array, what in writes:
             np.copyto(array, what.reshape(array.shape))
         return 0
@@ -302,7 +327,10 @@ class Binding:
         """Run a host step; returns the status in this program's numbers."""
         binding = self._host[run]
         given = [held[self._roots(v)] for v in run.step.inputs if not v.is_variable]
-        results = [np.empty(tuple(evaluate(d, self.extents) for d in v.type.shape), v.type.dtype.numpy) for v in run.step.outputs]
+        results = [
+            np.empty(tuple(evaluate(d, self.extents) for d in v.type.shape), v.type.dtype.numpy)
+            for v in run.step.outputs
+        ]
         status = binding.call(*given, *results)
         if status:
             self.failure, binding.failure = getattr(binding, "failure", None), None

@@ -11,10 +11,11 @@ CPU's bits too. There are no float atomics: the only atomic is the minimum of fa
 A kernel's parameters: the nest's buffers in order (flat arrays), `status` and `first_check` if it has checks, then its
 symbolic extents. Generated code calls primitives (kernels/python_source.py) for all arithmetic on data; positions are plain int64.
 """
+
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ...dtypes import DType, int64
@@ -23,7 +24,6 @@ from ...ir.source import Source
 from ...kernels.nest import BLOCK, OTHER_BLOCK, Access, Nest, Reduction, Stage, Store, lanes_of
 from ...kernels.python_source import constant, print_program
 from ...kernels.scalar import Scalar, ScalarBuilder, walk
-from ..cpu.nests import is_single, reduction_is_index
 
 __all__ = ["CHECK_SHIFT", "Kernel", "NestKernels", "kernels_of", "print_kernels"]
 
@@ -60,7 +60,7 @@ class NestKernels:
 def kernels_of(nest: Nest, name: str | None = None) -> NestKernels:
     """The kernels that compute a nest."""
     name = name or nest.name
-    if is_single(nest):
+    if _is_full_reduction(nest):
         return NestKernels(nest, (_Printer(nest, name).single(), _Printer(nest, f"{name}_finish").finish()))
     roles = {axis.role for axis in nest.axes}
     if nest.is_map:
@@ -76,7 +76,7 @@ def print_kernels(nests: Sequence[Nest]) -> str:
 
 
 _PLAIN = re.compile(r"\W+")
-_RESERVED = frozenset("cuda checked range min status first_check thread begin limit width block line shared row column element "
+_RESERVED = frozenset("cuda range min status first_check thread begin limit width block line shared row column element "
                       "and as assert break class continue def del elif else except finally for from global if import in is lambda nonlocal "
                       "not or pass raise return try while with yield None True False nan inf int8 int16 int32 int64 uint8 uint16 uint32 "
                       "uint64 float16 float32 float64 boolean".split())  # fmt: skip
@@ -133,7 +133,9 @@ class _Printer:
         if isinstance(dim, int):
             return str(dim)
         if dim not in self.dims:
-            text = _PLAIN.sub("_", dim.text.replace("*", "_times_").replace("+", "_plus_").replace("-", "_minus_")).strip("_")
+            text = _PLAIN.sub(
+                "_", dim.text.replace("*", "_times_").replace("+", "_plus_").replace("-", "_minus_")
+            ).strip("_")
             taken = {*self.buffers, *self.dims.values(), *_RESERVED}
             self.dims[dim] = text if text not in taken and not _OWN.match(text) else f"{text}_{len(self.dims)}_"
         return self.dims[dim]
@@ -161,8 +163,8 @@ class _Printer:
             self.line(f"i{axis} = {number}" if place == 0 else f"i{axis} = {number} % {self.dim(extents[place])}")
 
     # Scalars ----------------------------------------------------------------------------------------------------------
-    def compute(self, roots: Sequence[Scalar], scope: _Scope, element: Callable[[], str]) -> list[str]:
-        """Print what the roots need; returns their names. element(): the number of the element that a check reports."""
+    def compute(self, roots: Sequence[Scalar], scope: _Scope) -> list[str]:
+        """Print what the roots need; returns their names."""
 
         def leaf(scalar: Scalar) -> str:
             if scalar.operation == "load":
@@ -172,16 +174,26 @@ class _Printer:
             assert scalar.operation == "index", scalar.operation
             return f"i{scalar.data}"
 
+        reports: dict[str, tuple[str, str]] = {}
+
         def compound(scalar: Scalar, operands: list[str]) -> str:
             if scalar.operation == "gather":
                 return f"{self.buffers[scalar.data]}[{operands[0]}]"
             self.has_checks = True
             check = self.nest.checks[scalar.data]
-            report = f"((first_check + {scalar.data}) << {CHECK_SHIFT}) + {element()}"
-            return f"checked({operands[0]}, {operands[1]}, status, {report})  # {check.kind} at {check.source.location}"
+            element = "0" if check.place is None else self.position(check.place)
+            checked = f"{operands[0]}  # fine, or {check.kind} at {check.source.location}"
+            report = f"cuda.atomic.min(status, 0, ((first_check + {scalar.data}) << {CHECK_SHIFT}) + {element})"
+            reports[checked] = (f"if not {operands[1]}:", report)
+            return checked
 
         lines, names = print_program(roots, leaf, compound, scope.prefix, scope.names)
         for text in lines:
+            condition, report = reports.get(text.partition(" = ")[2], ("", ""))
+            if condition:
+                self.open(condition)
+                self.line(report)
+                self.close()
             self.line(text)
         return names
 
@@ -189,8 +201,8 @@ class _Printer:
         """A scope for the body of a loop: sees what is outside; what it computes is not seen after it."""
         return _Scope(dict(scope.names), prefix)
 
-    def store(self, stores: Sequence[Store], scope: _Scope, element: Callable[[], str]) -> None:
-        names = self.compute([s.value for s in stores], scope, element)
+    def store(self, stores: Sequence[Store], scope: _Scope) -> None:
+        names = self.compute([s.value for s in stores], scope)
         for store, name in zip(stores, names, strict=True):
             self.line(f"{self.buffers[store.access.buffer]}[{self.position(store.access)}] = {name}")
 
@@ -203,15 +215,7 @@ class _Printer:
                 waiting.add(id(x))
             elif id(x) not in self.varying and x.operation not in ("const", "reduced"):
                 ready.append(x)
-        self.compute(ready, scope, lambda: self.element(self.nest.kept))
-
-    def element(self, axes: Sequence[int]) -> str:
-        """The row-major number of the current point of these axes."""
-        text = "0"
-        for axis in axes:
-            extent = self.nest.axes[axis].extent
-            text = f"i{axis}" if text == "0" else f"{_parenthesised(text)} * {self.dim(extent)} + i{axis}"
-        return text
+        self.compute(ready, scope)
 
     # Reductions -------------------------------------------------------------------------------------------------------
     def combine(self, reduction: Reduction, into: Sequence[str], other: Sequence[str]) -> None:
@@ -220,7 +224,7 @@ class _Printer:
         kernel = reduction.op.kernel
         x, y = s.parameter(0, reduction.dtype), s.parameter(1, reduction.dtype)
         known = {id(x): into[0], id(y): other[0]}
-        if not reduction_is_index(reduction):
+        if not _is_index(reduction):
             roots = [kernel.combine(s, x, y)]  # type: ignore[attr-defined]
         else:
             p, q = s.parameter(2, int64), s.parameter(3, int64)
@@ -239,7 +243,7 @@ class _Printer:
     def parts(self, reduction: Reduction) -> list[tuple[DType, str]]:
         """(dtype, start as source) of what a reduction carries: the value, and the position of an index reduction."""
         found = [(reduction.dtype, constant(reduction.start, reduction.dtype))]  # type: ignore[arg-type]
-        return [*found, (int64, constant(LAST_POSITION, int64))] if reduction_is_index(reduction) else found
+        return [*found, (int64, constant(LAST_POSITION, int64))] if _is_index(reduction) else found
 
     def names(self, reduction: Reduction, value: str, where: str) -> list[str]:
         k = self.reductions.index(reduction)
@@ -252,7 +256,7 @@ class _Printer:
     def finished(self, reduction: Reduction, scope: _Scope, names: Sequence[str]) -> None:
         """The reduction's result is known from here on."""
         result, name = reduction.result, names[-1]
-        if reduction_is_index(reduction) and result.dtype is not int64:
+        if _is_index(reduction) and result.dtype is not int64:
             self.line(f"r{self.reductions.index(reduction)} = convert_i64_{result.dtype.short}({name})")
             name = f"r{self.reductions.index(reduction)}"
         scope.names[id(result)] = name
@@ -267,8 +271,8 @@ class _Printer:
             self.split(flat, kept)
         scope = _Scope({}, "v")
         stores = [s for stage in nest.stages for s in stage.stores] + nest.row_stores
-        self.store(stores, scope, lambda: flat if kept else "0")
-        self.compute(nest.effects, scope, lambda: flat if kept else "0")
+        self.store(stores, scope)
+        self.compute(nest.effects, scope)
         self.close()
         return self.kernel(_product(total), THREADS_A_MAP_BLOCK, THREADS_A_MAP_BLOCK)
 
@@ -291,11 +295,12 @@ class _Printer:
             self.start(reduction, self.names(reduction, "part", "at"))
         self.open(f"for i{other} in range(block, min(block + {OTHER_BLOCK}, {extent})):")
         inner = self.inside(scope, "v")
-        everywhere = lambda: self.element(range(len(nest.axes)))  # noqa: E731
-        self.store(stage.stores, inner, everywhere)
-        for reduction, name in zip(stage.reductions, self.compute([r.operand for r in stage.reductions], inner, everywhere), strict=True):
+        self.store(stage.stores, inner)
+        for reduction, name in zip(
+            stage.reductions, self.compute([r.operand for r in stage.reductions], inner), strict=True
+        ):
             self.combine(reduction, self.names(reduction, "part", "at"), [name, f"i{other}"])
-        self.compute([x for x in nest.effects if id(x) in self.varying], inner, everywhere)
+        self.compute([x for x in nest.effects if id(x) in self.varying], inner)
         self.close()
         for reduction in stage.reductions:
             self.combine(reduction, self.names(reduction, "result", "place"), self.names(reduction, "part", "at"))
@@ -303,8 +308,8 @@ class _Printer:
         for reduction in stage.reductions:
             self.finished(reduction, scope, self.names(reduction, "result", "place"))
         rest = [x for x in nest.effects if id(x) not in self.varying]
-        self.store(nest.row_stores, scope, lambda: self.element(kept))
-        self.compute(rest, scope, lambda: self.element(kept))
+        self.store(nest.row_stores, scope)
+        self.compute(rest, scope)
         self.close()
         return self.kernel(_product(total), THREADS_A_MAP_BLOCK, THREADS_A_MAP_BLOCK)
 
@@ -316,7 +321,9 @@ class _Printer:
         self.shared(self.reductions)
         first = len(nest.inputs) + len(nest.outputs)
         for k, buffer in enumerate(nest.scratch):
-            self.line(f"p{k} = cuda.blockIdx.x * {self.dim(buffer.shape[0])}  # this block's row of {self.buffers[first + k]}")
+            self.line(
+                f"p{k} = cuda.blockIdx.x * {self.dim(buffer.shape[0])}  # this block's row of {self.buffers[first + k]}"
+            )
             self.base[first + k] = f"p{k}"
         flat = f"i{kept[0]}" if len(kept) == 1 else "row"
         self.open(f"for {flat} in range(cuda.blockIdx.x, {self.product(total)}, cuda.gridDim.x):")
@@ -328,10 +335,12 @@ class _Printer:
             effects = [x for x in nest.effects if id(x) in self.varying] if number == 0 else []
             self.stage(stage, scope, effects)
             if not stage.reductions and stage.stores:
-                self.line("cuda.syncthreads()")  # the next stage, or row, may use what other threads stored or have yet to read
+                self.line(
+                    "cuda.syncthreads()"
+                )  # the next stage, or row, may use what other threads stored or have yet to read
         rest = [x for x in nest.effects if id(x) not in self.varying]
-        names = self.compute([s.value for s in nest.row_stores], scope, lambda: self.element(kept))
-        self.compute(rest, scope, lambda: self.element(kept))
+        names = self.compute([s.value for s in nest.row_stores], scope)
+        self.compute(rest, scope)
         if names:
             self.open("if thread == 0:")
             for store, name in zip(nest.row_stores, names, strict=True):
@@ -373,9 +382,8 @@ class _Printer:
         if not stage.reductions:
             self.open(f"for i{axis} in range(thread, {extent}, cuda.blockDim.x):")
             inner = self.inside(scope, "v")
-            everywhere = lambda: self.element(range(len(self.nest.axes)))  # noqa: E731
-            self.store(stage.stores, inner, everywhere)
-            self.compute(effects, inner, everywhere)
+            self.store(stage.stores, inner)
+            self.compute(effects, inner)
             self.close()
             return
         for reduction in stage.reductions:
@@ -391,7 +399,6 @@ class _Printer:
     def block(self, stage: Stage, scope: _Scope, effects: Sequence[Scalar], axis: int) -> None:
         """Accumulate positions [begin, limit) of the trailing axis into the lanes and fold them."""
         widths = sorted({lanes_of(r.dtype) for r in stage.reductions}, reverse=True)
-        everywhere = lambda: self.element(range(len(self.nest.axes)))  # noqa: E731
         for number, lanes in enumerate(widths):
             group = [r for r in stage.reductions if lanes_of(r.dtype) == lanes]
             for reduction in group:
@@ -402,9 +409,9 @@ class _Printer:
             self.open(f"for i{axis} in range(begin + thread, limit, {lanes}):")
             inner = self.inside(scope, "v")
             if number == 0:
-                self.store(stage.stores, inner, everywhere)
-                self.compute(effects, inner, everywhere)
-            operands = self.compute([r.operand for r in group], inner, everywhere)
+                self.store(stage.stores, inner)
+                self.compute(effects, inner)
+            operands = self.compute([r.operand for r in group], inner)
             for reduction, name in zip(group, operands, strict=True):
                 self.combine(reduction, self.names(reduction, "lane", "where"), [name, f"i{axis}"])
             self.close()
@@ -438,7 +445,9 @@ class _Printer:
             k = self.reductions.index(reduction)
             for part, (dtype, _) in enumerate(self.parts(reduction)):
                 kind = "boolean" if dtype.is_bool else dtype.name
-                self.line(f"shared{k}{'_where' if part else ''} = cuda.shared.array({lanes_of(reduction.dtype)}, {kind})")
+                self.line(
+                    f"shared{k}{'_where' if part else ''} = cuda.shared.array({lanes_of(reduction.dtype)}, {kind})"
+                )
 
     def folded(self, reduction: Reduction) -> list[str]:
         k = self.reductions.index(reduction)
@@ -479,8 +488,8 @@ class _Printer:
         scope = _Scope({}, "u")
         for reduction in stage.reductions:
             self.finished(reduction, scope, self.names(reduction, "result", "place"))
-        self.store(nest.row_stores, scope, lambda: "0")
-        self.compute([x for x in nest.effects if id(x) not in self.varying], scope, lambda: "0")
+        self.store(nest.row_stores, scope)
+        self.compute([x for x in nest.effects if id(x) not in self.varying], scope)
         self.close()
         return self.kernel(1, 1, 1, self.partial_types())
 
@@ -545,3 +554,18 @@ def _varying(nest: Nest) -> set[int]:
         if varies:
             found.add(id(x))
     return found
+
+
+def _is_full_reduction(nest: Nest) -> bool:
+    """One stage that reduces everything to scalars: blocks of the whole grid take part."""
+    return (
+        not nest.kept
+        and [a.role for a in nest.axes] == ["trailing"]
+        and len(nest.stages) == 1
+        and bool(nest.stages[0].reductions)
+    )
+
+
+def _is_index(reduction: Reduction) -> bool:
+    """Does the reduction carry positions (argmax)?"""
+    return getattr(reduction.op.kernel, "better", None) is not None

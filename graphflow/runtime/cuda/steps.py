@@ -3,6 +3,7 @@
 Nodes are ordered so that the steps are few: all kernels that can run, then all host nodes that can, and so on. Effects keep their
 order. Reads, writes and constants are no steps: the program that runs the steps reads variables first and writes them last.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
@@ -136,7 +137,9 @@ def _host_step(graph: Graph, nodes: list[Node], plan: Schedule) -> HostStep:
             if value not in inner:
                 inner[value] = Value(value.type, name=f"x{len(outer)}")
                 outer.append(value)
-        clone = Node(node.op, [inner[v] for v in node.inputs], node.attributes, node.source, [v.type for v in node.outputs])
+        clone = Node(
+            node.op, [inner[v] for v in node.inputs], node.attributes, node.source, [v.type for v in node.outputs]
+        )
         clones.append(clone)
         inner.update(zip(node.outputs, clone.outputs, strict=True))
     needed = {plan.root(v) for v in graph.outputs} | {plan.root(value) for _, value in plan.commits}
@@ -181,7 +184,13 @@ def _with_constants(node: Node, inputs: tuple[Value, ...]) -> Node:
     stands_for = {formal: constant.output for formal, constant in constants.items()}
     clones: list[Node] = list(constants.values())
     for inner in body.nodes:
-        clone = Node(inner.op, [stands_for.get(v, v) for v in inner.inputs], inner.attributes, inner.source, [v.type for v in inner.outputs])
+        clone = Node(
+            inner.op,
+            [stands_for.get(v, v) for v in inner.inputs],
+            inner.attributes,
+            inner.source,
+            [v.type for v in inner.outputs],
+        )
         clones.append(clone)
         stands_for.update(zip(inner.outputs, clone.outputs, strict=True))
     formals = tuple(v for v in body.inputs if v not in constants)

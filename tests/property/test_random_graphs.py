@@ -1,0 +1,116 @@
+"""Random graphs: eager and compiled give the same bits, whatever the passes, the threads, the chunks and the width of the vectors; text
+reads back; every pass keeps the rules of the verifier."""
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import given, settings
+from random_graphs import STATISTICS, Case, assert_same_bits, cases, run_compiled, run_eagerly
+
+from graphflow import config
+from graphflow.compiler import Executable, compile_graph, runtime_error
+from graphflow.errors import GraphflowError
+from graphflow.ir import parse, print_graph
+from graphflow.runtime.cpu import llvm, nests, pool, program
+
+EXAMPLES = {"static": 200, "symbolic": 120, "fallible": 90, "threads": 70, "widths": 70, "unoptimised": 50}
+if os.environ.get("GRAPHFLOW_PROPERTY") == "search":
+    EXAMPLES = {name: 20 * count for name, count in EXAMPLES.items()}
+
+
+def compiled(case: Case, fuel: int | None = None) -> Executable:
+    """The case's program, every pass verified."""
+    with config.override(check=True):
+        return compile_graph(case.graph, fuel)
+
+
+def check_runs(case: Case, executable: Executable) -> None:
+    """Run eagerly and compiled on all extents of the case. A run that fails in eager mode fails compiled, and leaves every variable
+    as it was."""
+    for number, extents in enumerate(case.extents):
+        tensors, variables = case.arrays(number)
+        STATISTICS["runs"] += 1
+        try:
+            outputs, after = run_eagerly(case.graph, tensors, variables, extents)
+        except GraphflowError as error:
+            STATISTICS["failed runs"] += 1
+            status, _, after = run_compiled(executable, tensors, variables, extents)
+            assert status != 0, f"eager mode raises {error}, the program returns"
+            assert_same_bits([variables[v] for v in case.graph.inputs if v.is_variable], after, "a variable after a failed call")
+            check_message(case, executable, variables, extents, status, error)
+            continue
+        status, results, now = run_compiled(executable, tensors, variables, extents)
+        assert status == 0, f"eager mode returns, the program fails with {status}"
+        assert_same_bits(outputs, results, f"outputs for {extents}")
+        assert_same_bits(after, now, f"variables for {extents}")
+
+
+def check_message(case, executable, variables, extents, status, error):
+    """Op, element and kind of the error are those of eager mode (where one node only can be meant)."""
+    binding = executable.program.bind(dict(zip([v for v in executable.graph.inputs if v.is_variable], variables.values(), strict=True)), extents)
+    found = runtime_error(binding, status)
+    fallible = [n for n in case.graph.nodes if n.op.fallible]
+    if len(fallible) == 1:
+        assert type(found) is type(error)
+        assert str(found).split("\n")[0] == str(error).split("\n")[0]
+        assert f"random.py:{fallible[0].source.line}" in str(found)
+
+
+@settings(max_examples=EXAMPLES["static"])
+@given(cases())
+def test_compiled_is_eager(case):
+    assert parse(print_graph(case.graph, full_paths=True)) == case.graph
+    executable = compiled(case)
+    for stage in executable.stages:
+        assert parse(print_graph(stage.graph, full_paths=True)) == stage.graph
+    check_runs(case, executable)
+
+
+@settings(max_examples=EXAMPLES["symbolic"])
+@given(cases(symbolic=True))
+def test_one_program_for_many_extents(case):
+    assert parse(print_graph(case.graph, full_paths=True)) == case.graph
+    check_runs(case, compiled(case))
+
+
+@settings(max_examples=EXAMPLES["fallible"])
+@given(cases(fallible=True))
+def test_failures_are_those_of_eager_mode(case):
+    check_runs(case, compiled(case))
+
+
+@settings(max_examples=EXAMPLES["unoptimised"])
+@given(cases(most_steps=6))
+def test_without_any_rewrite(case):
+    """What the passes may do is optional: with no fuel each node is its own kernel."""
+    check_runs(case, compiled(case, fuel=0))
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Even small kernels are split into many units, which run on several threads."""
+    before = pool.threads()
+    monkeypatch.setattr(program, "PARALLEL_WORK", 0)
+    monkeypatch.setattr(nests, "MAP_CHUNK", 64)
+    yield
+    pool.set_threads(before)
+
+
+@settings(max_examples=EXAMPLES["threads"])
+@given(case=cases(fallible=True))
+def test_any_number_of_threads(small_chunks, case):
+    executable = compiled(case)
+    for count in (1, 2, 4):
+        pool.set_threads(count)
+        check_runs(case, executable)
+
+
+@settings(max_examples=EXAMPLES["widths"])
+@given(case=cases(symbolic=True))
+def test_any_width_of_vectors(case):
+    """The machine's vectors are narrower: the same bits, so a reduction's tree does not depend on them."""
+    for bits in (256, 128):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(llvm, "vector_bits", lambda bits=bits: bits)
+            check_runs(case, compiled(case))
