@@ -127,6 +127,7 @@ def _takes_arguments(function: Any) -> bool:
 
 def _find_function(target: str) -> Any:
     """The function that `FILE:NAME` names, decorated if it is not yet. Runs the file as a module, not as a script."""
+    import contextlib
     import importlib.util
     from pathlib import Path
 
@@ -144,7 +145,8 @@ def _find_function(target: str) -> Any:
     module = importlib.util.module_from_spec(specification)
     sys.modules.setdefault(path.stem, module)
     sys.path.insert(0, str(path.resolve().parent))  # so that the file can import its neighbours, as a script could
-    specification.loader.exec_module(module)
+    with contextlib.redirect_stdout(sys.stderr):  # what the file prints must not end up in the dump
+        specification.loader.exec_module(module)
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):

@@ -16,12 +16,13 @@ import numpy as np
 from . import dtypes
 from .autodiff.record import record_operation, recorders, set_trace
 from .dtypes import DType, as_dtype, of_numpy
-from .errors import DTypeError, GraphflowError, LiteralOverflowError, ShapeError, TracedBoolError, set_locator
+from .errors import DTypeError, GraphflowError, ShapeError, TracedBoolError, UnimplementedError, set_locator
 from .ir.dims import Dim, SymbolicDim
 from .ir.graph import comparable
 from .ir.op import OPS, Effect, Op, set_dispatcher
 from .ir.source import Source, capture
 from .ir.types import TensorType
+from .literals import array_of
 
 __all__ = ["Tensor", "TensorLike", "TensorShape", "active_trace", "as_shape", "constant", "convert_to_tensor", "is_tensor", "located"]
 
@@ -101,28 +102,19 @@ class _Operators:
     """The ops behind Python's operators, filled by `_operators` on first use (ops build on this module's hooks)."""
 
     def __init__(self) -> None:
-        from . import ops
+        from . import math, ops
         from .indexing import index_tensor
 
         for name in ("add subtract multiply floordiv floormod negative less less_equal greater greater_equal equal not_equal "
                      "logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor matmul").split():
             setattr(self, name, getattr(ops, name))
-        self.pow, self.abs, self.invert = OPS["pow"], ops.absolute, ops.bitwise_invert
+        self.divide, self.pow = math.divide, math.pow
+        self.abs, self.invert = ops.absolute, ops.bitwise_invert
         self.left_shift, self.right_shift = ops.bitwise_left_shift, ops.bitwise_right_shift
         self.index = index_tensor
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(name)
-
-    def divide(self, x: Any, y: Any) -> Any:
-        """True division: integers become float64 first, as in TensorFlow."""
-        dtype = next((t.dtype for t in (x, y) if isinstance(t, TensorLike)), None)
-        if dtype is not None and dtype.is_integer:
-            x, y = (convert_to_tensor(t, dtype_hint=dtype) for t in (x, y))
-            if x.dtype is y.dtype:
-                cast = OPS["cast"]
-                x, y = cast(x, dtype=dtypes.float64), cast(y, dtype=dtypes.float64)
-        return OPS["divide"](x, y)
 
 
 def _operators() -> Any:
@@ -135,6 +127,19 @@ def _operators() -> Any:
 _functions: Any = None
 
 
+_OURS = (int, float, complex, str, list, tuple, np.ndarray, np.generic)
+
+
+def _apply(name: str, x: Any, y: Any) -> Any:
+    """A binary operator; NotImplemented for an operand of a foreign class, which then gets its reflected operator's turn."""
+    try:
+        return getattr(_operators(), name)(x, y)
+    except DTypeError:
+        if isinstance(y, (TensorLike, *_OURS)) or y is None:
+            raise
+        return NotImplemented
+
+
 class TensorLike:
     """Operators that tensors and variables share."""
 
@@ -142,29 +147,69 @@ class TensorLike:
     __array_priority__ = 100
     dtype: DType
 
-    def __add__(self, other: Any) -> Any: return _operators().add(self, other)
-    def __radd__(self, other: Any) -> Any: return _operators().add(other, self)
-    def __sub__(self, other: Any) -> Any: return _operators().subtract(self, other)
-    def __rsub__(self, other: Any) -> Any: return _operators().subtract(other, self)
-    def __mul__(self, other: Any) -> Any: return _operators().multiply(self, other)
-    def __rmul__(self, other: Any) -> Any: return _operators().multiply(other, self)
-    def __truediv__(self, other: Any) -> Any: return _operators().divide(self, other)
-    def __rtruediv__(self, other: Any) -> Any: return _operators().divide(other, self)
-    def __floordiv__(self, other: Any) -> Any: return _operators().floordiv(self, other)
-    def __rfloordiv__(self, other: Any) -> Any: return _operators().floordiv(other, self)
-    def __mod__(self, other: Any) -> Any: return _operators().floormod(self, other)
-    def __rmod__(self, other: Any) -> Any: return _operators().floormod(other, self)
-    def __pow__(self, other: Any) -> Any: return _operators().pow(self, other)
-    def __rpow__(self, other: Any) -> Any: return _operators().pow(other, self)
-    def __matmul__(self, other: Any) -> Any: return _operators().matmul(self, other)
-    def __rmatmul__(self, other: Any) -> Any: return _operators().matmul(other, self)
+    def __add__(self, other: Any) -> Any:
+        return _apply("add", self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return _operators().add(other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return _apply("subtract", self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return _operators().subtract(other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return _apply("multiply", self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return _operators().multiply(other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return _apply("divide", self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return _operators().divide(other, self)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return _apply("floordiv", self, other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return _operators().floordiv(other, self)
+
+    def __mod__(self, other: Any) -> Any:
+        return _apply("floormod", self, other)
+
+    def __rmod__(self, other: Any) -> Any:
+        return _operators().floormod(other, self)
+
+    def __pow__(self, other: Any) -> Any:
+        return _apply("pow", self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return _operators().pow(other, self)
+
+    def __matmul__(self, other: Any) -> Any:
+        return _apply("matmul", self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return _operators().matmul(other, self)
+
     def __neg__(self) -> Any: return _operators().negative(self)
     def __pos__(self) -> Any: return self
     def __abs__(self) -> Any: return _operators().abs(self)
-    def __lt__(self, other: Any) -> Any: return _operators().less(self, other)
-    def __le__(self, other: Any) -> Any: return _operators().less_equal(self, other)
-    def __gt__(self, other: Any) -> Any: return _operators().greater(self, other)
-    def __ge__(self, other: Any) -> Any: return _operators().greater_equal(self, other)
+    def __lt__(self, other: Any) -> Any:
+        return _apply("less", self, other)
+
+    def __le__(self, other: Any) -> Any:
+        return _apply("less_equal", self, other)
+
+    def __gt__(self, other: Any) -> Any:
+        return _apply("greater", self, other)
+
+    def __ge__(self, other: Any) -> Any:
+        return _apply("greater_equal", self, other)
+
 
     def __eq__(self, other: Any) -> Any:
         return False if other is None else _operators().equal(self, other)
@@ -268,6 +313,8 @@ class Tensor(TensorLike):
         return self._array.copy() if self._array.shape else self._array[()]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if copy is False:
+            raise ValueError("a tensor is immutable and gives NumPy a copy; use copy=None or True")
         return np.array(self._array, dtype=dtype)
 
     def tolist(self) -> Any:
@@ -281,7 +328,7 @@ class Tensor(TensorLike):
     def __float__(self) -> float: return float(self._one("float"))
     def __int__(self) -> int: return int(self._one("int"))
     def __complex__(self) -> complex: return complex(self._one("complex"))
-    def __bool__(self) -> bool: return bool(self._one("bool"))
+    def __bool__(self) -> bool: return bool(self._one("bool")) if self._array.size else False
     def __format__(self, spec: str) -> str: return format(self._one("format"), spec) if spec else str(self)
 
     def __index__(self) -> int:
@@ -334,11 +381,6 @@ def is_tensor(value: Any) -> bool:
 
 
 # Conversion -----------------------------------------------------------------------------------------------------------
-def own_array(value: Any, dtype: DType) -> np.ndarray[Any, Any]:
-    """A dense native copy that graphflow owns."""
-    return np.array(value, dtype=dtype.numpy, order="C", copy=True)
-
-
 def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None = None) -> Tensor:
     """A tensor from Python numbers, nested lists or an array (copied). int -> int32 (int64 if it must), float -> float32, NumPy keeps
     its dtype. shape: reshape, or fill from one element. Raises DTypeError, LiteralOverflowError, ShapeError."""
@@ -376,7 +418,7 @@ def convert_to_tensor(value: Any, dtype: Any = None, dtype_hint: Any = None, nam
 
         parts = [convert_to_tensor(v, wanted, _dtype_inside(value) or hint) for v in value]
         return stack(parts)
-    return Tensor(*_array_of(value, wanted, hint))
+    return Tensor(*array_of(value, wanted, hint))
 
 
 def _holds_tensors(value: Any) -> bool:
@@ -393,104 +435,6 @@ def _dtype_inside(value: Any) -> DType | None:
             if found is not None:
                 return found
     return None
-
-
-def _array_of(value: Any, wanted: DType | None, hint: DType | None) -> tuple[np.ndarray[Any, Any], DType]:
-    if isinstance(value, (bool, int, float, complex)) and not isinstance(value, np.generic):
-        dtype = wanted or (hint if hint is not None and _literal_fits_kind(value, hint) else None) or _literal_dtype(value)
-        return np.array(check_literal(value, dtype), dtype.numpy), dtype
-    if isinstance(value, (np.ndarray, np.generic)):
-        source = of_numpy(value.dtype)
-        dtype = wanted or source
-        if dtype is not source:
-            _check_array_fits(value, source, dtype)
-        return own_array(value, dtype), dtype
-    if value is None or isinstance(value, (str, bytes, dict, set)):
-        raise DTypeError(f"convert_to_tensor: {value!r} ({type(value).__name__}) is not a tensor value")
-    try:
-        array = np.array(value)
-    except ValueError as error:
-        raise ShapeError(f"convert_to_tensor: rows of different lengths in {value!r}"[:300]) from error
-    if array.dtype.kind == "O":
-        if all(isinstance(v, int) for v in array.reshape(-1).tolist()):
-            raise LiteralOverflowError(f"convert_to_tensor: an integer in {value!r} does not fit int64"[:300])
-        raise DTypeError(f"convert_to_tensor: {value!r} ({type(value).__name__}) is not a tensor value"[:300])
-    is_python = not hasattr(value, "__array__")
-    source = of_numpy(array.dtype)
-    if not is_python:
-        dtype = wanted or source
-    else:
-        literal = dtypes.float32 if array.dtype.kind == "f" else source
-        if array.dtype.kind in "iu":
-            small = array.size == 0 or (array.min() >= -(2**31) and array.max() < 2**31)
-            literal = dtypes.int32 if small else dtypes.int64
-            if array.size == 0 and array.dtype.kind == "f":
-                literal = dtypes.float32
-        fits = hint is not None and (hint.kind == literal.kind or hint.is_floating and literal.is_integer)
-        dtype = wanted or (hint if fits and hint is not None else literal)
-    if dtype is not source:
-        _check_array_fits(array, source, dtype)
-    return own_array(array, dtype), dtype
-
-
-def _literal_dtype(value: Any) -> DType:
-    if isinstance(value, bool):
-        return dtypes.bool_
-    if isinstance(value, int):
-        if -(2**31) <= value < 2**31:
-            return dtypes.int32
-        if -(2**63) <= value < 2**63:
-            return dtypes.int64
-        raise LiteralOverflowError(f"the literal {value} does not fit int64")
-    return dtypes.complex128 if isinstance(value, complex) else dtypes.float32
-
-
-def _literal_fits_kind(value: Any, dtype: DType) -> bool:
-    if isinstance(value, bool):
-        return dtype.is_bool
-    if isinstance(value, int):
-        return dtype.is_integer or dtype.is_floating or dtype.is_complex
-    return dtype.is_floating or dtype.is_complex if isinstance(value, float) else dtype.is_complex
-
-
-def check_literal(value: Any, dtype: DType) -> Any:
-    """A Python number as a value of dtype. Raises DTypeError (wrong kind) or LiteralOverflowError (does not fit)."""
-    if not _literal_fits_kind(value, dtype):
-        raise DTypeError(f"the literal {value!r} ({type(value).__name__}) cannot be {dtype.name}; use gf.cast or write a {dtype.name} literal")
-    if dtype.is_integer:
-        limits = np.iinfo(dtype.numpy)
-        if not limits.min <= value <= limits.max:
-            raise LiteralOverflowError(f"the literal {value} does not fit {dtype.name} ({limits.min}..{limits.max})")
-    elif dtype.is_floating:
-        try:
-            number = float(value)
-        except OverflowError as error:
-            raise LiteralOverflowError(f"the literal {value} does not fit {dtype.name}") from error
-        if math.isfinite(number) and abs(number) > float(dtype.max):
-            with np.errstate(over="ignore"):
-                if not np.isfinite(dtype.numpy.type(number)):
-                    raise LiteralOverflowError(f"the literal {value!r} does not fit {dtype.name} (largest {dtype.max})")
-        return number
-    return value
-
-
-def _check_array_fits(array: Any, source: DType, dtype: DType) -> None:
-    """Array values converted to another dtype: int -> float and widening are fine; what loses kind or range raises."""
-    if source.is_floating and not (dtype.is_floating or dtype.is_complex) or source.is_bool != dtype.is_bool:
-        raise DTypeError(f"values of {source.name} cannot become {dtype.name} silently; use gf.cast")
-    if source.is_complex and not dtype.is_complex:
-        raise DTypeError(f"values of {source.name} cannot become {dtype.name} silently; use gf.cast")
-    if dtype.is_integer and array.size:
-        limits = np.iinfo(dtype.numpy)
-        low, high = int(array.min()), int(array.max())
-        if low < limits.min or high > limits.max:
-            bad = low if low < limits.min else high
-            raise LiteralOverflowError(f"the value {bad} does not fit {dtype.name} ({limits.min}..{limits.max})")
-    elif dtype.is_floating and source.is_floating and dtype.itemsize < source.itemsize and array.size:
-        with np.errstate(all="ignore"):
-            largest = np.max(np.abs(array[np.isfinite(array)]), initial=0.0) if array.ndim else (abs(array) if np.isfinite(array) else 0.0)
-        if largest > float(dtype.max):
-            raise LiteralOverflowError(f"the value {largest} does not fit {dtype.name} (largest {dtype.max})")
 
 
 _narrowed: set[tuple[str, int]] = set()
@@ -600,11 +544,8 @@ def _execute(op: Op, tensors: Sequence[Tensor], attributes: Mapping[str, Any]) -
 
 def _plan(op: Op, tensors: Sequence[Tensor], attributes: Mapping[str, Any]) -> Callable[[Sequence[np.ndarray[Any, Any]]], tuple[Tensor, ...]]:
     for t in tensors:
-        if t.dtype.is_complex or t.dtype.itemsize == 2 and t.dtype.is_floating:
-            if op.numpy is None:
-                from .errors import UnimplementedError
-
-                raise UnimplementedError(f"{op.name}: no kernel for {t.dtype.name} yet; cast to float32 or float64")
+        if (t.dtype.is_complex or t.dtype.itemsize == 2 and t.dtype.is_floating) and op.numpy is None:
+            raise UnimplementedError(f"{op.name}: no kernel for {t.dtype.name} yet; cast to float32 or float64")
     results = op.result_types(tuple(t.type for t in tensors), attributes)
     out_dtypes = [r.dtype for r in results]
     if isinstance(op.kernel, Effect) and op.kernel.kind == "constant":

@@ -179,8 +179,8 @@ class Optimizer:
         """Update each variable by its gradient, given as pairs of the same shape and dtype. Returns `iterations`.
 
         Pairs whose gradient is None are skipped with a warning. Raises `ValueError` when all are None, or for a
-        variable that the optimizer was not built for; `ShapeError` or `DTypeError` for a gradient that does not fit. Nothing is
-        changed then.
+        variable that the optimizer was not built for; `ShapeError` or `DTypeError` for a gradient that does not fit.
+        Nothing is changed then.
         """
         pairs = list(grads_and_vars)
         if all(gradient is None for gradient, _ in pairs):

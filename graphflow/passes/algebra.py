@@ -197,8 +197,10 @@ def undo_twice(node: Node, rewriter: Rewriter) -> Value | None:
 
 
 def sign_free_operand(node: Node, rewriter: Rewriter) -> Value | None:
-    """abs(-x) -> abs(x), square(-x) -> square(x)"""
+    """abs(-x) -> abs(x), square(-x) -> square(x). Not abs of an unsigned -x, which wraps to another positive number."""
     inner = _producer(node.inputs[0], "negative")
+    if inner is not None and node.op.name == "absolute" and node.output.type.dtype.is_unsigned:
+        return None
     return None if inner is None else rewriter.make(node.op.name, inner.inputs, {}, node, inner)
 
 

@@ -80,6 +80,8 @@ CASES = {
         "%0: f32[n] = divide x, y\nreturn %0"),
     "absolute of negative": (X, "%0: f32[n] = negative x\n%1: f32[n] = absolute %0\nreturn %1", "%0: f32[n] = absolute x\nreturn %0"),
     "square of negative": (X, "%0: f32[n] = negative x\n%1: f32[n] = square %0\nreturn %1", "%0: f32[n] = square x\nreturn %0"),
+    "absolute of an unsigned negative stays": (
+        "x: u8[n]", "%0: u8[n] = negative x\n%1: u8[n] = absolute %0\nreturn %1", None),
     "absolute twice": (X, "%0: f32[n] = absolute x\n%1: f32[n] = absolute %0\nreturn %1", "%0: f32[n] = absolute x\nreturn %0"),
     "relu twice": (X, "%0: f32[n] = relu x\n%1: f32[n] = relu %0\nreturn %1", "%0: f32[n] = relu x\nreturn %0"),
     "floor twice": (X, "%0: f32[n] = floor x\n%1: f32[n] = floor %0\nreturn %1", "%0: f32[n] = floor x\nreturn %0"),

@@ -19,14 +19,16 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from . import llvm, pool
 from .gemm_tiles import LINE_WIDTH, Text, Tiling, line, micro, pack, strip
+from .gemm_ways import PARTS, SMALL_DEPTH, oriented, part_of, ways
 
-__all__ = ["FIELDS", "gemm", "gemm_address", "gemm_module"]
+__all__ = ["FIELDS", "PARTS", "gemm", "gemm_address", "gemm_module", "gemm_part"]
 
 FIELDS = (
     "a", "b", "c", "batch", "m", "n", "k", "a_batch", "a_row", "a_column", "b_batch", "b_row", "b_column",
@@ -60,8 +62,6 @@ STREAM_DEPTH = 16
 """DEPTH for one row of C: B streams through once, in bands of so many rows, each a sequential read."""
 GRAIN = 400_000
 """Multiply-adds that are worth handing to a thread, about 3 us."""
-WIDTHS = (1, 2, 8)
-"""Vectors in a panel of B: 8 for a single row of C, else 2, or 1 where there are no more columns."""
 
 
 def _tiling(dtype: str, features: str) -> Tiling:
@@ -73,15 +73,15 @@ def _tiling(dtype: str, features: str) -> Tiling:
     )
 
 
-def _fields(text: Text, *names: str) -> dict[str, str]:
+def _fields(text: Text, *names: str, table: str = "%t") -> dict[str, str]:
     values = {}
     for name in names:
-        place = text.let(f"getelementptr i64, ptr %t, i64 {_FIELD[name]}")
+        place = text.let(f"getelementptr i64, ptr {table}, i64 {_FIELD[name]}")
         values[name] = text.let(f"load {'ptr' if name in 'abc' else 'i64'}, ptr {place}", name)
     return values
 
 
-def _items(tiling: Tiling) -> str:
+def _items(tiling: Tiling, part: str) -> str:
     """Items [low, high): runs of panels of one block of rows, a block of k at a time, so that A's block stays in
     cache."""
     text, element = Text(), tiling.element
@@ -124,7 +124,7 @@ def _items(tiling: Tiling) -> str:
             columns = text.minimum(width, text.let(f"sub i64 {f['n']}, {column}"))
             b_panel, c_panel = at(b_here, (column, f["b_column"])), at(c, (column, "1"))
             name = text.fresh("operand")
-            if tiling.is_float:
+            if part == "vector" and tiling.is_float:
                 text.put(f"br i1 {by_line}, label %{name}.line, label %{name}.tiles")
                 text.label(f"{name}.line")
                 text.put(
@@ -150,55 +150,37 @@ def _items(tiling: Tiling) -> str:
             step = text.let(f"phi i64 [{f['b_row']}, %{came}], [{width}, %{name}.pack]")
             arguments = (
                 f"(ptr {a_here}, i64 {f['a_row']}, i64 {f['a_column']}, ptr {operand}, i64 {step}, ptr {c_panel}, "
-                f"i64 {f['c_row']}, i64 {k}, i64 {columns}, i1 {fresh}, i64 {m})"
+                f"i64 {f['c_row']}, i64 {k}, i64 {columns}, i1 {fresh}"
             )
-            text.put(f"switch i64 {f['width']}, label %{name}.w{WIDTHS[-1]} ["
-                     + " ".join(f"i64 {w}, label %{name}.w{w}" for w in WIDTHS[:-1]) + "]")  # fmt: skip
-            for w in WIDTHS:
-                text.label(f"{name}.w{w}")
-                text.put(f"call fastcc void @strip_{w}{arguments}", f"br label %{name}.done")
+            if part == "vector":
+                text.put(f"call fastcc void @micro_1x8{arguments})", f"br label %{name}.done")
+            else:
+                text.put(f"switch i64 {f['width']}, label %{name}.w2 [i64 1, label %{name}.w1]")
+                for w in (1, 2):
+                    text.label(f"{name}.w{w}")
+                    text.put(f"call fastcc void @strip_{w}{arguments}, i64 {m})", f"br label %{name}.done")
             text.label(f"{name}.done")
     text.put("br label %run.end")
     text.label("run.end")
     text.put(
         "%run.more = icmp slt i64 %item.next, %high", "br i1 %run.more, label %run, label %end", "end:", "ret void"
     )
-    return text.function("internal void @items(ptr %t, i64 %low, i64 %high, i64 %worker) #0")
+    return text.function("internal void @items(ptr %t, i64 %low, i64 %high, i64 %worker) #1")
 
 
-def _entry(tiling: Tiling, dtype: str) -> str:
+def _entry(tiling: Tiling, dtype: str, part: str) -> str:
     """Choose panels, blocks and whether to pack; then run the items, on several threads if they are worth it."""
     text, lanes = Text(), tiling.lanes
     text.put(f"%t = alloca [{len(_FIELD)} x i64], align 64")
-    text.put(
-        f"call void @llvm.memcpy.p0.p0.i64(ptr align 64 %t, ptr align 8 %arguments, i64 {8 * len(FIELDS)}, i1 false)"
-    )
 
-    def store(name: str, value: str | int) -> None:
-        text.put(f"store i64 {value}, ptr {text.let(f'getelementptr i64, ptr %t, i64 {_FIELD[name]}')}")
+    def store(name: str, value: str | int, kind: str = "i64") -> None:
+        text.put(f"store {kind} {value}, ptr {text.let(f'getelementptr i64, ptr %t, i64 {_FIELD[name]}')}")
 
-    def choose(condition: str, yes: str | int, no: str | int) -> str:
-        return text.let(f"select i1 {condition}, i64 {yes}, i64 {no}")
-
-    f = _fields(text, "n", "m", "c_row", "a", "b", "a_batch", "b_batch", "a_row", "a_column", "b_row", "b_column")
-    # A column is as good as a row: C' = B' A' has the same products, sums and order, and its columns are adjacent.
-    one = text.let(f"icmp eq i64 {f['n']}, 1")
-    dense = text.let(f"icmp eq i64 {f['c_row']}, 1")
-    with text.when(text.let(f"and i1 {one}, {dense}")):
-        for name, other in (("n", "m"), ("a_batch", "b_batch"), ("a_row", "b_column"), ("a_column", "b_row")):
-            store(name, f[other])
-            store(other, f[name])
-        for name, other in (("a", "b"), ("b", "a")):
-            text.put(f"store ptr {f[other]}, ptr {text.let(f'getelementptr i64, ptr %t, i64 {_FIELD[name]}')}")
-    f = _fields(text, "batch", "m", "n", "k", "b_row", "b_column")
-    single = text.let(f"icmp eq i64 {f['m']}, 1")
-    adjacent = text.let(f"icmp eq i64 {f['b_column']}, 1")
-    narrow = text.let(f"icmp sle i64 {f['n']}, {lanes}")
-    medium = text.let(f"icmp sle i64 {f['n']}, {2 * lanes}")
-    long = text.let(f"and i1 {single}, {text.let(f'xor i1 {medium}, true')}")
-    straight = text.let(f"icmp eq i64 {f['b_row']}, 1") if tiling.is_float else "false"
-    by_line = text.both(text.both(single, straight), text.negate(adjacent))
-    width = choose(by_line, LINE_WIDTH, choose(narrow, 1, choose(long, 8, 2)))
+    f = oriented(text, _fields(text, *FIELDS, table="%arguments"))
+    for name, value in f.items():
+        store(name, value, "ptr" if name in "abc" else "i64")
+    is_ = ways(text, tiling, f)
+    width = text.choose(is_["line"], LINE_WIDTH, 8) if part == "vector" else text.choose(is_["narrow"], 1, 2)
     store("width", width)
     panels = text.ceiling(f["n"], text.mul(width, lanes))
     store("panels", panels)
@@ -215,11 +197,13 @@ def _entry(tiling: Tiling, dtype: str) -> str:
     pieces = text.ceiling(some_depth, text.minimum(most, DEPTH))
     # Whole vectors, because transposing packs whole squares.
     depth = text.mul(text.ceiling(text.ceiling(some_depth, pieces), lanes), lanes)
-    few = text.let(f"icmp sle i64 {f['m']}, {DIRECT_ROWS}")
-    direct = text.let(f"and i1 {adjacent}, {few}")
-    stream = text.let(f"and i1 {direct}, {long}")
-    store("depth", choose(by_line, some_depth, choose(stream, STREAM_DEPTH, depth)))
-    store("way", choose(by_line, _LINE, choose(direct, _DIRECT, _PACK)))
+    direct = text.both(is_["adjacent"], text.at_most(f["m"], DIRECT_ROWS))
+    way = text.choose(direct, _DIRECT, _PACK)
+    if part == "vector":
+        depth = text.choose(is_["line"], some_depth, text.choose(direct, STREAM_DEPTH, depth))
+        way = text.choose(is_["line"], _LINE, way)
+    store("depth", depth)
+    store("way", way)
     count = text.mul(text.mul(panels, blocks), f["batch"])
     work = text.mul(text.mul(rows, text.mul(width, lanes)), some_depth)  # of an item, at least 1
     grain = text.ceiling(str(GRAIN), work)
@@ -232,40 +216,114 @@ def _entry(tiling: Tiling, dtype: str) -> str:
     text.put(f"call void @items(ptr %t, i64 0, i64 {count}, i64 0)", "br label %end")
     text.label("end")
     text.put("ret void")
-    return text.function(f"void @graphflow_gemm_{dtype}(ptr %arguments) #0")
+    return text.function(f"void @graphflow_gemm_{dtype}_{part}(ptr %arguments) #1")
 
 
-def gemm_module(dtype: str, features: str) -> str:
-    """The module that defines `void @graphflow_gemm_<dtype>(ptr arguments)` and needs `graphflow_parallel_for`.
+def _any(tiling: Tiling, dtype: str) -> str:
+    """The entry for problems whose part is known at run time."""
+    text = Text()
+    f = oriented(text, _fields(text, *FIELDS, table="%arguments"))
+    text.put(f"br i1 {ways(text, tiling, f)['vector']}, label %vector, label %tiles")
+    for part in ("vector", "tiles"):
+        text.label(part)
+        text.put(f"call void @graphflow_gemm_{dtype}_{part}(ptr %arguments)", "ret void")
+    return text.function(f"void @graphflow_gemm_{dtype}_any(ptr %arguments) #1")
 
-    dtype: f32, f64, i8 ... i64, u8 ... u64. features: the processor's, as `llvm.features()` spells them.
+
+def _small(tiling: Tiling, dtype: str) -> str:
+    """A problem of little work, on the calling thread: B where it lies or, if its rows are not dense, packed a vector
+    of columns at a time; register tiles of four rows, then of one."""
+    text, lanes, element = Text(), tiling.lanes, tiling.element
+    text.put(f"%buffer = alloca [{SMALL_DEPTH * lanes} x {element}], align 64")
+    f = oriented(text, _fields(text, *FIELDS, table="%arguments"))
+    adjacent = ways(text, tiling, f)["adjacent"]
+    steps = {"a_row": f["a_row"], "c_row": f["c_row"]}
+
+    def at(base: str, index: str, stride: str) -> str:
+        return text.let(f"getelementptr {element}, ptr {base}, i64 {text.mul(index, stride)}")
+
+    with text.loop(0, f["batch"]) as matrix:
+        a, b, c = (at(f[name], matrix, f[f"{name}_batch"]) for name in "abc")
+        with text.loop(0, f["n"], lanes) as column:
+            columns = text.minimum(lanes, text.let(f"sub i64 {f['n']}, {column}"))
+            b_panel, c_panel = at(b, column, f["b_column"]), at(c, column, "1")
+            plain = adjacent if tiling.masked else text.both(adjacent, text.equal(columns, lanes))
+            text.put(f"br i1 {plain}, label %ready, label %pack")
+            came = text.block
+            text.label("pack")
+            with text.loop(0, columns) as j:
+                source, target = at(b_panel, j, f["b_column"]), at("%buffer", j, "1")
+                with text.loop(0, f["k"]) as p:
+                    value = text.let(f"load {element}, ptr {at(source, p, f['b_row'])}")
+                    text.put(f"store {element} {value}, ptr {at(target, p, str(lanes))}")
+            packed = text.block
+            text.put("br label %ready")
+            text.label("ready")
+            operand = text.let(f"phi ptr [{b_panel}, %{came}], [%buffer, %{packed}]")
+            step = text.let(f"phi i64 [{f['b_row']}, %{came}], [{lanes}, %{packed}]")
+            row = "0"
+            for rows in (4, 1):
+                with text.loop(row, text.add(f["m"], 1 - rows), rows) as i:
+                    text.put(
+                        f"call fastcc void @micro_{rows}x1(ptr {at(a, i, steps['a_row'])}, i64 {f['a_row']}, "
+                        f"i64 {f['a_column']}, ptr {operand}, i64 {step}, ptr {at(c_panel, i, steps['c_row'])}, "
+                        f"i64 {f['c_row']}, i64 {f['k']}, i64 {columns}, i1 true)"
+                    )
+                row = i
+    text.put("ret void")
+    return text.function(f"void @graphflow_gemm_{dtype}_small(ptr %arguments) #0")
+
+
+def gemm_module(dtype: str, features: str, part: str) -> str:
+    """The module that defines `void @graphflow_gemm_<dtype>_<part>(ptr arguments)`. `vector` and `tiles` need
+    `graphflow_parallel_for`, `any` needs both of them.
+
+    dtype: f32, f64, i8 ... i64, u8 ... u64. features: the processor's, as `llvm.features()` spells them. part: one of
+    PARTS.
     """
     tiling = _tiling(dtype, features)
-    parts = ["declare void @graphflow_parallel_for(ptr, ptr, i64, i64)\n"]
-    for width in WIDTHS:
-        parts += [micro(tiling, rows, width) for rows in tiling.micro_rows(width)]
-        parts.append(strip(tiling, width))
-    if tiling.is_float:
-        parts.append(line(tiling))
-    parts += [pack(tiling), _items(tiling), _entry(tiling, dtype)]
+    parts = []
+    if part == "small":
+        parts += [*(micro(tiling, rows, 1, whole_depth=True) for rows in (4, 1)), _small(tiling, dtype)]
+    elif part == "any":
+        parts += [f"declare void @graphflow_gemm_{dtype}_{other}(ptr)\n" for other in ("vector", "tiles")]
+        parts.append(_any(tiling, dtype))
+    else:
+        parts.append("declare void @graphflow_parallel_for(ptr, ptr, i64, i64)\n")
+        if part == "vector":
+            parts.append(micro(tiling, 1, 8))
+            parts += [line(tiling)] if tiling.is_float else []
+        else:
+            for width in (1, 2):
+                parts += [*(micro(tiling, rows, width) for rows in tiling.rows), strip(tiling, width)]
+        parts += [pack(tiling), _items(tiling, part), _entry(tiling, dtype, part)]
     # LLVM may split 512-bit vectors where it tunes a processor for 256. With znver5 and skylake-avx512 it does not (the
     # same time with and without the attribute); the attribute costs nothing and makes sure.
-    parts.append('attributes #0 = { nounwind "prefer-vector-width"="512" }\n')
+    parts.append('attributes #0 = { nounwind "prefer-vector-width"="512" }')
+    parts.append("attributes #1 = { nounwind noinline optnone }\n")
     return "\n".join(parts)
 
 
 @functools.cache
-def _library(dtype: str) -> llvm.Library:
-    return llvm.compile_module(
-        gemm_module(dtype, llvm.features()),
-        [f"graphflow_gemm_{dtype}"],
-        {"graphflow_parallel_for": pool.parallel_for_address()},
-    )
+def _library(dtype: str, part: str) -> llvm.Library:
+    imports = {}
+    if part == "any":
+        imports = {f"graphflow_gemm_{dtype}_{other}": gemm_address(dtype, other) for other in ("vector", "tiles")}
+    elif part != "small":
+        imports = {"graphflow_parallel_for": pool.parallel_for_address()}
+    return llvm.compile_module(gemm_module(dtype, llvm.features(), part), [f"graphflow_gemm_{dtype}_{part}"], imports)
 
 
-def gemm_address(dtype: str) -> int:
-    """The address of `graphflow_gemm_<dtype>` on this machine, compiled at the first use and valid from then on."""
-    return _library(dtype).address(f"graphflow_gemm_{dtype}")
+def gemm_address(dtype: str, part: str = "any") -> int:
+    """The address of `graphflow_gemm_<dtype>_<part>` on this machine, compiled at the first use and valid from then
+    on."""
+    return _library(dtype, part).address(f"graphflow_gemm_{dtype}_{part}")
+
+
+def gemm_part(dtype: str, fields: Mapping[str, int | None]) -> str:
+    """The part of the library for a problem of which these fields are known (None: not known), FIELDS without the
+    pointers."""
+    return part_of(_tiling(dtype, llvm.features()), fields)
 
 
 def gemm(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -281,13 +339,15 @@ def gemm(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> np.ndarray[Any, An
     m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
     result = np.empty((*lead, m, n), a.dtype)
     size = a.itemsize
-    native = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(gemm_address(_NAMES[a.dtype]))
+    dtype = _NAMES[a.dtype]
     # Several leading axes do not always have one common stride: one call for each index of all but the last.
     for index in np.ndindex(lead[:-1]):
         x, y, z = left[index], right[index], result[index]
         if x.ndim == 2:
             x, y, z = x[None], y[None], z[None]
         strides = [stride // size for array in (x, y, z) for stride in array.strides]
-        table = np.array([x.ctypes.data, y.ctypes.data, z.ctypes.data, x.shape[0], m, n, k, *strides[:8]], np.int64)
-        native(table.ctypes.data)
+        fields = [x.shape[0], m, n, k, *strides[:8]]
+        part = gemm_part(dtype, dict(zip(FIELDS[3:], fields, strict=True)))
+        table = np.array([x.ctypes.data, y.ctypes.data, z.ctypes.data, *fields], np.int64)
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(gemm_address(dtype, part))(table.ctypes.data)
     return result

@@ -59,9 +59,6 @@ class Tiling:
     def is_float(self) -> bool:
         return self.element in ("float", "double")
 
-    def micro_rows(self, width: int) -> tuple[int, ...]:
-        return (1,) if width == 8 else self.rows
-
 
 class Text:
     """Lines of one function, and the loops that IR lacks. `name` gives fresh names; values are written by hand."""
@@ -96,8 +93,20 @@ class Text:
     def both(self, left: str, right: str) -> str:
         return self.let(f"and i1 {left}, {right}")
 
+    def either(self, left: str, right: str) -> str:
+        return self.let(f"or i1 {left}, {right}")
+
     def negate(self, condition: str) -> str:
         return self.let(f"xor i1 {condition}, true")
+
+    def equal(self, left: str | int, right: str | int) -> str:
+        return self.let(f"icmp eq i64 {left}, {right}")
+
+    def at_most(self, left: str | int, right: str | int) -> str:
+        return self.let(f"icmp sle i64 {left}, {right}")
+
+    def choose(self, condition: str, yes: str | int, no: str | int, kind: str = "i64") -> str:
+        return self.let(f"select i1 {condition}, {kind} {yes}, {kind} {no}")
 
     def minimum(self, left: str, right: str | int) -> str:
         return self.let(f"call i64 @llvm.smin.i64(i64 {left}, i64 {right})")
@@ -191,10 +200,11 @@ def _accumulate(text: Text, tiling: Tiling, target: str, left: str, right: str, 
         text.put(f"{target} = add {vector} {total}, {product}")
 
 
-def micro(tiling: Tiling, rows: int, width: int) -> str:
+def micro(tiling: Tiling, rows: int, width: int, whole_depth: bool = False) -> str:
     """One register tile: `rows` rows by `width` vectors of C over a block of k.
 
-    fresh: start at zero, else go on from C. columns: how many of the tile's columns exist.
+    fresh: start at zero, else go on from C. columns: how many of the tile's columns exist. whole_depth: the block is
+    all of k, `fresh` is not looked at.
     """
     text, element, vector, lanes = Text(), tiling.element, tiling.vector, tiling.lanes
     align = tiling.bits // 8
@@ -216,32 +226,12 @@ def micro(tiling: Tiling, rows: int, width: int) -> str:
     groups = [
         text.let(f"getelementptr {element}, ptr %a, i64 {text.mul('%a_row', 4 * g)}") for g in range((rows + 3) // 4)
     ]
-    text.put("br i1 %fresh, label %start, label %resume")
-    text.label("resume")
-    if tiling.masked:
-        old = {at: _masked_load(text, tiling, places[at], masks[at[1]]) for at in tile}
+    begin = dict.fromkeys(tile, "zeroinitializer")
+    if whole_depth:
         text.put("br label %start")
-        resumed = "resume"
+        text.label("start")
     else:
-        text.put(f"br i1 {whole}, label %resume.whole, label %resume.part")
-        text.label("resume.whole")
-        whole_old = {at: text.let(f"load {vector}, ptr {places[at]}, align {align}") for at in tile}
-        text.put("br label %resumed")
-        text.label("resume.part")
-        scratch = {at: f"%edge.{at[0]}.{at[1]}" for at in tile}
-        _edge_copy(text, tiling, rows, width, load=True)
-        part_old = {at: text.let(f"load {vector}, ptr {scratch[at]}, align 64") for at in tile}
-        part_block = text.block
-        text.put("br label %resumed")
-        text.label("resumed")
-        old = {
-            at: text.let(f"phi {vector} [{whole_old[at]}, %resume.whole], [{part_old[at]}, %{part_block}]")
-            for at in tile
-        }
-        text.put("br label %start")
-        resumed = "resumed"
-    text.label("start")
-    begin = {at: text.let(f"phi {vector} [zeroinitializer, %entry], [{old[at]}, %{resumed}]") for at in tile}
+        begin = _resume(text, tiling, places, masks, whole)
     text.put("%some = icmp sgt i64 %k, 0", "br i1 %some, label %step, label %finish")
     text.label("step")
     text.put("%p = phi i64 [%k, %start], [%p.next, %step]", "%b.at = phi ptr [%b, %start], [%b.next, %step]")
@@ -293,6 +283,36 @@ def micro(tiling: Tiling, rows: int, width: int) -> str:
     )
 
 
+def _resume(
+    text: Text, tiling: Tiling, places: dict[tuple[int, int], str], masks: list[str], whole: str
+) -> dict[tuple[int, int], str]:
+    """Where a tile's sums start: at zero, or, in a later block of k, at what C holds."""
+    vector, align = tiling.vector, tiling.bits // 8
+    text.put("br i1 %fresh, label %start, label %resume")
+    text.label("resume")
+    if tiling.masked:
+        old = {at: _masked_load(text, tiling, place, masks[at[1]]) for at, place in places.items()}
+    else:
+        text.put(f"br i1 {whole}, label %resume.whole, label %resume.part")
+        text.label("resume.whole")
+        whole_old = {at: text.let(f"load {vector}, ptr {place}, align {align}") for at, place in places.items()}
+        text.put("br label %resumed")
+        text.label("resume.part")
+        _edge_copy(text, tiling, max(i for i, _ in places) + 1, max(j for _, j in places) + 1, load=True)
+        part_old = {at: text.let(f"load {vector}, ptr %edge.{at[0]}.{at[1]}, align 64") for at in places}
+        part_block = text.block
+        text.put("br label %resumed")
+        text.label("resumed")
+        old = {
+            at: text.let(f"phi {vector} [{whole_old[at]}, %resume.whole], [{part_old[at]}, %{part_block}]")
+            for at in places
+        }
+    resumed = text.block
+    text.put("br label %start")
+    text.label("start")
+    return {at: text.let(f"phi {vector} [zeroinitializer, %entry], [{old[at]}, %{resumed}]") for at in places}
+
+
 def _edge_copy(text: Text, tiling: Tiling, rows: int, width: int, load: bool) -> None:
     """Copy the existing columns of a tile between C and the stack, element by element: for targets without masks."""
     element = tiling.element
@@ -310,7 +330,7 @@ def strip(tiling: Tiling, width: int) -> str:
     """All rows of one panel: register tiles of most rows first, then smaller ones for the rest."""
     text = Text()
     at = "0"
-    for position, rows in enumerate(tiling.micro_rows(width)):
+    for rows in tiling.rows:
         stop = text.add("%m", 1 - rows)
         with text.loop(at, stop, rows) as i:
             a = text.let(f"getelementptr {tiling.element}, ptr %a, i64 {text.mul(i, '%a_row')}")
@@ -413,14 +433,17 @@ def pack(tiling: Tiling) -> str:
         text.put("%straight = icmp eq i64 %b_row, 1", "br i1 %straight, label %squares, label %single")
         text.label("squares")
         steps = tiling.steps
-        blocks = text.let(f"and i64 %k, {-steps}")
+        enough = text.let(f"icmp sge i64 %k, {steps}")
+        blocks = text.let(f"select i1 {enough}, i64 %k, i64 0")
+        furthest = text.add("%k", -steps)
         last = text.add("%columns", -1)
         with text.loop(0, "%columns", lanes) as j:
             with text.loop(0, str(lanes)) as q:
                 offset = text.mul(text.minimum(text.add(j, q), last), "%b_column")
                 place = text.let(f"getelementptr {element}, ptr %b, i64 {offset}")
                 text.put(f"store ptr {place}, ptr {text.let(f'getelementptr ptr, ptr %places, i64 {q}')}")
-            with text.loop(0, blocks, steps) as p:
+            with text.loop(0, blocks, steps) as start:
+                p = text.minimum(start, furthest)  # the last square may overlap the one before
                 places = _places(text, tiling, 0, p)
                 for q, row in enumerate(_square(text, tiling, places)):
                     index = text.add(text.mul(text.add(p, q), "%width"), j)
@@ -509,7 +532,8 @@ def line(tiling: Tiling) -> str:
         text.put(
             f"call fastcc void @pack(ptr {b}, i64 1, i64 %b_column, i64 {rest}, i64 %columns, i64 {width * lanes}, "
             "ptr %buffer)",
-            f"call fastcc void @micro_1x{width}(ptr {a}, i64 0, i64 %a_column, ptr %buffer, i64 {width * lanes}, "
+            # The sums past the columns that exist are neither read nor stored.
+            f"call fastcc void @micro_1x8(ptr {a}, i64 0, i64 %a_column, ptr %buffer, i64 {width * lanes}, "
             f"ptr %c, i64 0, i64 {rest}, i64 %columns, i1 {none})",
         )
     text.put("ret void")
