@@ -20,7 +20,7 @@ newaxis = None
 
 #: module -> the public names it defines. Later modules may re-export under gf.<namespace> too.
 _NAMES = {
-    "array_ops": "boolean_mask broadcast_to clip_by_global_norm clip_by_norm clip_by_value concat expand_dims eye fill gather "
+    "array_ops": "boolean_mask broadcast_to clip_by_global_norm clip_by_norm clip_by_value concat expand_dims eye fill gather gather_nd "
                  "global_norm identity linspace meshgrid norm one_hot ones ones_like pad range rank repeat reshape reverse roll shape size "
                  "slice split squeeze stack stop_gradient strided_slice tile transpose unstack where zeros zeros_like cast",
     "autodiff.tape": "GradientTape UnconnectedGradients",
@@ -28,10 +28,10 @@ _NAMES = {
     "dtypes": "DType as_dtype bfloat16 complex64 complex128 float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64",
     "effects": "Assert group no_op print name_scope",
     "linalg": "matmul tensordot",
-    "math": "abs acos acosh add argmax argmin asin asinh atan atan2 atanh cos cosh divide equal exp floor greater greater_equal less "
+    "math": "abs acos acosh add add_n argmax argmin asin asinh atan atan2 atanh cos cosh divide equal exp floor greater greater_equal less "
             "less_equal logical_and logical_not logical_or maximum minimum multiply negative not_equal pow reduce_all reduce_any "
-            "reduce_logsumexp reduce_max reduce_mean reduce_min reduce_prod reduce_sum round sigmoid sign sin sinh sqrt square subtract "
-            "tan tanh truediv",
+            "reduce_logsumexp reduce_max reduce_mean reduce_min reduce_prod reduce_sum round scalar_mul sigmoid sign sin sinh sqrt square subtract "
+            "tan tanh truediv truncatediv truncatemod",
     "tensor": "Tensor TensorShape constant convert_to_tensor is_tensor",
     "tracing.function": "Function function init_scope",
     "tracing.signature": "TensorSpec",

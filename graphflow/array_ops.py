@@ -1,6 +1,6 @@
 """Making and reshaping tensors: the top-level functions of gf. Names, argument order and defaults are TensorFlow's;
-`name` is accepted for its sake and not used. Indexing is in indexing.py, clipping in clipping.py; both are re-exported
-here.
+`name` and `layout` are accepted for its sake and not used. Indexing is in indexing.py, clipping in clipping.py;
+both are re-exported here.
 
 Shapes may hold ints, extents taken from x.shape, and small integer tensors made of them (gf.shape(x)); a shape that
 depends on other tensor values is not known while tracing (TracedBoolError).
@@ -20,7 +20,7 @@ from .dtypes import DType, as_dtype, float32, float64, int32, int64
 from .errors import DTypeError, InvalidArgumentError, ShapeError
 from .indexing import boolean_mask, gather, gather_nd, index_tensor, slice, strided_slice, where
 from .ir.dims import Dim, SymbolicDim, product, require_equal
-from .linalg import norm
+from .linalg import eye, norm
 from .math import cast, operands
 from .ops.rules import normalize_axis
 from .reductions import axes_of
@@ -44,17 +44,17 @@ def _filled(shape: tuple[Dim, ...], value: Any) -> Any:
     return ops.broadcast_to(value, shape=shape) if shape else value
 
 
-def zeros(shape: Any, dtype: Any = float32, name: str | None = None) -> Tensor:
+def zeros(shape: Any, dtype: Any = float32, name: str | None = None, layout: Any = None) -> Tensor:
     """A tensor of zeros (False for bool)."""
     return _filled(as_shape(shape), _scalar(0, as_dtype(dtype)))
 
 
-def ones(shape: Any, dtype: Any = float32, name: str | None = None) -> Tensor:
+def ones(shape: Any, dtype: Any = float32, name: str | None = None, layout: Any = None) -> Tensor:
     """A tensor of ones (True for bool)."""
     return _filled(as_shape(shape), _scalar(1, as_dtype(dtype)))
 
 
-def fill(dims: Any, value: Any, name: str | None = None) -> Tensor:
+def fill(dims: Any, value: Any, name: str | None = None, layout: Any = None) -> Tensor:
     """A tensor of shape dims with the scalar value everywhere, in value's dtype. Raises ShapeError if value is not a
     scalar."""
     value = convert_to_tensor(value)
@@ -73,18 +73,6 @@ def ones_like(input: Any, dtype: Any = None, name: str | None = None, layout: An
     """Ones of input's shape, and dtype unless one is given."""
     x = convert_to_tensor(input)
     return _filled(x.dims, _scalar(1, x.dtype if dtype is None else as_dtype(dtype)))
-
-
-def eye(
-    num_rows: Any, num_columns: Any = None, batch_shape: Any = None, dtype: Any = float32, name: str | None = None
-) -> Tensor:
-    """Ones on the diagonal of a [num_rows, num_columns] matrix (square unless given), repeated over batch_shape."""
-    rows = as_dim(num_rows)
-    columns = rows if num_columns is None else as_dim(num_columns)
-    extents = (rows, columns)
-    hits = ops.equal(ops.iota(shape=extents, axis=0, dtype=int32), ops.iota(shape=extents, axis=1, dtype=int32))
-    matrix = cast(hits, dtype)
-    return matrix if batch_shape is None else ops.broadcast_to(matrix, shape=(*as_shape(batch_shape), *extents))
 
 
 def one_hot(

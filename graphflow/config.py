@@ -16,11 +16,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from .devices import list_physical_devices
+
 __all__ = [
     "Flags",
     "flags",
     "functions_run_eagerly",
     "get",
+    "list_physical_devices",
     "override",
     "read_environment",
     "run_functions_eagerly",

@@ -6,16 +6,17 @@ from typing import Any
 
 from . import ops
 from .clipping import global_norm
-from .dtypes import int32
+from .dtypes import as_dtype, float32, int32
 from .errors import InvalidArgumentError, ShapeError
 from .ir.dims import product, require_equal
-from .math import l2_normalize, operands
+from .math import cast, l2_normalize, operands
 from .ops.rules import normalize_axis
 from .reductions import reduce_max, reduce_sum, zeros_of
-from .tensor import Tensor, convert_to_tensor
+from .tensor import Tensor, as_dim, as_shape, convert_to_tensor
 
 __all__ = [
     "band_part",
+    "eye",
     "global_norm",
     "l2_normalize",
     "matmul",
@@ -49,8 +50,6 @@ def matmul(
     a, b = operands(a, b)
     ta, tb = bool(transpose_a or adjoint_a), bool(transpose_b or adjoint_b)
     result = _integer_matmul(a, b, ta, tb) if a.dtype.is_integer else ops.matmul(a, b, transpose_a=ta, transpose_b=tb)
-    from .dtypes import as_dtype
-
     return (
         result
         if output_type is None or result.dtype is as_dtype(output_type)
@@ -176,6 +175,18 @@ def normalize(tensor: Any, ord: Any = "euclidean", axis: Any = None, name: str |
     x = convert_to_tensor(tensor)
     length = norm(x, ord, axis, keepdims=True)
     return ops.divide(x, length), length
+
+
+def eye(
+    num_rows: Any, num_columns: Any = None, batch_shape: Any = None, dtype: Any = float32, name: str | None = None
+) -> Tensor:
+    """Ones on the diagonal of a [num_rows, num_columns] matrix (square unless given), repeated over batch_shape."""
+    rows = as_dim(num_rows)
+    columns = rows if num_columns is None else as_dim(num_columns)
+    extents = (rows, columns)
+    hits = ops.equal(ops.iota(shape=extents, axis=0, dtype=int32), ops.iota(shape=extents, axis=1, dtype=int32))
+    matrix = cast(hits, dtype)
+    return matrix if batch_shape is None else ops.broadcast_to(matrix, shape=(*as_shape(batch_shape), *extents))
 
 
 def trace(x: Any, name: str | None = None) -> Tensor:

@@ -347,7 +347,7 @@ class Tensor(TensorLike):
         return (self[k] for k in range(len(self)))
 
     def __repr__(self) -> str:
-        return f"<gf.Tensor: shape={self._array.shape}, dtype={self.dtype.name}, numpy={np.array_repr(self._array).removeprefix('array')}>"
+        return f"<gf.Tensor: shape={self._array.shape}, dtype={self.dtype.name}, numpy={np.array_repr(self._array)}>"
 
     def __str__(self) -> str:
         return f"gf.Tensor({np.array_str(self._array)}, shape={self._array.shape}, dtype={self.dtype.name})"

@@ -118,7 +118,7 @@ class Variable(TensorLike):
     def __iter__(self) -> Any: return iter(self.value())
 
     def __repr__(self) -> str:
-        return f"<gf.Variable '{self.name}' shape={self._array.shape} dtype={self.dtype.name}, numpy={np.array_repr(self._array).removeprefix('array')}>"
+        return f"<gf.Variable '{self.name}' shape={self._array.shape} dtype={self.dtype.name}, numpy={np.array_repr(self._array)}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (self._array, self.dtype.name, self.trainable, self.name.removesuffix(":0"))

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -12,6 +13,24 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+README_SESSION = re.compile(r"```\n\$ ([^\n]+)\n((?:(?!```).)*?)\n?```", re.DOTALL)
+
+
+def readme_output(readme: str, line: str, folder: Path) -> str:
+    """What a command of the README prints when its program is in `folder`."""
+    program = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert program is not None
+    (folder / "train.py").write_text(program.group(1), encoding="utf-8")
+    name, *arguments = shlex.split(line)
+    module = [] if name == "python" else ["-m", "graphflow.cli"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, *module, *arguments], capture_output=True, text=True, cwd=folder, env=environment, check=False
+    )
+    lines = (done.stdout or done.stderr).replace(f"{folder}{os.sep}", "").splitlines()
+    return "\n".join(text for text in lines if done.stdout or not text.startswith("gf.Tensor"))
 
 
 def run_python(code: str) -> str:
@@ -82,8 +101,17 @@ def test_version_is_one() -> None:
 
 def test_readme_gives_exactly_the_two_set_up_commands() -> None:
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    commands = [line.strip() for line in lines if "pip install" in line and line.strip().startswith("pip")]
+    section = lines[lines.index("## Set up") : lines.index("## Decorate")]
+    commands = [line for line in section if line.startswith("pip")]
     assert commands == ["pip install . && graphflow demo", "pip install -e '.[test]' && pytest"]
+
+
+def test_readme_shows_real_output(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    sessions = README_SESSION.findall(readme)
+    assert len(sessions) >= 4
+    for line, shown in sessions:
+        assert readme_output(readme, line, tmp_path) == shown, line
 
 
 def test_readme_links_lead_somewhere() -> None:

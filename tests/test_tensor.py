@@ -37,7 +37,9 @@ def test_constant_dtype(value, dtype):
     np.testing.assert_array_equal(found.numpy(), np.array(value, dtype))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+)
 def test_constant_of_each_dtype(dtype):
     same(gf.constant([1, 2, 3], dtype), np.array([1, 2, 3], dtype))
     same(gf.constant(np.array([1, 2, 3], dtype)), np.array([1, 2, 3], dtype))
@@ -183,7 +185,9 @@ def test_int_tensor_beside_a_float_or_bool_raises(operand):
         assert "test_tensor.py" in str(caught.value)
 
 
-@pytest.mark.parametrize("pair", [("float32", "float64"), ("int32", "int64"), ("int32", "float32"), ("uint8", "int8"), ("bool", "int32")])
+@pytest.mark.parametrize(
+    "pair", [("float32", "float64"), ("int32", "int64"), ("int32", "float32"), ("uint8", "int8"), ("bool", "int32")]
+)
 @pytest.mark.parametrize("operator", ["+", "*", "/", "//", "<", "==", "**"])
 def test_mixed_tensors_raise(pair, operator):
     left, right = (gf.cast([1, 0], dtype) for dtype in pair)
@@ -198,7 +202,12 @@ def test_dlpack_and_pickle_and_copies():
     tensor = gf.constant([[1.0, 2.0]])
     view = np.from_dlpack(tensor)
     assert view.tolist() == [[1, 2]]
-    for twin in (pickle.loads(pickle.dumps(tensor)), copy.copy(tensor), copy.deepcopy(tensor), copy.deepcopy([tensor])[0]):
+    for twin in (
+        pickle.loads(pickle.dumps(tensor)),
+        copy.copy(tensor),
+        copy.deepcopy(tensor),
+        copy.deepcopy([tensor])[0],
+    ):
         same(twin, tensor.numpy())
         assert twin.dtype is tensor.dtype
     same(pickle.loads(pickle.dumps(gf.constant(3))), np.int32(3))
@@ -234,10 +243,8 @@ def test_unhashable_and_immutable():
 
 
 def test_repr_shows_value_dtype_and_shape():
-    assert repr(gf.constant([1, 2])) == "<gf.Tensor: shape=(2,), dtype=int32, numpy=([1, 2], dtype=int32)>".replace("=(", "=([", 0) or True
-    assert "shape=(2,)" in repr(gf.constant([1, 2]))
-    assert "int32" in repr(gf.constant([1, 2]))
-    assert "gf.Tensor([1. 2.], shape=(2,), dtype=float32)" == str(gf.constant([1.0, 2.0]))
+    assert repr(gf.constant([1, 2])) == "<gf.Tensor: shape=(2,), dtype=int32, numpy=array([1, 2], dtype=int32)>"
+    assert str(gf.constant([1.0, 2.0])) == "gf.Tensor([1. 2.], shape=(2,), dtype=float32)"
 
 
 def test_shape_helpers():
@@ -259,9 +266,11 @@ def test_shape_helpers():
 def test_arithmetic_with_literals(dtype, operator):
     array = np.array([-7, -2, 3, 8], dtype)
     tensor = gf.constant(array)
-    for left, right, expected in ((tensor, 3, (array, array.dtype.type(3))), (20, gf.constant([3, 7, -4, 5], dtype), (array.dtype.type(20), np.array([3, 7, -4, 5], dtype)))):
-        found = eval(f"left {operator} right")
-        same(found, eval(f"a {operator} b", {"a": expected[0], "b": expected[1]}))
+    three, twenty = array.dtype.type(3), array.dtype.type(20)
+    left = eval(f"x {operator} y", {"x": array, "y": three}), eval(f"x {operator} 3", {"x": tensor})
+    right = eval(f"y {operator} x", {"x": array, "y": twenty}), eval(f"20 {operator} x", {"x": tensor})
+    for expected, found in (left, right):
+        same(found, expected + expected.dtype.type(0))  # a remainder of -0.0 is 0.0, as in TensorFlow
 
 
 def test_true_division_of_integers():
@@ -330,7 +339,7 @@ def test_integer_overflow_wraps_and_division_by_zero_raises():
     same(gf.constant([2**31 - 1]) + 1, np.array([-(2**31)], "i4"))
     for operator in ("//", "%"):
         with pytest.raises(ZeroDivisionError, match="test_tensor.py"):
-            eval(f"a {operator} b", {"a": gf.constant([1, 2]), "b": gf.constant([1, 0])}) if False else _divide(operator)
+            _divide(operator)
 
 
 def _divide(operator):

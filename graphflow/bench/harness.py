@@ -221,8 +221,7 @@ def _measure_steady(results: Results, names: list[str], contenders: list[str], p
                     continue
                 folder = os.path.join(cache, contender.replace(" ", "_"))
                 os.makedirs(folder)
-                worker = WorkerProcess(contender, results.threads, folder)
-                answer = worker.ask("start")
+                worker, answer = _started(contender, results.threads, folder)
                 if "error" in answer:
                     results.problems.append(f"{contender}: {answer['error']}")
                     say(results.problems[-1])
@@ -237,6 +236,20 @@ def _measure_steady(results: Results, names: list[str], contenders: list[str], p
         finally:
             for worker in workers.values():
                 worker.close()
+
+
+def _started(contender: str, threads: int, folder: str) -> tuple[WorkerProcess, dict[str, Any]]:
+    """A worker that has imported its library, or the second one's answer, which is an error.
+
+    Loading hundreds of MB of shared libraries on a busy machine was seen to fail once and then work.
+    """
+    worker = WorkerProcess(contender, threads, folder)
+    answer = worker.ask("start")
+    if "error" in answer:
+        worker.close()
+        worker = WorkerProcess(contender, threads, folder)
+        answer = worker.ask("start")
+    return worker, answer
 
 
 def _rounds(name: str, workers: dict[str, WorkerProcess], plan: Plan, say: Say) -> dict[str, Timing]:

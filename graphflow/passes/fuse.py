@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from ..ir.dims import Dim
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import OPS, Alias, Effect, Indexed, Pointwise, Reduce, View
 from ..ir.region import Refusal, Region, analyse, is_fusable
@@ -42,6 +44,27 @@ def is_copied(node: Node) -> bool:
         isinstance(kernel, Indexed) and not node.inputs)  # fmt: skip
 
 
+def is_plain(node: Node) -> bool:
+    """Pointwise, and reads whole operands where they are (or constants): with other such nodes of one shape it is surely
+    one region."""
+    if not isinstance(node.op.kernel, Pointwise) or node.op.fallible and node.output.type.elements == 1:
+        return False
+    producers = [v.producer for v in node.inputs if v.producer is not None]
+    return all(not is_copied(p) or isinstance(p.op.kernel, Effect) for p in producers)
+
+
+@dataclass
+class _Plain:
+    """A group of plain nodes: their one shape (() if each has one element; others may have one element too), their device,
+    what they read and what is needed outside. Such groups join without analysis, which would take quadratic time on a
+    long chain."""
+
+    space: tuple[Dim, ...]
+    device: str
+    reads: set[Value]
+    yields: list[Value]
+
+
 class _Fusion:
     def __init__(self, graph: Graph, context: Any) -> None:
         self.graph, self.context = graph, context
@@ -57,13 +80,24 @@ class _Fusion:
 
         #: nodes that no loop can compute together with the copied nodes they read: those are stored for them
         self.apart: set[Node] = set()
-        self.apart.update(n for n in self.group if isinstance(n.op.kernel, Reduce) and isinstance(analyse(self._with_copies([n]), n.outputs), Refusal))
+        for node in self.group:
+            if isinstance(node.op.kernel, Reduce) and isinstance(analyse(self._with_copies([node]), node.outputs), Refusal):
+                self.apart.add(node)
         self.needed = self._copies_needed()
         self._reachability()
+        self.plain: dict[int, _Plain] = {}
+        for k, (node,) in self.members.items():
+            if is_plain(node):
+                self.plain[k] = _Plain(
+                    node.output.type.shape if node.output.type.elements != 1 else (), node.output.type.device,
+                    {v for v in node.inputs if v.producer is None or not is_copied(v.producer)},
+                    [node.output] if self._is_output(node.output, {node}) else [],
+                )  # fmt: skip
 
     def run(self) -> Graph:
         for node in self.graph.nodes:
             if node in self.group:
+                self._remark_borders(node)
                 for producer in self._producers([node]):
                     self._try(producer, node)
         self._siblings()
@@ -86,22 +120,75 @@ class _Fusion:
                 stack.extend(producer.inputs)
         return sorted(found, key=lambda n: -self.position[n])
 
+    def _remark_borders(self, node: Node) -> None:
+        """Say where what a node reads is surely stored: behind a reshape that is no index map, and where no loop could compute the node
+        together with the views it reads."""
+        for value in node.inputs:
+            between = value.producer
+            source = between.inputs[0].producer if between is not None and between.inputs else None
+            if between is None or source is None:
+                continue
+            if isinstance(between.op.kernel, Alias) and not is_copied(between) and source in self.group:
+                before, after = list(between.inputs[0].type.shape), list(value.type.shape)
+                reason = f"reshape {before} -> {after} is not an index map"
+                self._remark(Refusal("reshape", reason), source, node)
+            elif node in self.apart and is_copied(between):
+                self._remark(Refusal("view stored", "its axes would not flatten for the reduction"), between, node)
+
+    def _remark(self, refusal: Refusal, producer: Node, consumer: Node) -> None:
+        self.context.remark(
+            f"not fused: {refusal.category}",
+            f"{producer.op.name} -> {consumer.op.name}: {refusal.reason}",
+            [producer.source, consumer.source],
+        )
+
     def _try(self, producer: Node, consumer: Node) -> None:
         a, b = self.group[producer], self.group[consumer]
         if a == b:
             return
         refusal = self._join(a, b)
         if refusal is not None:
-            self.context.remark(
-                f"not fused: {refusal.category}",
-                f"{producer.op.name} -> {consumer.op.name}: {refusal.reason}",
-                [producer.source, consumer.source],
-            )
+            self._remark(refusal, producer, consumer)
 
     def _join(self, a: int, b: int) -> Refusal | None:
         if len(self.members[a]) + len(self.members[b]) > MOST_NODES:
             return Refusal("size", f"a loop of more than {MOST_NODES} operations")
         nodes = sorted([*self.members[a], *self.members[b]], key=self.position.__getitem__)
+        plain = self._plain_union(a, b, set(nodes))
+        region = self._region(nodes) if plain is None else None
+        if isinstance(region, Refusal):
+            return region
+        if self._leaves_and_returns(a, b):
+            return Refusal("convexity", "a path leaves the group and returns to it")
+        if not self.context.spend():
+            return Refusal("fuel", "the rewrite budget is spent")
+        self._merge_paths(a, b)
+        self.members[a] = nodes
+        for node in self.members.pop(b):
+            self.group[node] = a
+        for table, found in ((self.regions, region), (self.plain, plain)):
+            table.pop(a, None)
+            table.pop(b, None)
+            if found is not None:
+                table[a] = found  # type: ignore[index]
+        return None
+
+    def _plain_union(self, a: int, b: int, inside: set[Node]) -> _Plain | None:
+        """The union of two plain groups, or None if it needs analysis."""
+        one, other = self.plain.get(a), self.plain.get(b)
+        if one is None or other is None or one.device != other.device:
+            return None
+        if one.space and other.space and one.space != other.space:
+            return None
+        space = one.space or other.space
+        reads = {v for v in one.reads | other.reads if v.producer not in inside}
+        yields = [v for v in (*one.yields, *other.yields) if self._is_output(v, inside)]
+        if len(reads) + len(yields) > MOST_BUFFERS or space and any(v.type.elements == 1 for v in yields):
+            return None
+        return _Plain(space, one.device, reads, yields)
+
+    def _region(self, nodes: Sequence[Node]) -> Region | Refusal:
+        """The region of these nodes as one group, or why they should be none."""
         full, outputs = self._closure(nodes)
         homes = dict.fromkeys(v.type.device for n in full for v in n.outputs)
         if len(homes) > 1:
@@ -111,20 +198,7 @@ class _Fusion:
             return region
         if len(region.inputs) + len(outputs) > MOST_BUFFERS:
             return Refusal("size", f"a loop over more than {MOST_BUFFERS} arrays")
-        costly = self._repeated(region)
-        if costly is not None:
-            return costly
-        if self._leaves_and_returns(a, b):
-            return Refusal("convexity", "a path leaves the group and returns to it")
-        if not self.context.spend():
-            return Refusal("fuel", "the rewrite budget is spent")
-        self._merge_paths(a, b)
-        self.members[a] = nodes
-        self.regions[a] = region
-        for node in self.members.pop(b):
-            self.group[node] = a
-        self.regions.pop(b, None)
-        return None
+        return self._repeated(region) or region
 
     def _with_copies(self, nodes: Sequence[Node]) -> list[Node]:
         """The nodes with the copied nodes they read, in order."""
@@ -140,13 +214,13 @@ class _Fusion:
     def _closure(self, nodes: Sequence[Node]) -> tuple[list[Node], list[Value]]:
         """The nodes with the copied nodes they read, in order; and the values needed outside."""
         inside = set(nodes)
-        outputs = []
-        for node in nodes:
-            for value in node.outputs:
-                # what nobody reads is there for its run-time check, and a loop only computes what it stores
-                if value in self.graph_outputs or value not in self.graph.uses or self._used_outside(value, inside):
-                    outputs.append(value)
+        outputs = [value for node in nodes for value in node.outputs if self._is_output(value, inside)]
         return self._with_copies(nodes), outputs
+
+    def _is_output(self, value: Value, inside: set[Node]) -> bool:
+        """Must a group of these nodes store the value? What nobody reads is there for its run-time check, and a loop
+        computes only what it stores."""
+        return value in self.graph_outputs or value not in self.graph.uses or self._used_outside(value, inside)
 
     def _used_outside(self, value: Value, inside: set[Node]) -> bool:
         for user in self.graph.uses.get(value, ()):
@@ -185,13 +259,12 @@ class _Fusion:
 
     # Paths between kernels --------------------------------------------------------------------------------------------
     # A unit is a group or any other node that exists in the result; copied nodes are no units where their readers pull a copy.
-    # above[u] / below[u]: bitsets of the units that u waits for / that wait for u, kept closed under merging.
+    # above[u]: bitset of the units that u waits for, kept closed under merging.
 
     def _reachability(self) -> None:
         self.before: dict[int, set[int]] = {}
         self.bit: dict[int, int] = {}
         self.above: dict[int, int] = {}
-        self.below: dict[int, int] = {}
         effects = ordering_edges(self.graph.nodes)
         for number, node in enumerate(self.graph.nodes):
             if is_copied(node) and node not in self.needed:
@@ -200,11 +273,10 @@ class _Fusion:
             before = self.before[number] = set(self._direct(node))
             if not node.is_pure:
                 before.update(k for k in effects[number] if not self.graph.nodes[k].is_pure)
-            direct = 0
+            above = 0
             for source in before:
-                direct |= self.bit[source] | self.above[source]
-            self.above[number], self.below[number] = direct, 0
-            self._each(direct, self.below, self.bit[number])
+                above |= self.bit[source] | self.above[source]
+            self.above[number] = above
 
     def _direct(self, node: Node) -> list[int]:
         """Units that the node reads, looking through copied nodes where it pulls its own copy."""
@@ -220,28 +292,26 @@ class _Fusion:
                 found.append(self.position[producer])
         return found
 
-    @staticmethod
-    def _each(units: int, table: dict[int, int], extra: int) -> None:
-        """table[u] |= extra for every unit u in the bitset."""
-        while units:
-            low = units & -units
-            table[low.bit_length() - 1] |= extra
-            units ^= low
-
     def _leaves_and_returns(self, a: int, b: int) -> bool:
         """Does a path lead from one group through a third unit into the other?"""
         both = self.bit[a] | self.bit[b]
-        return bool(((self.below[a] & self.above[b]) | (self.below[b] & self.above[a])) & ~both)
+        for first, last in ((a, b), (b, a)):
+            if not self.above[last] & self.bit[first]:
+                continue
+            for unit in self.before[last]:
+                number = self.group.get(self.graph.nodes[unit], unit)
+                if not self.bit[number] & both and self.above[number] & self.bit[first]:
+                    return True
+        return False
 
     def _merge_paths(self, a: int, b: int) -> None:
         """Unit a now stands for both (b's bit stays set beside a's, so that bitsets need no renumbering)."""
-        both = self.bit[a] | self.bit[b]
-        above = (self.above[a] | self.above[b]) & ~both
-        below = (self.below[a] | self.below[b]) & ~both
-        self.bit[a] = both
-        self.above[a], self.below[a] = above, below
-        self._each(above, self.below, both | below)
-        self._each(below, self.above, both | above)
+        self.before[a] |= self.before.pop(b)
+        both = self.bit[a] = self.bit[a] | self.bit.pop(b)
+        above = self.above[a] = (self.above[a] | self.above.pop(b)) & ~both
+        for number, own in self.above.items():
+            if own & both:
+                self.above[number] = own | both | above
 
     def _pulls(self, node: Node) -> bool:
         """Does the node, where it is a unit, take its own copy of copied operands?"""
@@ -253,18 +323,28 @@ class _Fusion:
         """Join groups over the same space that read the same full-sized value: one pass over the data serves both."""
         spaces: dict[Any, list[int]] = {}
         for number in sorted(self.members):
-            full, outputs = self._closure(self.members[number])
-            region = analyse(full, outputs)
-            if isinstance(region, Region):
-                self.regions[number] = region
-                spaces.setdefault((region.space, region.reduced), []).append(number)
+            if number not in self.plain and number not in self.regions:
+                region = analyse(*self._closure(self.members[number]))
+                if isinstance(region, Region):
+                    self.regions[number] = region
+            if number in self.plain or number in self.regions:
+                spaces.setdefault(self._space(number), []).append(number)
         for candidates in spaces.values():
             for k, a in enumerate(candidates):
                 for b in candidates[k + 1 :]:
                     if a in self.members and b in self.members:
-                        shared = set(self.regions[a].inputs) & set(self.regions[b].inputs)
-                        if any(v.type.shape == self.regions[a].space and v.type.elements != 1 for v in shared):
+                        shared = self._reads(a) & self._reads(b)
+                        if any(v.type.shape == self._space(a)[0] and v.type.elements != 1 for v in shared):
                             self._join(a, b)
+
+    def _space(self, number: int) -> tuple[tuple[Dim, ...], tuple[int, ...]]:
+        """The extents that the group loops over, and which of its axes it reduces."""
+        plain = self.plain.get(number)
+        return (plain.space, ()) if plain else (self.regions[number].space, self.regions[number].reduced)
+
+    def _reads(self, number: int) -> set[Value]:
+        plain = self.plain.get(number)
+        return plain.reads if plain else set(self.regions[number].inputs)
 
     # Rebuilding -------------------------------------------------------------------------------------------------------
     def _rebuild(self) -> Graph:
@@ -302,9 +382,7 @@ class _Fusion:
         needed: set[Node] = set()
         stack = [v.producer for v in self.graph.outputs if v.producer is not None and v.producer not in self.group]
         for node in self.graph.nodes:
-            if node not in self.group and not is_copied(node):
-                stack.extend(v.producer for v in node.inputs if v.producer is not None and v.producer not in self.group)
-            elif node in self.group and not self._pulls(node):
+            if not is_copied(node) and not self._pulls(node):
                 stack.extend(v.producer for v in node.inputs if v.producer is not None and v.producer not in self.group)
         while stack:
             node = stack.pop()
@@ -317,9 +395,7 @@ class _Fusion:
     def _order(self, units: dict[int, list[Node]]) -> list[int]:
         """Topological order of the units, by original position among the ready ones; effects keep their order."""
         unit_of = {self.position[n]: k for k, nodes in units.items() for n in nodes}
-        before: dict[int, set[int]] = {}
-        for number, members in units.items():
-            before[number] = {unit_of[k] for n in members for k in self.before[self.position[n]]} - {number}
+        before = {number: {unit_of[k] for k in self.before[number]} - {number} for number in units}
         after: dict[int, list[int]] = {k: [] for k in units}
         for number, needs in before.items():
             for need in needs:

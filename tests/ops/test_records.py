@@ -4,8 +4,11 @@ documentation."""
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,3 +136,29 @@ def test_type_rules_name_op_requirement_and_both_operands() -> None:
         OPS["add"].result_types((a, b), {})
     with pytest.raises(TypeError, match=r"add: operands must have one dtype, got f32\[8,4\] and i32\[8,4\].*gf.cast"):
         OPS["add"].result_types((a, TensorType(of_numpy(np.dtype("int32")), (8, 4))), {})
+
+
+def test_the_example_of_the_documentation_runs() -> None:
+    """The code of docs/adding-an-op.md, in a process of its own because it defines an op."""
+    text = (Path(__file__).parents[2] / "docs" / "adding-an-op.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
+    checks = (
+        "from graphflow.errors import DTypeError\n"
+        "for s in hypot.samples():\n"
+        "    try:\n"
+        "        found = hypot(*map(gf.constant, s.arrays))\n"
+        "    except s.error or ():\n"
+        "        continue\n"
+        "    assert s.error is None\n"
+        "    np.testing.assert_allclose(found, hypot.reference(*s.arrays), rtol=3e-7)\n"
+        "print(public_hypot(3.0, 4.0).numpy())\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "example.py"  # a file: the errors and the IR name the user's lines
+        script.write_text("\n".join(blocks) + checks)
+        result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0] == "gf.Tensor([ 5. 13.], shape=(2,), dtype=float32)"
+    assert lines[1].startswith("gf.Tensor(18.0")
+    assert lines[-1] == "5.0"

@@ -1,5 +1,6 @@
 """Profiles of the property tests: `quick`, the default, tries the same 500 graphs on every run; GRAPHFLOW_PROPERTY=search looks at new
 ones, 20 times as many."""
+
 from __future__ import annotations
 
 import os
@@ -9,7 +10,12 @@ from hypothesis import HealthCheck, settings
 
 COMMON = {
     "deadline": None,  # the first graph of a run loads LLVM
-    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example, HealthCheck.function_scoped_fixture],
+    "suppress_health_check": [
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.large_base_example,
+        HealthCheck.function_scoped_fixture,
+    ],
     "print_blob": True,
 }
 settings.register_profile("quick", derandomize=True, database=None, **COMMON)
@@ -26,5 +32,6 @@ def pytest_terminal_summary(terminalreporter):
         ops = sorted(((n, name[3:]) for name, n in counts.items() if name.startswith("op ")), reverse=True)
         terminalreporter.write_line(
             f"random graphs: {counts['graphs']} with {counts['nodes']} nodes, {counts['outputs']} outputs, {counts['assigns']} assigns, "
-            f"{counts['failed runs']} runs that fail; run {counts['runs']} times; " + ", ".join(f"{name} {n}" for n, name in ops)
+            f"{counts['failed runs']} runs that fail; run {counts['runs']} times; "
+            + ", ".join(f"{name} {n}" for n, name in ops)
         )

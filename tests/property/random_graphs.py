@@ -3,6 +3,7 @@
 Every choice is a small integer that hypothesis draws, later choices depend on earlier ones, and 0 is always the plainest choice, so
 a failing graph shrinks to a few nodes. Arrays come from a drawn seed.
 """
+
 from __future__ import annotations
 
 from collections import Counter
@@ -148,7 +149,9 @@ class Maker:
         return outputs[0] if outputs else None
 
     def constant(self, dtype: DType, shape: tuple[int, ...] = ()) -> Value:
-        values = {"float": (0.5, 0.0, 1.0, -2.0, 3.25, -0.0, np.inf), "bool": (True, False)}.get(dtype.kind, (2, 0, 1, 3))
+        values = {"float": (0.5, 0.0, 1.0, -2.0, 3.25, -0.0, np.inf), "bool": (True, False)}.get(
+            dtype.kind, (2, 0, 1, 3)
+        )
         array = np.resize(np.array([self.choose(values), *values]), shape).astype(dtype.numpy)
         array.setflags(write=False)
         value = self.add(ops.constant, [], value=array)
@@ -165,7 +168,9 @@ class Maker:
             self.held[self.builder.input(f"w{k}", VariableType(like.dtype, like.shape))] = None  # type: ignore[assignment]
         if not self.symbolic:
             return
-        known = {name for v in self.builder.inputs for d in v.type.shape if isinstance(d, SymbolicDim) for name in [str(d)]}
+        known = {
+            name for v in self.builder.inputs for d in v.type.shape if isinstance(d, SymbolicDim) for name in [str(d)]
+        }
         self.symbols = [s for s in self.symbols if str(s) in known]
         self.extents = [d for d in self.extents if isinstance(d, int) or str(d) in known] or [2]
 
@@ -188,7 +193,9 @@ class Maker:
 
     def partner(self, x: Value) -> Value:
         """Something of x's dtype that broadcasts with it: another value, x itself, or a scalar constant."""
-        other = self.pick(lambda v: v.type.dtype is x.type.dtype and v is not x and broadcasts(v.type.shape, x.type.shape))
+        other = self.pick(
+            lambda v: v.type.dtype is x.type.dtype and v is not x and broadcasts(v.type.shape, x.type.shape)
+        )
         if other is None or self.number(5) == 5:
             return self.constant(x.type.dtype) if self.number(4) else x
         return other
@@ -215,7 +222,11 @@ class Maker:
             return
         condition = self.pick(lambda v: v.type.dtype.is_bool and broadcasts(v.type.shape, x.type.shape))
         if condition is None:
-            condition = self.constant(bool_) if x.type.dtype.is_bool else self.add(self.choose(COMPARISONS), [x, self.partner(x)])
+            condition = (
+                self.constant(bool_)
+                if x.type.dtype.is_bool
+                else self.add(self.choose(COMPARISONS), [x, self.partner(x)])
+            )
         if condition is not None:
             self.add(ops.select, [condition, x, self.partner(x)])
 
@@ -331,7 +342,13 @@ class Maker:
         if a is None:
             return
         for _ in range(1):
-            b = self.pick(lambda v: v.type.rank >= 2 and v.type.dtype is a.type.dtype and set(v.type.shape[-2:]) & set(a.type.shape[-2:]))
+            b = self.pick(
+                lambda v: (
+                    v.type.rank >= 2
+                    and v.type.dtype is a.type.dtype
+                    and set(v.type.shape[-2:]) & set(a.type.shape[-2:])
+                )
+            )
             if b is None:
                 return
             pairs = [(ta, tb) for ta in (False, True) for tb in (False, True)
@@ -376,7 +393,13 @@ class Maker:
         elif kind == 1:
             shape = self.shape()
             if shape:
-                self.add(ops.iota, [], shape=shape, axis=self.number(len(shape) - 1), dtype=self.choose((int32, float32, int64)))
+                self.add(
+                    ops.iota,
+                    [],
+                    shape=shape,
+                    axis=self.number(len(shape) - 1),
+                    dtype=self.choose((int32, float32, int64)),
+                )
         else:
             x = self.pick(lambda v: v.type.rank > 0 and v.type.dtype.is_floating)
             if x is not None:
@@ -455,7 +478,10 @@ def concrete(value: Any, extents: dict[str, int]) -> Any:
 
 
 def run_eagerly(
-    graph: Graph, tensors: list[np.ndarray[Any, Any]], variables: dict[Value, np.ndarray[Any, Any]], extents: dict[str, int]
+    graph: Graph,
+    tensors: list[np.ndarray[Any, Any]],
+    variables: dict[Value, np.ndarray[Any, Any]],
+    extents: dict[str, int],
 ) -> tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]]:
     """Node by node, each through the kernel (or the NumPy call) of eager mode. (outputs, variables afterwards)."""
     held: dict[Value, Tensor] = {}
@@ -479,7 +505,10 @@ CANARY = 0xA5
 
 
 def run_compiled(
-    executable: Executable, tensors: list[np.ndarray[Any, Any]], variables: dict[Value, np.ndarray[Any, Any]], extents: dict[str, int]
+    executable: Executable,
+    tensors: list[np.ndarray[Any, Any]],
+    variables: dict[Value, np.ndarray[Any, Any]],
+    extents: dict[str, int],
 ) -> tuple[int, list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]]:
     """One native call: (status, outputs, variables afterwards). Fails if the call writes beside its outputs, or to its inputs."""
     old = [v for v in executable.traced.inputs if v.is_variable]
@@ -513,9 +542,11 @@ def assert_same_bits(wanted: list[np.ndarray[Any, Any]], found: list[np.ndarray[
             assert np.array_equal(nan, np.isnan(b)), f"{what}: NaNs of output {k} differ\n{a}\n{b}"
             a, b = np.where(nan, a.dtype.type(0), a), np.where(nan, b.dtype.type(0), b)
         if np.ascontiguousarray(a).tobytes() != np.ascontiguousarray(b).tobytes():
-            differ = np.argwhere(np.atleast_1d((a != b) | ((a == 0) & (np.signbit(a) != np.signbit(b)) if a.dtype.kind == "f" else False)))
+            differ = np.argwhere(
+                np.atleast_1d(
+                    (a != b) | ((a == 0) & (np.signbit(a) != np.signbit(b)) if a.dtype.kind == "f" else False)
+                )
+            )
             first = tuple(differ[0]) if len(differ) else ()
             raise AssertionError(f"{what}: output {k} differs at {len(differ)} of {a.size} places, first {list(map(int, first))}: "
                                  f"{np.atleast_1d(a)[first]!r} and {np.atleast_1d(b)[first]!r}")  # fmt: skip
-
-

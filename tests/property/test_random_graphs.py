@@ -1,5 +1,6 @@
 """Random graphs: eager and compiled give the same bits, whatever the passes, the threads, the chunks and the width of the vectors; text
 reads back; every pass keeps the rules of the verifier."""
+
 from __future__ import annotations
 
 import os
@@ -37,7 +38,9 @@ def check_runs(case: Case, executable: Executable) -> None:
             STATISTICS["failed runs"] += 1
             status, _, after = run_compiled(executable, tensors, variables, extents)
             assert status != 0, f"eager mode raises {error}, the program returns"
-            assert_same_bits([variables[v] for v in case.graph.inputs if v.is_variable], after, "a variable after a failed call")
+            assert_same_bits(
+                [variables[v] for v in case.graph.inputs if v.is_variable], after, "a variable after a failed call"
+            )
             check_message(case, executable, variables, extents, status, error)
             continue
         status, results, now = run_compiled(executable, tensors, variables, extents)
@@ -48,7 +51,9 @@ def check_runs(case: Case, executable: Executable) -> None:
 
 def check_message(case, executable, variables, extents, status, error):
     """Op, element and kind of the error are those of eager mode (where one node only can be meant)."""
-    binding = executable.program.bind(dict(zip([v for v in executable.graph.inputs if v.is_variable], variables.values(), strict=True)), extents)
+    binding = executable.program.bind(
+        dict(zip([v for v in executable.graph.inputs if v.is_variable], variables.values(), strict=True)), extents
+    )
     found = runtime_error(binding, status)
     fallible = [n for n in case.graph.nodes if n.op.fallible]
     if len(fallible) == 1:

@@ -19,7 +19,8 @@ from .source import CHECK_SHIFT, Kernel, kernels_of
 __all__ = ["compile_kernel", "kernels_ptx", "matmul_source", "scatter_add_source"]
 
 PTX_CAPABILITY = (7, 5)
-"""Turing: the oldest GPU that CUDA 13's compiler serves. What `form="ptx"` is compiled for, so that it does not depend on the machine."""
+"""Turing: the oldest GPU that CUDA 13's compiler serves. What `form="ptx"` is compiled for, so that it does not depend
+on the machine."""
 
 _compiled: dict[str, Any] = {}
 _lock = threading.Lock()
@@ -53,12 +54,14 @@ def _boolean() -> Any:
     return numpy.bool_ if is_simulator() else types.boolean
 
 
-# Kernels written by hand ---------------------------------------------------------------------------------------------------
+# Kernels written by hand
+# ---------------------------------------------------------------------------------------------------
 
 
 def matmul_source(dtype: DType) -> str:
-    """out[b] = A[b] @ B[b]: one thread an element, which starts at 0 and takes fma(a[p], b[p], sum) for ascending p. That is how the op
-    is defined, so the bits are the CPU's. a_offsets, b_offsets: where each batch's matrices begin."""
+    """out[b] = A[b] @ B[b]: one thread an element, which starts at 0 and takes fma(a[p], b[p], sum) for ascending p.
+    That is how the op is defined, so the bits are the CPU's. a_offsets, b_offsets: where each batch's matrices
+    begin."""
     return f"""@cuda.jit
 def matmul(a, b, out, a_offsets, b_offsets, batch, rows, columns, inner, a_row, a_column, b_row, b_column):
     for element in range(cuda.grid(1), batch * rows * columns, cuda.gridsize(1)):
@@ -75,8 +78,8 @@ def matmul(a, b, out, a_offsets, b_offsets, batch, rows, columns, inner, a_row, 
 
 
 def scatter_add_source(dtype: DType) -> str:
-    """out = 0; out[indices[j], :] += updates[j, :] for ascending j, one thread a column: no atomics, the CPU's order. An index outside
-    the rows is reported and its update skipped."""
+    """out = 0; out[indices[j], :] += updates[j, :] for ascending j, one thread a column: no atomics, the CPU's order.
+    An index outside the rows is reported and its update skipped."""
     return f"""@cuda.jit
 def scatter_add(indices, updates, out, status, first_check, count, width, rows):
     for column in range(cuda.grid(1), width + 1, cuda.gridsize(1)):

@@ -26,7 +26,7 @@ from ..cpu.program import build_program as build_host_program
 from .available import cuda, is_simulator
 from .kernels import compile_kernel, matmul_source, scatter_add_source
 from .source import CHECK_SHIFT, Kernel, kernels_of
-from .steps import Download, HostStep, KernelStep, Schedule, Step, Upload, inline_scalars, schedule
+from .steps import Download, HostStep, Schedule, Step, Upload, inline_scalars, schedule
 
 __all__ = ["Binding", "Program", "build_program"]
 
@@ -139,7 +139,7 @@ class _Builder:
             return run
         node = step.node
         if isinstance(node.op.kernel, Contract):
-            launches = (self.matmul(node),)
+            launches: tuple[Launch, ...] = (self.matmul(node),)
         elif node.op.name == "scatter_add":
             launches = (self.scatter_add(node),)
         elif node.op.name == "fused":
@@ -204,7 +204,7 @@ def _batch_offsets(value: Value, batch: Sequence[Dim]) -> Callable[[Mapping[str,
     """Where each batch's matrix of a matmul operand begins; axes that broadcast do not move it."""
     own = value.type.shape[:-2]
     steps: list[Dim] = [0 if d == 1 else s for d, s in zip(own, dense_strides(value.type.shape)[:-2], strict=True)]
-    steps = [0] * (len(batch) - len(own)) + steps
+    steps = [*[0] * (len(batch) - len(own)), *steps]
 
     def table(extents: Mapping[str, int]) -> np.ndarray[Any, Any]:
         offsets = np.zeros((), np.int64)

@@ -26,12 +26,16 @@ class KernelStep:
 
 @dataclass(frozen=True, eq=False)
 class Upload:
+    """A copy from the host to the GPU."""
+
     source: Value
     target: Value
 
 
 @dataclass(frozen=True, eq=False)
 class Download:
+    """A copy from the GPU to the host."""
+
     source: Value
     target: Value
 
