@@ -49,29 +49,12 @@ def matmul(
         raise InvalidArgumentError("matmul: give transpose or adjoint for an operand, not both")
     a, b = operands(a, b)
     ta, tb = bool(transpose_a or adjoint_a), bool(transpose_b or adjoint_b)
-    result = _integer_matmul(a, b, ta, tb) if a.dtype.is_integer else ops.matmul(a, b, transpose_a=ta, transpose_b=tb)
+    result = ops.matmul(a, b, transpose_a=ta, transpose_b=tb)
     return (
         result
         if output_type is None or result.dtype is as_dtype(output_type)
         else ops.cast(result, dtype=as_dtype(output_type))
     )
-
-
-def _integer_matmul(a: Any, b: Any, transpose_a: bool, transpose_b: bool) -> Any:
-    """Integers wrap, so any order of adding gives the same bits: one reduction over the products."""
-    if len(a.dims) < 2 or len(b.dims) < 2:
-        raise ShapeError(
-            f"matmul: needs operands of rank 2 or more, got {a.type} and {b.type}; for a vector use gf.linalg.matvec"
-        )
-    a, b = matrix_transpose(a) if transpose_a else a, b if transpose_b else matrix_transpose(b)
-    if not require_equal(a.dims[-1], b.dims[-1]):
-        raise ShapeError(
-            f"matmul: inner sizes must match, got a: {a.type} and b: {b.type} ({a.dims[-1]} and {b.dims[-1]})"
-        )
-    left = ops.reshape(a, shape=(*a.dims[:-1], 1, a.dims[-1]))
-    right = ops.reshape(b, shape=(*b.dims[:-2], 1, *b.dims[-2:]))
-    products = ops.multiply(left, right)
-    return ops.reduce_sum(products, axes=(len(products.dims) - 1,), keepdims=False)
 
 
 def matvec(

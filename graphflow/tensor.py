@@ -526,7 +526,8 @@ def _execute(op: Op, tensors: Sequence[Tensor], attributes: Mapping[str, Any]) -
     """Run an op now. What to do is worked out once for each (op, dtypes, shapes, attributes)."""
     shapes = tuple([(t._array.shape, t.dtype.short) for t in tensors])
     try:
-        key = (op.name, shapes, tuple(attributes.values()))
+        # a float by its bits: 0.0 and -0.0 are equal, and mean different kernels
+        key = (op.name, shapes, tuple([v if v.__class__ is not float else v.hex() for v in attributes.values()]))
         plan = _plans.get(key)
     except TypeError:
         key = (op.name, shapes, tuple(comparable(v) for v in attributes.values()))

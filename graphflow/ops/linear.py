@@ -21,7 +21,7 @@ __all__ = ["matmul"]
 def _infer(types: tuple[TensorType, ...], transpose_a: bool = False, transpose_b: bool = False) -> TensorType:
     a, b = types
     dtype = same_dtype("matmul", types)
-    check_kind("matmul", types, "float")
+    check_kind("matmul", types, "numeric")
     if a.rank < 2 or b.rank < 2:
         raise ShapeError(
             f"matmul: needs operands of rank 2 or more, got {a} and {b}; for a vector use gf.linalg.matvec"
@@ -57,6 +57,8 @@ def _gradient(node: Any, dy: Any) -> list[Any]:
 
 
 def _reference(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False) -> Any:
+    if a.dtype.kind in "iu":  # wraps, in any order
+        return np.matmul(np.swapaxes(a, -1, -2) if transpose_a else a, np.swapaxes(b, -1, -2) if transpose_b else b)
     wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
     wide_a = np.swapaxes(wide_a, -1, -2) if transpose_a else wide_a
     wide_b = np.swapaxes(wide_b, -1, -2) if transpose_b else wide_b
@@ -78,6 +80,9 @@ def _samples() -> list[Sample]:
                 a = np.swapaxes(a, -1, -2).copy() if ta else a
                 b = np.swapaxes(b, -1, -2).copy() if tb else b
                 found.append(Sample((a, b), {"transpose_a": ta, "transpose_b": tb}))
+    for dtype in ("int32", "int64", "uint8"):
+        a, b = fill((2, 9, 33), dtype, seed=4), fill((33, 40), dtype, seed=5)
+        found.append(Sample((a, b), {"transpose_a": False, "transpose_b": False}, gradient=False))
     found.append(
         Sample(
             (fill((65, 130), "float32"), fill((130, 70), "float32")),
@@ -104,5 +109,5 @@ matmul = define_op(
     reference=_reference,
     samples=_samples,
     documentation="The matrix product over the last two axes, batch axes broadcast. Each element starts at 0 and takes "
-    "fma(a[p], b[p], sum) for ascending p, whatever the blocking.",
+    "fma(a[p], b[p], sum) for ascending p, whatever the blocking; integers multiply and add, and wrap.",
 )  # fmt: skip

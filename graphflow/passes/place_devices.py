@@ -5,10 +5,10 @@
     return y                             %2: f32[n]       = copy %1 {device="CPU:0"}
                                          return %2
 
-Runs first. A node without a request follows its operands: the GPU if one of them is there; operands of one element decide only
-where all are such. Graph inputs and outputs, variables, constants and what is made from attributes alone (iota) live on the CPU,
-and effects run there. Each value is copied once in each direction. Where the GPU has no kernel for a node, the node stays on
-the CPU, with a remark.
+Runs first. A node without a request follows its operands: the GPU if one of them is there; operands of one element
+decide only where all are such. Graph inputs and outputs, variables, constants and what is made from attributes alone
+(iota) live on the CPU, and effects run there. Each value is copied once in each direction. Where the GPU has no kernel
+for a node, the node stays on the CPU, with a remark.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ class _Placement:
         return self.graph.replace(self.nodes, outputs)
 
     def follow_state(self, node: Node) -> None:
-        """A read after a write of a value from another device: who needs it there takes that value and not a copy of the copy."""
+        """A read after a write of a value from another device: who needs it there takes that value and not a copy of
+        the copy."""
         kind = node.op.kernel.kind if isinstance(node.op.kernel, Effect) else ""
         if kind == "write":
             self.written[node.inputs[0]] = self.mapping.get(node.inputs[1], node.inputs[1])

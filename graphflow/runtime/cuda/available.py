@@ -44,9 +44,9 @@ def cuda() -> Any:
     launched."""
     if not is_available():
         raise FailedPreconditionError(
-            f"no CUDA GPU can be used here: it needs an NVIDIA GPU with its driver, and numba-cuda\n  next: {INSTALL},
-            or set " f"NUMBA_ENABLE_CUDASIM=1 before Python starts to run the kernels in Numba's simulator")  # fmt:
-            skip
+            "no CUDA GPU can be used here: it needs an NVIDIA GPU with its driver, and numba-cuda\n"
+            f"  next: {INSTALL}, or set NUMBA_ENABLE_CUDASIM=1 to run the kernels in Numba's simulator"
+        )
     return importable()
 
 

@@ -95,7 +95,7 @@ def scatter_add(indices, updates, out, status, first_check, count, width, rows):
 """
 
 
-# PTX -----------------------------------------------------------------------------------------------------------------------
+# PTX ----------------------------------------------------------------------------------------------------------------
 
 
 def kernels_ptx(nests: Sequence[Nest]) -> str:
@@ -137,7 +137,8 @@ def _ptx(nest: Nest, kernel: Kernel, module: Any) -> str:
 
 
 def _compiler_is_missing(error: BaseException) -> bool:
-    """Is this how Numba says that libNVVM, libdevice or the toolkit was not found? Its class differs between the two packages."""
+    """Is this how Numba says that libNVVM, libdevice or the toolkit was not found? Its class differs between the two
+    packages."""
     chain = [error, error.__cause__, error.__context__]
     return any(
         type(e).__name__ in ("NvvmSupportError", "CudaSupportError") or "libnvvm" in str(e).lower() for e in chain if e

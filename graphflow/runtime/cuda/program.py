@@ -1,8 +1,8 @@
 """A placed graph as a program of steps: kernel launches on the GPU, copies, and native host programs in between.
 
-The interface is the CPU program's: bind(variables, extents) gives an object whose call(*inputs, *outputs) returns a status. Variables
-live on the host: they are read first and written last, after the status was found good, so a failed call changes none. (Capturing
-the launches into one CUDA graph, so that a call is native here too, is a later step.)
+The interface is the CPU program's: bind(variables, extents) gives an object whose call(*inputs, *outputs) returns a
+status. Variables live on the host: they are read first and written last, after the status was found good, so a failed
+call changes none. (Capturing the launches into one CUDA graph, so that a call is native here too, is a later step.)
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ _launching = threading.RLock()
 
 @dataclass(frozen=True, eq=False)
 class Buffer:
-    """Device memory that a launch needs beside its operands: scratch rows of each block, or a full reduction's partials."""
+    """Device memory that a launch needs beside its operands: scratch rows of each block, or a full reduction's
+    partials."""
 
     dtype: DType
     elements: Dim
@@ -52,8 +53,8 @@ class Buffer:
 
 @dataclass(frozen=True, eq=False)
 class Launch:
-    """One kernel of a step. operands: values and own buffers in the order of its parameters; tables: small constant arrays of
-    positions, made at bind; scalars: int64 arguments."""
+    """One kernel of a step. operands: values and own buffers in the order of its parameters; tables: small constant
+    arrays of positions, made at bind; scalars: int64 arguments."""
 
     name: str
     source: str
@@ -111,8 +112,8 @@ class Program:
 
 
 def build_program(graph: Graph, plan: Any, plan_memory: Callable[[Graph], Any]) -> Program:
-    """Lower, print and order a placed graph. Kernels are compiled when a binding first needs them. plan_memory: the planner, for
-    the graphs of the host steps (the runtime does not know the passes)."""
+    """Lower, print and order a placed graph. Kernels are compiled when a binding first needs them. plan_memory: the
+    planner, for the graphs of the host steps (the runtime does not know the passes)."""
     graph_inlined = inline_scalars(graph)
     order = schedule(graph_inlined)
     builder = _Builder(graph_inlined, plan_memory)
@@ -242,8 +243,8 @@ class Binding:
         self._spare: list[_Frame] = []
 
     def _place(self) -> tuple[dict[Value | Buffer, int], list[tuple[DType, int]]]:
-        """The number of each device array, and the arrays' dtypes and sizes. An array is used again after its value's last use, by a
-        value of the same dtype and size."""
+        """The number of each device array, and the arrays' dtypes and sizes. An array is used again after its value's
+        last use, by a value of the same dtype and size."""
         steps, root = self.program.steps, self._roots
         last: dict[Value | Buffer, int] = {}
         for k, step in enumerate(steps):
@@ -279,7 +280,8 @@ class Binding:
 
     # A call -----------------------------------------------------------------------------------------------------------
     def call(self, *arrays: np.ndarray[Any, Any]) -> int:
-        """Run on the input arrays, filling the output arrays and the variables. Calls of several threads wait for each other."""
+        """Run on the input arrays, filling the output arrays and the variables. Calls of several threads wait for each
+        other."""
         with _launching:
             frame = self._spare.pop() if self._spare else _Frame(self)
             try:

@@ -2,18 +2,21 @@
 
     map             the kept axes flattened, a grid-stride loop: one element for each thread and turn
     row reduction   one block for each row; thread t is lane t of the reduction's tree, folded through shared memory
-    full reduction  one block for each BLOCK positions writes its result to `partial`; a second kernel adds those up in order
-    column          one thread for each column, which walks the other axis in order, in blocks
+    full reduction  one block for each BLOCK positions writes its result to `partial`; a second kernel adds those up in
+    order column          one thread for each column, which walks the other axis in order, in blocks
 
-Lanes, blocks and the order of every fold are those that define a reduction (kernels/nest.py, docs/kernels.md), so a reduction has the
-CPU's bits too. There are no float atomics: the only atomic is the minimum of failed checks on the status word.
+Lanes, blocks and the order of every fold are those that define a reduction (kernels/nest.py, docs/kernels.md), so a
+reduction has the CPU's bits too. There are no float atomics: the only atomic is the minimum of failed checks on the
+status word.
 
 A kernel's parameters: the nest's buffers in order (flat arrays), `status` and `first_check` if it has checks, then its
-symbolic extents. Generated code calls primitives (kernels/python_source.py) for all arithmetic on data; positions are plain int64.
+symbolic extents. Generated code calls primitives (kernels/python_source.py) for all arithmetic on data; positions are
+plain int64.
 """
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -35,9 +38,9 @@ THREADS_A_MAP_BLOCK = 128
 
 @dataclass(frozen=True)
 class Kernel:
-    """One kernel: its source, and how it is launched. dims: the symbolic extents among its parameters, in order. partials: dtypes of
-    the partial buffers of a full reduction, which come after the nest's own. elements: how many units its grid covers, of which each block
-    covers `unit`; threads: of a block."""
+    """One kernel: its source, and how it is launched. dims: the symbolic extents among its parameters, in order.
+    partials: dtypes of the partial buffers of a full reduction, which come after the nest's own. elements: how many
+    units its grid covers, of which each block covers `unit`; threads: of a block."""
 
     name: str
     source: str
@@ -76,10 +79,9 @@ def print_kernels(nests: Sequence[Nest]) -> str:
 
 
 _PLAIN = re.compile(r"\W+")
-_RESERVED = frozenset("cuda range min status first_check thread begin limit width block line shared row column element "
-                      "and as assert break class continue def del elif else except finally for from global if import in is lambda nonlocal "
-                      "not or pass raise return try while with yield None True False nan inf int8 int16 int32 int64 uint8 uint16 uint32 "
-                      "uint64 float16 float32 float64 boolean".split())  # fmt: skip
+_TYPES = "int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 boolean nan inf"
+_LOCALS = "cuda range min status first_check thread begin limit width block row column element"
+_RESERVED = frozenset([*keyword.kwlist, *_TYPES.split(), *_LOCALS.split()])
 #: names that the printer makes itself: axes, scalars, results, accumulators
 _OWN = re.compile(r"^(i|v|u|w|r|c|lane|where|result|place|part|folded|shared|partial|at|p|q)\d+$")
 
@@ -536,8 +538,8 @@ def _roots(stage: Stage) -> list[Scalar]:
 
 
 def _varying(nest: Nest) -> set[int]:
-    """Scalars that must be computed in the innermost loop: they differ along the reduced axes, read back what the nest wrote, or may
-    fail (a check of an element must not run when there is no element)."""
+    """Scalars that must be computed in the innermost loop: they differ along the reduced axes, read back what the nest
+    wrote, or may fail (a check of an element must not run when there is no element)."""
     reduced = {k for k, axis in enumerate(nest.axes) if axis.role != "kept"}
     found: set[int] = set()
     after: set[int] = set()

@@ -1,7 +1,8 @@
 """A placed graph as steps: kernels on the GPU, copies, and stretches of host nodes that become one CPU program each.
 
-Nodes are ordered so that the steps are few: all kernels that can run, then all host nodes that can, and so on. Effects keep their
-order. Reads, writes and constants are no steps: the program that runs the steps reads variables first and writes them last.
+Nodes are ordered so that the steps are few: all kernels that can run, then all host nodes that can, and so on. Effects
+keep their order. Reads, writes and constants are no steps: the program that runs the steps reads variables first and
+writes them last.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ Step = KernelStep | Upload | Download | HostStep
 
 @dataclass
 class Schedule:
-    """roots: value -> the value whose bytes it shares (a read its variable, a reshape on the GPU its operand). commits: (variable,
-    value) to write at the end."""
+    """roots: value -> the value whose bytes it shares (a read its variable, a reshape on the GPU its operand). commits:
+    (variable, value) to write at the end."""
 
     steps: list[Step] = field(default_factory=list)
     roots: dict[Value, Value] = field(default_factory=dict)
