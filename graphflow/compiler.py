@@ -95,6 +95,28 @@ def runtime_error(binding: Any, status: int) -> GraphflowError:
     return error
 
 
+def values_at_fault(op: Op, arrays: Sequence[np.ndarray[Any, Any]], attributes: Mapping[str, Any]) -> str:
+    """The first values that an op's run-time check refuses: ": 7 and 0", ": index 9, extent 4"."""
+    if op.fallible == "index_out_of_range":
+        if op.name == "scatter_add":
+            indices, extents = arrays[0][..., None], [attributes["shape"][0]]
+        elif op.name == "gather_nd":
+            indices, extents = arrays[1], list(arrays[0].shape[: arrays[1].shape[-1]])
+        else:
+            indices, extents = arrays[1][..., None], [arrays[0].shape[attributes["axis"]]]
+        for axis, extent in enumerate(extents):
+            column = indices[..., axis]
+            bad = column[(column < 0) | (column >= extent)]
+            if bad.size:
+                return f": index {bad.flat[0]}, extent {extent}"
+    elif op.fallible and len(arrays) == 2:
+        x, y = np.broadcast_arrays(*arrays)
+        refused = y == 0 if op.fallible == "division_by_zero" else y < 0
+        if refused.any():
+            return f": {x[refused][0]} and {y[refused][0]}"
+    return ""
+
+
 # Eager: one-node graphs -----------------------------------------------------------------------------------------------
 _EAGER_SOURCE = Source("eager", 1, 0, "")
 _eager: dict[Any, Executable] = {}
@@ -136,7 +158,9 @@ def prepare_op(
         outputs = [empty(shape, dtype) for shape, dtype in made]
         status = call(*arrays, *outputs)
         if status:
-            raise runtime_error(binding, status)
+            error = runtime_error(binding, status)
+            error.args = (f"{error.args[0]}{values_at_fault(op, arrays, attributes)}",)
+            raise error
         return outputs
 
     return run

@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from .errors import InvalidArgumentError
 from .ops import assert_true
 from .ops import print_ as print_op
 from .tensor import TensorLike, convert_to_tensor
@@ -16,20 +17,41 @@ __all__ = ["Assert", "group", "name_scope", "no_op", "print"]
 
 
 def print(*inputs: Any, output_stream: Any = None, summarize: int = 3, sep: str = " ", end: str = "\n", name: str | None = None) -> None:
-    """Print values at each run of the function, in program order (to standard error, as TensorFlow does; pass sys.stdout to change).
+    """Print values at each run of the function, in program order.
 
-    inputs: tensors, variables, Python values; summarize: elements shown at each end of an axis.
+    inputs: tensors, variables, Python values and structures of them. output_stream: sys.stderr (the default, as in TensorFlow),
+    sys.stdout, or "file://" and a path to append to. summarize: elements shown at each end of an axis, -1 for all.
     """
+    stream = _STREAMS.get(output_stream, output_stream) if isinstance(output_stream, (str, type(None))) else None
+    if stream is None:
+        stream = "stdout" if output_stream is sys.stdout else "stderr" if output_stream is sys.stderr else None
+    if stream is None or stream not in ("stdout", "stderr") and not stream.startswith("file://"):
+        raise InvalidArgumentError(f"print: output_stream must be sys.stdout, sys.stderr or 'file://<path>', got {output_stream!r}")
     tensors: list[Any] = []
-    parts: list[str] = []
-    for value in inputs:
-        if isinstance(value, TensorLike) or isinstance(value, np.ndarray):
+
+    def template(value: Any, inside: bool = False) -> str:
+        if isinstance(value, (TensorLike, np.ndarray)) or hasattr(value, "__graphflow_dim__"):
             tensors.append(convert_to_tensor(value))
-            parts.append("{}")
-        else:
-            parts.append(str(value).replace("{", "{{").replace("}", "}}"))
-    stream = "stdout" if output_stream is sys.stdout or output_stream == "stdout" else "stderr"
-    print_op(*tensors, template=sep.join(parts) + end, stream=stream, summarize=summarize)
+            return "{}"
+        if isinstance(value, Mapping):
+            return "{{" + ", ".join(f"{_literal(repr(k))}: {template(v, True)}" for k, v in value.items()) + "}}"
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            fields = (f"{name}={template(v, True)}" for name, v in zip(value._fields, value, strict=True))
+            return f"{type(value).__name__}({', '.join(fields)})"
+        if isinstance(value, (list, tuple)):
+            inner = ", ".join(template(v, True) for v in value)
+            return f"[{inner}]" if isinstance(value, list) else f"({inner}{',' if len(value) == 1 else ''})"
+        return _literal(repr(value) if inside and isinstance(value, str) else str(value))
+
+    text = sep.join(template(value) for value in inputs) + end
+    print_op(*tensors, template=text, stream=stream, summarize=summarize)
+
+
+_STREAMS = {None: "stderr", "stdout": "stdout", "stderr": "stderr"}
+
+
+def _literal(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def Assert(condition: Any, data: Any = None, summarize: int | None = None, name: str | None = None) -> None:  # noqa: N802

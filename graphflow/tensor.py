@@ -500,7 +500,7 @@ def _dispatch(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> 
     except GraphflowError as error:
         raise located(error) from error.__cause__
     if recorders.get() and tensors:
-        record_operation(op, tensors, outputs, attributes, trace.last_source if trace is not None else _EAGER)
+        record_operation(op, tensors, outputs, attributes, trace.last_source if trace is not None else capture())
     if len(outputs) == 1:
         return outputs[0]
     return outputs or None
@@ -517,14 +517,18 @@ def dispatch_now(op: Op, tensors: tuple[Any, ...], attributes: dict[str, Any], s
     return outputs
 
 
-_EAGER = Source("eager", 1, 0)
 _plans: dict[Any, Callable[[Sequence[np.ndarray[Any, Any]]], tuple[Tensor, ...]]] = {}
 PLANS_KEPT = 8192
 
 
 def _execute(op: Op, tensors: Sequence[Tensor], attributes: Mapping[str, Any]) -> tuple[Tensor, ...]:
     """Run an op now. What to do is worked out once for each (op, dtypes, shapes, attributes)."""
-    shapes = tuple([(t._array.shape, t.dtype.short) for t in tensors])
+    try:
+        shapes = tuple([(t._array.shape, t.dtype.short) for t in tensors])
+    except AttributeError:
+        from .tracing.tracer import leaked
+
+        raise leaked(op, tensors) from None
     try:
         # a float by its bits: 0.0 and -0.0 are equal, and mean different kernels
         key = (op.name, shapes, tuple([v if v.__class__ is not float else v.hex() for v in attributes.values()]))
@@ -532,10 +536,6 @@ def _execute(op: Op, tensors: Sequence[Tensor], attributes: Mapping[str, Any]) -
     except TypeError:
         key = (op.name, shapes, tuple(comparable(v) for v in attributes.values()))
         plan = _plans.get(key)
-    except AttributeError:
-        from .tracing.tracer import leaked
-
-        raise leaked(op, tensors) from None
     if plan is None:
         if len(_plans) >= PLANS_KEPT:
             _plans.clear()

@@ -47,6 +47,7 @@ class Variable(TensorLike):
                 raise located(VariableCreationError(
                     "Variable: the initial value is computed inside the traced function; pass a callable or a constant"))
             initial = convert_to_tensor(value, dtype)
+            initial.require_usable()
         finally:
             if token is not None:
                 active_trace.reset(token)

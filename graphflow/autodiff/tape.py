@@ -18,7 +18,7 @@ from ..errors import NoGradientError, ShapeError, TapeError
 from ..ir.source import Source
 from ..tree import flatten, map_structure, pack_sequence_as
 from ..ir.source import capture
-from .record import Record, active_trace, recorders
+from .record import Record, active_trace, recorders, stop
 
 __all__ = ["GradientTape", "UnconnectedGradients"]
 
@@ -236,7 +236,8 @@ class GradientTape:
             if not (target.dtype.is_floating or target.dtype.is_complex):
                 _warn_once(f"gradient: a target of {target.dtype.name} has no gradient; only floats do")
                 continue
-            for tensor in self._reads.get(id(target), [target]):
+            own = [target] if hasattr(target, "assign") else self._reads.get(id(target), [target])
+            for tensor in own:
                 seed = _seed(tensor, weight)
                 sums[id(tensor)] = seed if id(tensor) not in sums else sums[id(tensor)] + seed
         needed = self._needed(sources)
@@ -254,7 +255,7 @@ class GradientTape:
             if not hasattr(source, "dims"):
                 raise TapeError(f"gradient: the source {source!r} is not a tensor or variable")
             parts = [sums[id(t)] for t in self._reads.get(id(source), []) if id(t) in sums]
-            if id(source) in sums and id(source) in self._connected:
+            if id(source) in sums and (id(source) in self._connected or hasattr(source, "assign")):
                 parts.append(sums[id(source)])
             if not parts:
                 return None if unconnected == UnconnectedGradients.NONE else _zeros(source)
@@ -280,7 +281,10 @@ class GradientTape:
         op = record.op
         if op.gradient is None:
             if op.no_gradient.startswith("not differentiable"):
-                raise NoGradientError(f"{op.name} has no gradient: {op.no_gradient}\n  at {record.source}")
+                error = NoGradientError(f"{op.name} has no gradient: {op.no_gradient}")
+                error.place = record.source
+                error.hint = "use gf.stop_gradient where the gradient is not wanted"
+                raise error
             return [None] * len(record.inputs)
         with _backward_of(record.source):
             filled = [g if g is not None else _zeros(t) for g, t in zip(incoming, record.outputs, strict=True)]
@@ -293,17 +297,28 @@ class GradientTape:
         starts = {id(source), *(id(t) for t in self._reads.get(id(source), ()))}
         if not starts & (self._connected | set(self._watched)):
             return "the source is not watched: use tape.watch(source), or a trainable variable, and compute the target inside the tape"
-        reached = self._needed(source)
-        if id(target) in reached and target.dtype.is_floating:
-            blocked = [r for r in self._records if r.op.gradient is None and any(id(t) in reached for t in r.inputs)]
-            if not blocked:
-                return "the path is connected; the gradient is not None"
-        cuts = [r for r in self._records if any(id(t) in reached for t in r.inputs)
-                and (r.op.gradient is None or not any(o.dtype.is_floating for o in r.outputs))]  # fmt: skip
-        if cuts:
-            reason = cuts[-1].op.no_gradient or f"its result is {cuts[-1].outputs[0].dtype.name}"
-            return f"{cuts[-1].op.name} cuts the gradient: {reason}\n  at {cuts[-1].source}"
-        return "no recorded op leads from the source to the target"
+        reached, cuts = set(starts), []
+        for record in self._records:
+            if any(id(t) in reached for t in record.inputs):
+                outputs = [o for o in record.outputs if o.dtype.is_floating or o.dtype.is_complex]
+                with stop():
+                    gradients = self._rule(record, [None] * len(record.outputs)) if outputs else [None] * len(record.inputs)
+                if any(g is not None and id(t) in reached for t, g in zip(record.inputs, gradients, strict=True)):
+                    reached.update(map(id, outputs))
+                else:
+                    cuts.append(record)
+        if id(target) in reached:
+            return "the path is connected; the gradient is not None"
+        if not cuts:
+            return "no recorded op leads from the source to the target"
+        leading = {id(target)}  # tensors that the target was computed from
+        for record in reversed(self._records):
+            if any(id(t) in leading for t in record.outputs):
+                leading.update(map(id, record.inputs))
+        cut = next((r for r in reversed(cuts) if any(id(t) in leading for t in r.outputs)), cuts[-1])
+        result = cut.outputs[0].dtype
+        reason = cut.op.no_gradient or (f"its result is {result.name}" if not result.is_floating else "its derivative is zero everywhere")
+        return f"{cut.op.name} cuts the gradient: {reason}\n  at {cut.source.file}:{cut.source.line}   {cut.source.expression}"
 
 
 _warned: set[tuple[str, int, str]] = set()
@@ -354,6 +369,12 @@ def _seed(tensor: Any, weight: Any) -> Any:
         from ..ops import multiply
 
         one = constant_like(1, tensor)
+        shape = tuple(weight.dims) if hasattr(weight, "dims") else np.shape(weight)
+        if len(shape) > len(tensor.dims) or any(
+            isinstance(a, int) and isinstance(b, int) and a not in (1, b)
+            for a, b in zip(shape[::-1], tensor.dims[::-1], strict=False)
+        ):
+            raise ShapeError(f"output_gradients: a weight must have its target's shape, got {list(shape)} for {tensor.type}")
         weighted = multiply(one, weight)
         return weighted if weighted.dims == tensor.dims else broadcast_to(weighted, shape=tensor.dims)
 

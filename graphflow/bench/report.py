@@ -61,6 +61,27 @@ def step_rows(results: Results) -> tuple[Row, list[Row]]:
     return ["workload (time per step)", *columns], rows
 
 
+def summary_rows(results: Results) -> tuple[Row, list[Row]]:
+    """graphflow beside the fastest peer: a row per workload in which both were measured."""
+    rows = []
+    for name, timings in results.timings.items():
+        peers = [timing for who, timing in timings.items() if CONTENDERS[who].is_peer and timing.seconds]
+        ours = timings.get("graphflow")
+        if not peers or ours is None or not ours.seconds:
+            continue
+        best = min(peers, key=lambda timing: timing.median)
+        ratio = median_ratio(ours.seconds, best.seconds)
+        rows.append(
+            [
+                WORKLOADS[name].title,
+                duration(ours.median),
+                f"{duration(best.median)} ({best.contender})",
+                f"{ratio:.2g}",
+            ]
+        )
+    return ["workload", "graphflow", "fastest peer", "ratio"], rows
+
+
 def _timing_cell(timing: Timing | None, bytes_moved: int, flops: int) -> str:
     if timing is None:
         return ""
@@ -160,6 +181,9 @@ def show(results: Results) -> None:
 
 def _tables(results: Results) -> list[tuple[Row, list[Row]]]:
     tables = []
+    summary = summary_rows(results)
+    if summary[1]:
+        tables.append(summary)
     if results.timings:
         tables.append(step_rows(results))
     if results.first_calls:

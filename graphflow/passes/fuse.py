@@ -125,15 +125,14 @@ class _Fusion:
         together with the views it reads."""
         for value in node.inputs:
             between = value.producer
-            source = between.inputs[0].producer if between is not None and between.inputs else None
-            if between is None or source is None:
+            if between is None or not isinstance(between.op.kernel, (Alias, View)):
                 continue
-            if isinstance(between.op.kernel, Alias) and not is_copied(between) and source in self.group:
-                before, after = list(between.inputs[0].type.shape), list(value.type.shape)
-                reason = f"reshape {before} -> {after} is not an index map"
-                self._remark(Refusal("reshape", reason), source, node)
-            elif node in self.apart and is_copied(between):
+            source = between.inputs[0].producer
+            if node in self.apart and is_copied(between):
                 self._remark(Refusal("view stored", "its axes would not flatten for the reduction"), between, node)
+            elif source in self.group and not is_copied(between):
+                before, after = list(between.inputs[0].type.shape), list(value.type.shape)
+                self._remark(Refusal("reshape", f"reshape {before} -> {after} is not an index map"), source, node)
 
     def _remark(self, refusal: Refusal, producer: Node, consumer: Node) -> None:
         self.context.remark(

@@ -29,7 +29,7 @@ from .manager import PassContext
 __all__ = ["missing_kernel", "place_devices"]
 
 #: hand-written kernels that the GPU has too
-_GPU_LIBRARY = frozenset(("nest", "scatter_add"))
+_GPU_LIBRARY = frozenset(("concat", "nest", "scatter_add"))
 _warned = threading.Event()
 
 

@@ -134,7 +134,7 @@ class Captures:
                 self.dropped += 1
                 return
             self._kept[id(owner)] = owner
-            self._found[place] = Guard(name, kind, reference_to(owner) if kind == "attribute" else _strong(owner), key, snapshot_of(value))
+            self._found[place] = Guard(name, kind, reference_to(owner) if kind in ("attribute", "method") else _strong(owner), key, snapshot_of(value))
 
     # Attributes -------------------------------------------------------------------------------------------------------
     @contextlib.contextmanager
@@ -172,6 +172,8 @@ class Captures:
             if isinstance(static, (types.MemberDescriptorType, types.GetSetDescriptorType)):
                 self._add(f"{_name_of(owner)}.{name}", "attribute", owner, name, value)
                 return
+            if isinstance(static, types.FunctionType):
+                self._add(f"{_name_of(owner)}.{name}", "method", owner, name, static)
             for ancestor in cls.__mro__:  # methods and properties: what they read is seen; their code is looked at
                 self._late.append(vars(ancestor).get(name))
             return
@@ -179,6 +181,13 @@ class Captures:
             return
         self._add(f"{_name_of(owner)}.{name}", "attribute", owner, name, value)
         self._late.append(value)
+
+    def variables(self) -> set[int]:
+        """Ids of the variables among the captured values."""
+        found: set[int] = set()
+        for guard in (*self.guards, *self.changed):
+            found.update(id(v) for v in guard.then.objects() if isinstance(v, TensorLike))
+        return found
 
     def finish(self) -> None:
         """After the run: sort the guards into those that hold and those the run itself changed."""

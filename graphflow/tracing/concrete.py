@@ -39,7 +39,8 @@ class ConcreteFunction:
 
     types: of the tensor arguments, named `names`. result: the returned structure, with a Leaf for each leaf. argument_variables:
     graph inputs that stand for variables among the arguments, variable_positions: which of these they are. captured: the other
-    variables. key: the arguments' key. reason: why the trace was made. remarks: side effects seen while tracing.
+    variables. key: the arguments' key. reason: why the trace was made. remarks: side effects seen while tracing. pinned: argument variables that
+    the function also captures, by position: the trace is for these.
     """
 
     name: str
@@ -54,6 +55,7 @@ class ConcreteFunction:
     key: Any
     reason: str
     remarks: list[Remark] = field(default_factory=list)
+    pinned: dict[int, Any] = field(default_factory=dict)
     trace_milliseconds: float = 0.0
     _executable: Executable | None = None
     _bindings: dict[Any, Any] = field(default_factory=dict)
@@ -89,6 +91,12 @@ class ConcreteFunction:
         if active_trace.get() is not None:
             return self.pack(self.interpret(tensors, ()))
         return self.run(tensors, (), extents)
+
+    def accepts(self, variables: Sequence[Any]) -> bool:
+        """Do the call's variables alias the captured ones as when this was traced?"""
+        if self.pinned and any(variables[k] is not v for k, v in self.pinned.items()):
+            return False
+        return not any(v is captured for _, captured in self.captured for v in variables)
 
     def holds(self) -> bool:
         """Are all captured values what they were when this was traced?"""

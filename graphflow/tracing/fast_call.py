@@ -18,7 +18,8 @@ from .. import config
 from ..autodiff.record import recorders
 from ..ir.dims import evaluate
 from ..tensor import Tensor, TensorLike, active_trace
-from .guards import same_plain
+from ..tree import children_of, is_nested, rebuild
+from .guards import MISSING, same_plain
 
 __all__ = ["Leaf", "write_fast_call"]
 
@@ -41,6 +42,7 @@ def write_fast_call(concrete: Any, arguments: tuple[Any, ...], extents: dict[str
     environment: dict[str, Any] = {
         "Tensor": Tensor, "trace": active_trace.get, "tapes": recorders.get, "flags": config.flags, "empty": np.empty,
         "native": binding.call, "slow": slow, "new": object.__new__, "same": same_plain,
+        "MISSING": MISSING,
     }  # fmt: skip
     names = [f"a{k}" for k in range(len(arguments))]
     inputs = []
@@ -70,15 +72,16 @@ def write_fast_call(concrete: Any, arguments: tuple[Any, ...], extents: dict[str
         body.append(f"t{k} = new(Tensor); t{k}._array = o{k}; t{k}.dtype = dtype{k}; t{k}._key = None")
     body.append(f"return {_result_source(concrete, environment)}")
     parameters = "".join(f"{name}, " for name in names)
+    declared = "".join(f"{name}=MISSING, " for name in names) + ("/, " if names else "")
     lines = [
-        f"def call({parameters}*rest, **keywords):",
+        f"def call({declared}*rest, **keywords):",
         "    try:",
         f"        matches = {' and '.join(checks)}",
         "    except (AttributeError, KeyError, ValueError):  # a captured name or attribute is gone, a cell is empty",
         "        matches = False",
         "    if matches:",
         *(f"        {line}" for line in body),
-        f"    return slow({parameters}*rest, **keywords)",
+        f"    return slow(*[a for a in ({parameters}) if a is not MISSING], *rest, **keywords)",
     ]
     source = "\n".join(lines)
     file = f"<graphflow call {next(_numbers)} of {concrete.name}>"
@@ -120,7 +123,10 @@ def _result_source(concrete: Any, environment: dict[str, Any]) -> str:
             return "[" + ", ".join(text(v) for v in value) + "]"
         if type(value) is dict and all(type(k) in (str, int) for k in value):
             return "{" + ", ".join(f"{k!r}: {text(v)}" for k, v in value.items()) + "}"
-        environment["pack"] = concrete.pack
-        return f"pack([{', '.join(f't{k}' for k in range(len(concrete.graph.outputs)))}])"
+        if not is_nested(value):
+            raise TypeError(f"{value!r} is neither a leaf nor a container")
+        name = f"v{len(environment)}"
+        environment[name], environment["rebuild"] = value, rebuild
+        return f"rebuild({name}, [{', '.join(text(v) for v in children_of(value))}])"
 
     return text(concrete.result)

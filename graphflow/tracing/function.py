@@ -28,7 +28,7 @@ from .concrete import ConcreteFunction
 from .fast_call import Leaf
 from .guards import short, snapshot_of
 from .inspect import Inspection
-from .signature import Arguments, TensorSpec, analyse_arguments, bind_symbols, canonical_arguments, spec_types
+from .signature import Arguments, TensorSpec, analyse_arguments, bind_symbols, canonical_arguments, key_difference, spec_types
 from .tracer import NeedsNumber, SymbolicTensor, Trace
 
 __all__ = ["Function", "function", "init_scope"]
@@ -139,12 +139,12 @@ class Function(Inspection):
         key = arguments.full_key
         with self._lock:
             for concrete, extents in self._table.get(key, ()):
-                if concrete.holds():
+                if concrete.accepts(arguments.variables) and concrete.holds():
                     return concrete, extents
             for concrete in self._entries:
                 if concrete.key == arguments.key:
                     extents_or_none = bind_symbols(concrete.types, arguments.shapes)  # type: ignore[arg-type]
-                    if extents_or_none is not None and concrete.holds():
+                    if extents_or_none is not None and concrete.accepts(arguments.variables) and concrete.holds():
                         self._remember(key, concrete, extents_or_none)
                         return concrete, extents_or_none
             return self._trace(arguments)
@@ -236,13 +236,14 @@ class Function(Inspection):
             else:
                 captured.append((value, variable))
         kept = sorted(argument_values)
+        also_captured = captures.variables()
         remarks = [Remark("side effect", f"{g.name} changed from {short(g.then)} to {short(snapshot_of(g.get()))} while tracing; a call "
                           "of the compiled function does not change it") for g in captures.changed]  # fmt: skip
         if captures.dropped:
             remarks.append(Remark("unguarded", f"{captures.dropped} captured values beyond the first {len(captures.guards)} are not watched"))
         return ConcreteFunction(
             self.name, graph, types, arguments.names, result, captures.guards, [argument_values[k] for k in kept], kept, captured,
-            arguments.key, reason, remarks,
+            arguments.key, reason, remarks, {k: v for k, v in enumerate(arguments.variables) if id(v) in also_captured},
         )  # fmt: skip
 
     def _run_python(self, arguments: Arguments, types: list[TensorType], may_create: bool) -> tuple[Trace, Any, Any, Captures]:
@@ -279,7 +280,7 @@ class Function(Inspection):
             return "first call"
         same = [c for c in self._entries if c.key == arguments.key]
         if not same:
-            return f"arguments changed kind from {_short(self._entries[-1].key)} to {_short(arguments.key)}"
+            return key_difference(self._entries[-1].key, arguments.key, arguments.leaf_keys)
         for concrete in reversed(same):
             changed = [g for g in concrete.guards if not g.holds()]
             if changed:
@@ -407,8 +408,8 @@ def _substitute(value: Any, inputs: Iterator[SymbolicTensor], opaque: bool = Fal
 
 def _signature_leaves(function: Function, arguments: Arguments) -> list[Any]:
     assert function.input_signature is not None
-    skip = len(arguments.values) - len(function.input_signature)
-    return flatten(list(arguments.values[max(0, skip) if skip == 1 else 0 :]))
+    first = int(function._is_method)
+    return flatten(list(arguments.values[first : first + len(function.input_signature)]))
 
 
 def _merge(types: list[TensorType], clash: DimensionsMustAgree, exact: list[TensorType]) -> list[TensorType]:
@@ -431,11 +432,6 @@ def _example(value: Any) -> Any:
         return leaf
 
     return map_structure(one, value)
-
-
-def _short(key: Any) -> str:
-    text = repr(key)
-    return text if len(text) < 120 else text[:117] + "..."
 
 
 def function(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import types
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -44,6 +45,10 @@ class Snapshot:
         """Is `now` still the same?"""
         raise NotImplementedError
 
+    def objects(self) -> Iterator[Any]:
+        """The objects that are known by identity."""
+        return iter(())
+
 
 @dataclass(frozen=True)
 class Plain(Snapshot):
@@ -74,6 +79,9 @@ class Identity(Snapshot):
         found = self.reference()
         return found is not None and now is found
 
+    def objects(self) -> Iterator[Any]:
+        yield self.reference()
+
     def __repr__(self) -> str:
         return self._text
 
@@ -100,6 +108,10 @@ class Contents(Snapshot):
                 return False
             values = values.values()
         return len(values) == len(self.items) and all(s.matches(v) for s, v in zip(self.items, values, strict=True))
+
+    def objects(self) -> Iterator[Any]:
+        for item in self.items:
+            yield from item.objects()
 
     def __repr__(self) -> str:
         if issubclass(self.kind, np.ndarray):
@@ -171,8 +183,8 @@ def short(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Guard:
-    """One place and what was there. kind: "item" (of a dictionary of globals), "cell" or "attribute". owner: gives the dictionary,
-    cell or object, or None when it is gone."""
+    """One place and what was there. kind: "item" (of a dictionary of globals), "cell", "attribute" or "method" (the function behind
+    an attribute). owner: gives the dictionary, cell or object, or None when it is gone."""
 
     name: str
     kind: str
@@ -185,6 +197,9 @@ class Guard:
         owner = self.owner()
         if self.kind == "item":
             return owner.get(self.key, MISSING)
+        if self.kind == "method":
+            found = getattr(owner, self.key, MISSING)
+            return getattr(found, "__func__", found)
         try:
             return owner.cell_contents if self.kind == "cell" else getattr(owner, self.key, MISSING)
         except ValueError:  # an empty cell
@@ -217,6 +232,8 @@ class Guard:
             strong = isinstance(self.owner(), (types.ModuleType, type))
             environment[own] = self.owner() if strong else self.owner
             place = f"{own}.{self.key}" if strong else f"{own}().{self.key}"
+            if self.kind == "method":
+                place += ".__func__"
         if isinstance(self.then, Identity):
             reference = self.then.reference
             if isinstance(reference, weakref.ref):

@@ -5,7 +5,7 @@ import dataclasses
 import inspect
 import types
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,7 @@ class Arguments:
     variables: list[Any]
     names: list[str]
     by_value: list[Any]
+    leaf_keys: list[tuple[str, Any]]
 
     @property
     def shapes(self) -> tuple[tuple[Dim, ...], ...]:
@@ -109,9 +110,16 @@ def analyse_arguments(values: tuple[Any, ...], keywords: dict[str, Any], names: 
     variables: list[Any] = []
     leaf_names: list[str] = []
     by_value: list[Any] = []
+    leaf_keys: list[tuple[str, Any]] = []
 
     def visit(value: Any, name: str) -> tuple[Any, Any]:
-        """(value with NumPy arrays converted, key)"""
+        """(value with NumPy arrays converted, key); notes the leaves' keys for messages."""
+        found = look(value, name)
+        if not is_nested(value):
+            leaf_keys.append((name, found[1]))
+        return found
+
+    def look(value: Any, name: str) -> tuple[Any, Any]:
         if isinstance(value, (np.ndarray, np.generic)):
             value = convert_to_tensor(value)
         if isinstance(value, Tensor):
@@ -146,7 +154,47 @@ def analyse_arguments(values: tuple[Any, ...], keywords: dict[str, Any], names: 
         visited.append((value, ObjectKey(value)) if instance and not position else visit(value, name))
     keyed = {k: visit(v, k) for k, v in sorted(keywords.items())}
     key = (tuple(k for _, k in visited), tuple((n, k) for n, (_, k) in keyed.items()))
-    return Arguments(tuple(v for v, _ in visited), {n: v for n, (v, _) in keyed.items()}, key, tensors, variables, leaf_names, by_value)
+    return Arguments(tuple(v for v, _ in visited), {n: v for n, (v, _) in keyed.items()}, key, tensors, variables, leaf_names, by_value, leaf_keys)
+
+
+def key_difference(old: Any, new: Any, leaf_keys: list[tuple[str, Any]]) -> str:
+    """What changed between two calls' keys, in words. leaf_keys: the new call's leaves with their names."""
+    before, after = list(_leaves(old)), list(_leaves(new))
+    if len(before) == len(after) == len(leaf_keys):
+        ordered = dict(zip(map(id, after), (name for name, _ in leaf_keys), strict=True))
+        for was, now in zip(before, after, strict=True):
+            if was != now:
+                name = ordered[id(now)]
+                return f"argument '{name}' changed from {_key_text(was)} to {_key_text(now)}"
+    return f"the arguments' structure changed: {len(before)} leaves became {len(after)}" if len(before) != len(after) else (
+        "the arguments' structure changed")  # fmt: skip
+
+
+_TAGS = ("T", "V", "S")
+
+
+def _leaves(key: Any) -> Iterator[Any]:
+    """The leaf keys inside a call's key."""
+    if isinstance(key, ObjectKey) or isinstance(key, tuple) and key and (key[0] in _TAGS and isinstance(key[0], str) or (
+            isinstance(key[0], type) and len(key) == 2)):  # fmt: skip
+        yield key
+    elif isinstance(key, tuple):
+        for part in key[2] if len(key) == 3 and isinstance(key[0], type) else key:
+            if isinstance(part, (tuple, ObjectKey)):
+                yield from _leaves(part)
+
+
+def _key_text(key: Any) -> str:
+    if isinstance(key, ObjectKey):
+        return repr(key)
+    if key[0] == "T":
+        return f"{key[1]} of rank {key[2]}"
+    if key[0] == "V":
+        return "a variable" if len(key) == 4 else "a variable that is passed twice"
+    if key[0] == "S":
+        return str(key[1])
+    value = float.fromhex(key[1]) if key[0] is float else key[1]
+    return value if key[0] in (range, slice) else repr(value)[:60]
 
 
 class ObjectKey:

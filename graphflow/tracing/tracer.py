@@ -77,8 +77,7 @@ class Dimension:
 
     __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __int__ = __index__ = __float__ = __truediv__ = __rtruediv__ = _number
 
-    def __hash__(self) -> int:
-        return hash(self._dim)
+    __hash__ = _number  # a dictionary would otherwise miss the key that the number is
 
     def __repr__(self) -> str:
         return str(self._dim)

@@ -221,7 +221,7 @@ def test_output_gradients_must_fit():
         y = w * w
     with pytest.raises(ValueError, match="2 weights for 1 targets"):
         tape.gradient(y, w, output_gradients=[gf.constant([1.0, 1.0]), gf.constant([1.0, 1.0])])
-    with pytest.raises(ValueError, match=r"\[2\].*\[3\]"):
+    with pytest.raises(ValueError, match=r"\[3\] for f32\[2\]"):
         tape.gradient(y, w, output_gradients=gf.constant([1.0, 1.0, 1.0]))
 
 
@@ -300,11 +300,10 @@ def test_a_recording_tape_cannot_be_entered_again():
         tape.__enter__()
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_int_tensors_have_no_gradient(mode):
-    n = gf.constant(3)
+def test_int_tensors_have_no_gradient():
+    n, x = gf.constant(3), gf.constant(2.0)
 
-    def step(x):
+    def step():
         with gf.GradientTape(persistent=True) as tape:
             for _ in range(3):
                 tape.watch(n)
@@ -312,11 +311,12 @@ def test_int_tensors_have_no_gradient(mode):
             y = gf.cast(n, "float32") * x
         return tape.gradient(y, [n, x])
 
-    with pytest.warns(UserWarning, match="int32 has no gradient") as caught:
-        dn, dx = run(mode, step, gf.constant(2.0))
-    assert len(caught) == 1
-    assert dn is None
-    assert dx.numpy() == 3
+    with pytest.warns(UserWarning, match="int32 has no gradient(.|\n)*test_tape.py") as caught:
+        found = step()
+    assert len(caught) == 1  # once for a line
+    for dn, dx in (found, gf.function(step)()):
+        assert dn is None
+        assert dx.numpy() == 3
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -609,7 +609,7 @@ def test_why_none():
         _ = other * 1.0
     assert "floor" in tape.why_none(floored, w)
     assert "test_tape.py" in tape.why_none(floored, w)
-    assert "cast" in tape.why_none(cast, w)
+    assert "cast cuts the gradient: its result is int32" in tape.why_none(cast, w)
     assert "int32" in tape.why_none(fine, n)
     assert "not watched" in tape.why_none(fine, x)
     assert "no recorded op" in tape.why_none(fine, other)

@@ -15,7 +15,8 @@ import pytest
 
 from graphflow.runtime.cpu import gemm as gemm_file
 from graphflow.runtime.cpu import llvm, pool
-from graphflow.runtime.cpu.gemm import FIELDS, gemm, gemm_module
+from graphflow.runtime.cpu.gemm import FIELDS, PARTS, gemm, gemm_address, gemm_module, gemm_part
+from graphflow.runtime.cpu.gemm_ways import SMALL_DEPTH, SMALL_WORK
 
 Array = np.ndarray[Any, Any]
 FLOATS = ("float32", "float64")
@@ -169,21 +170,65 @@ def test_every_vector_width_gives_the_same_bits(dtype: str, features: str) -> No
     """The module for narrower vectors runs on a wide machine too."""
     if llvm.vector_bits(features) > llvm.vector_bits():
         pytest.skip("this machine has no such vectors")
-    names = [f"graphflow_gemm_{dtype}"]
-    imports = {"graphflow_parallel_for": pool.parallel_for_address()}
-    library = llvm.compile_module(gemm_module(dtype, features), names, imports)
-    native = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(library.address(names[0]))
     numpy_name = {"f32": "float32", "f64": "float64", "i16": "int16"}[dtype]
-    for m, k, n in ((1, 70, 300), (9, 17, 33), (33, 530, 11), (7, 5, 1), (40, 0, 9), (270, 20, 40)):
+    imports = {"graphflow_parallel_for": pool.parallel_for_address()}
+    libraries, native = [], {}
+    for part in ("vector", "tiles", "any", "small"):  # `any` needs the first two
+        name = f"graphflow_gemm_{dtype}_{part}"
+        libraries.append(llvm.compile_module(gemm_module(dtype, features, part), [name], imports))
+        imports[name] = libraries[-1].address(name)
+        native[part] = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(imports[name])
+    for m, k, n in ((1, 70, 300), (9, 17, 33), (33, 530, 11), (7, 5, 1), (40, 0, 9), (270, 20, 40), (300, 19, 1)):
         a, b = sample((m, k), numpy_name, 7), sample((k, n), numpy_name, 8)
         want = a @ b if dtype == "i16" else defined(a, b)
         for x, y in itertools.product((a, np.asfortranarray(a)), (b, np.asfortranarray(b))):
-            c = np.empty((m, n), numpy_name)
-            strides = [stride // c.itemsize for array in (x, y, c) for stride in (0, *array.strides)]
-            table = np.array([x.ctypes.data, y.ctypes.data, c.ctypes.data, 1, m, n, k, *strides[:8]], np.int64)
-            assert len(table) == len(FIELDS)
-            native(table.ctypes.data)
-            assert same_bits(c, want), (m, k, n)
+            for part in ("any", "tiles", *(["small"] if m * k * n <= SMALL_WORK else [])):
+                c = np.empty((m, n), numpy_name)
+                table = np.array([x.ctypes.data, y.ctypes.data, c.ctypes.data, *fields(x, y, c).values()], np.int64)
+                native[part](table.ctypes.data)
+                assert same_bits(c, want), (part, m, k, n)
+
+
+def fields(a: Array, b: Array, c: Array) -> dict[str, int]:
+    """FIELDS of one product without the pointers."""
+    strides = [stride // array.itemsize for array in (a, b, c) for stride in (0, *array.strides)]
+    return dict(zip(FIELDS[3:], (1, a.shape[0], b.shape[1], a.shape[1], *strides[:8]), strict=True))
+
+
+@pytest.mark.parametrize("dtype", (*FLOATS, "int32"))
+def test_every_part_gives_the_same_bits(dtype: str) -> None:
+    """Each part that can compute a problem, also those that `gemm_part` would not take."""
+    short = f"{dtype[0]}{np.dtype(dtype).itemsize * 8}"
+    used = set()
+    for m, k, n in SHAPES:
+        a, b = sample((m, k), dtype, 20), sample((k, n), dtype, 21)
+        want = gemm(a, b)
+        for x, y in itertools.product((a, np.asfortranarray(a)), (b, np.asfortranarray(b))):
+            known = fields(x, y, want)
+            used.add(gemm_part(short, known))
+            possible = {"any", "tiles"} | ({"vector"} if 1 in (m, n) and k else set())
+            if m * k * n <= SMALL_WORK and k <= SMALL_DEPTH:
+                possible.add("small")
+            assert gemm_part(short, known) in possible
+            for part in possible:
+                c = np.empty((m, n), dtype)
+                table = np.array([x.ctypes.data, y.ctypes.data, c.ctypes.data, *known.values()], np.int64)
+                ctypes.CFUNCTYPE(None, ctypes.c_void_p)(gemm_address(short, part))(table.ctypes.data)
+                assert same_bits(c, want), (part, m, k, n)
+    assert used == set(PARTS) - {"any"}
+
+
+def test_the_part_follows_from_what_is_known() -> None:
+    """What is not known may only widen the choice."""
+    a, b = np.zeros((100, 8), "f4"), np.zeros((8, 200), "f4")
+    known: dict[str, int | None] = {**fields(a, b, np.zeros((100, 200), "f4"))}
+    assert gemm_part("f32", known) == "tiles"
+    assert gemm_part("f32", known | {"batch": None, "k": None}) == "tiles"
+    assert gemm_part("f32", known | {"m": None, "c_row": None}) == "any"
+    assert gemm_part("f32", known | {"m": None, "n": 10, "c_row": 10}) == "tiles"  # one row: narrow
+    assert gemm_part("f32", known | {"m": 1}) == "small"
+    assert gemm_part("f32", known | {"m": 1, "k": None}) == "vector"
+    assert gemm_part("f32", dict.fromkeys(known)) == "any"
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

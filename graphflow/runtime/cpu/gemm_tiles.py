@@ -343,7 +343,7 @@ def strip(tiling: Tiling, width: int) -> str:
     text.put("ret void")
     return text.function(
         f"internal fastcc void @strip_{width}(ptr %a, i64 %a_row, i64 %a_column, ptr %b, i64 %b_row, ptr %c, "
-        "i64 %c_row, i64 %k, i64 %columns, i1 %fresh, i64 %m) #0"
+        "i64 %c_row, i64 %k, i64 %columns, i1 %fresh, i64 %m) #1"
     )
 
 
@@ -400,14 +400,9 @@ def _places(text: Text, tiling: Tiling, first: int, step: str) -> list[str]:
     return places
 
 
-def pack(tiling: Tiling) -> str:
-    """Copy a k x columns panel of B to rows of `width` adjacent elements. Columns past the last are left undefined,
-    or hold copies: they are computed with and never stored."""
-    text, element, lanes, align = Text(), tiling.element, tiling.lanes, tiling.bits // 8
-    if tiling.is_float:
-        text.put(f"%places = alloca [{lanes} x ptr], align 64")
-    text.put("%adjacent = icmp eq i64 %b_column, 1", "br i1 %adjacent, label %copy, label %strided")
-    text.label("copy")
+def _copy_rows(text: Text, tiling: Tiling) -> None:
+    """Pack columns that are adjacent."""
+    element, lanes, align = tiling.element, tiling.lanes, tiling.bits // 8
     with text.loop(0, "%k") as p:
         source = text.let(f"getelementptr {element}, ptr %b, i64 {text.mul(p, '%b_row')}")
         target = text.let(f"getelementptr {element}, ptr %out, i64 {text.mul(p, '%width')}")
@@ -426,7 +421,22 @@ def pack(tiling: Tiling) -> str:
                 here = text.let(f"getelementptr {element}, ptr {source}, i64 {j}")
                 there = text.let(f"getelementptr {element}, ptr {target}, i64 {j}")
                 text.put(f"store {element} {text.let(f'load {element}, ptr {here}')}, ptr {there}")
-    text.put("ret void")
+
+
+def pack(tiling: Tiling, dense: bool = True, quick: bool = False) -> str:
+    """Copy a k x columns panel of B to rows of `width` adjacent elements. Columns past the last are left undefined,
+    or hold copies: they are computed with and never stored. dense: whether columns of B may be adjacent. quick: compile it
+    with quick code generation; only for a tiling without masks, on which LLVM 22 aborts."""
+    text, element, lanes, align = Text(), tiling.element, tiling.lanes, tiling.bits // 8
+    if tiling.is_float:
+        text.put(f"%places = alloca [{lanes} x ptr], align 64")
+    if dense:
+        text.put("%adjacent = icmp eq i64 %b_column, 1", "br i1 %adjacent, label %copy, label %strided")
+        text.label("copy")
+        _copy_rows(text, tiling)
+        text.put("ret void")
+    else:
+        text.put("br label %strided")
     text.label("strided")
     done = "0"
     if tiling.is_float:
@@ -463,7 +473,7 @@ def pack(tiling: Tiling) -> str:
     text.put("ret void")
     return text.function(
         "internal fastcc void @pack(ptr %b, i64 %b_row, i64 %b_column, i64 %k, i64 %columns, i64 %width, "
-        "ptr noalias %out) #0"
+        f"ptr noalias %out) #{1 if quick else 0}"
     )
 
 

@@ -25,7 +25,7 @@ from ...errors import CompileError
 from . import cache
 
 __all__ = [
-    "Level", "Library", "compile_module", "features", "host_cpu", "link", "optimise_and_emit", "target_machine",
+    "Level", "Library", "assembly", "compile_module", "features", "host_cpu", "link", "optimise_and_emit", "target_machine",
     "vector_bits",
 ]  # fmt: skip
 
@@ -121,7 +121,21 @@ def optimise_and_emit(text: str, level: Level = "light") -> bytes:
     return found
 
 
+def assembly(text: str, level: Level = "light") -> str:
+    """This machine's assembly of a module's text, for reading. Raises CompileError for text that does not verify."""
+    module, machine = _optimised(text, level)
+    with _lock:
+        return str(machine.emit_assembly(module))
+
+
 def _compile(text: str, level: Level) -> bytes:
+    module, machine = _optimised(text, level)
+    with _lock:  # a target machine emits one module at a time
+        return bytes(machine.emit_object(module))
+
+
+def _optimised(text: str, level: Level) -> tuple[Any, Any]:
+    """The module of a text, verified and optimised, and the target machine to emit it with."""
     binding = _binding()
     context = binding.create_context()
     try:
@@ -134,8 +148,7 @@ def _compile(text: str, level: Level) -> bytes:
     module.data_layout = str(machine.target_data)
     if level not in ("none", "quick"):
         _optimise(binding, machine, module, level)
-    with _lock:  # a target machine emits one module at a time
-        return bytes(machine.emit_object(module))
+    return module, machine
 
 
 def _optimise(binding: Any, machine: Any, module: Any, level: Level) -> None:

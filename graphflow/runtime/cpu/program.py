@@ -70,10 +70,23 @@ class _MethodDefinition(ctypes.Structure):
 _METH_FASTCALL = 0x0080
 _new_function = ctypes.pythonapi.PyCFunction_NewEx
 _new_function.restype = ctypes.py_object
-_new_function.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
+_new_function.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.py_object]
 _libc_free: Any = ctypes.CDLL(None).free if hasattr(ctypes, "CDLL") else None
 _libc_free.argtypes = [ctypes.c_void_p]
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
+
+
+class _Held:
+    """What a native built-in uses and does not own: kept alive by the built-in itself (as its `__module__`), so that it may outlive
+    its binding. Frees the arena at the end."""
+
+    def __init__(self, definition: _MethodDefinition, template: np.ndarray[Any, Any], others: list[Any]) -> None:
+        self.definition, self.template, self.others = definition, template, others
+
+    def __del__(self) -> None:
+        arena, self.template[-3] = int(self.template[-3]), 0
+        if arena and _libc_free is not None:
+            _libc_free(arena)
 
 
 class Binding:
@@ -89,14 +102,17 @@ class Binding:
         for dim, slot in slots.dims.items():
             template[slot] = evaluate(dim, extents)
         sizes = [evaluate(t.bytes, extents) for t in plan.temporaries] + [evaluate(size, extents) for _, size in program.scratch]
-        lifetimes = [(t.first, t.last) for t in plan.temporaries] + [(0, len(program.graph.nodes))] * len(program.scratch)
+        lifetimes = [(t.first, t.last) for t in plan.temporaries]
+        for key, _ in program.scratch:  # a kernel's own scratch lives during its step, a snapshot all the time
+            step = key[1] if key[0] in ("scratch", "partials") else None
+            lifetimes.append((0, len(program.graph.nodes)) if step is None else (step, step))
         offsets, total = pack(sizes, lifetimes)
         keys = [("temporary", k) for k in range(len(plan.temporaries))] + [key for key, _ in program.scratch]
         for key, offset in zip(keys, offsets, strict=True):
             if key in slots.buffers:
                 template[slots.buffers[key]] = offset
         self.arena_bytes = total
-        self.kept: list[Any] = [variables, program.constants]
+        others: list[Any] = [program, variables]
         for key, slot in slots.buffers.items():
             if key[0] == "constant":
                 template[slot] = program.constants[key[1]].ctypes.data
@@ -107,7 +123,7 @@ class Binding:
                 template[slot] = program.cycles.ctypes.data
             elif key[0] == "callback":
                 function = _CALLBACK(lambda number, table: run_callback(number, self, table) if run_callback else -1)
-                self.kept.append(function)
+                others.append(function)
                 template[slot] = ctypes.cast(function, ctypes.c_void_p).value or 0
         size = program.table_size
         template[size] = 0
@@ -115,15 +131,9 @@ class Binding:
         template[size + 2] = evaluate(_work(program.nests, program.graph), extents) > GIL_WORK
         self.template = template
         self.extents = dict(extents)
-        self._definition = _MethodDefinition(b"graphflow_program", program.library.address("entry"), _METH_FASTCALL, None)
-        self.call: Callable[..., int] = _new_function(ctypes.addressof(self._definition), template, None)
-
-    def __del__(self) -> None:
-        template = getattr(self, "template", None)
-        if template is not None and _libc_free is not None:
-            arena, template[-3] = int(template[-3]), 0
-            if arena:
-                _libc_free(arena)
+        definition = _MethodDefinition(b"graphflow_program", program.library.address("entry"), _METH_FASTCALL, None)
+        held = _Held(definition, template, others)
+        self.call: Callable[..., int] = _new_function(ctypes.addressof(definition), template, held)
 
 
 def _work(nests: Sequence[Nest], graph: Graph) -> Dim:
@@ -255,11 +265,11 @@ class _Emitter:
         nest = lower(body, name)
         self.nests.append(nest)
         buffers = [self.slot(v) for v in (*node.inputs, *node.outputs)]
+        count = units(nest)
         for k, buffer in enumerate(nest.scratch):
             key = ("scratch", number, k)
-            self.scratch.append((key, buffer.shape[0] * buffer.dtype.itemsize * _workers()))
+            self.scratch.append((key, buffer.shape[0] * buffer.dtype.itemsize * (1 if count == 1 else _workers())))
             buffers.append(self.slots.buffer(key))
-        count = units(nest)
         if is_single(nest):
             key = ("partials", number)
             self.scratch.append((key, count * 16 * len(nest.stages[0].reductions) + 64))
@@ -310,13 +320,10 @@ class _Emitter:
 
     def _matmul(self, node: Node) -> None:
         """C[b] = A[b] @ B[b] through the GEMM library; batch axes that broadcast unevenly become a loop of calls."""
-        from .gemm import FIELDS
+        from .gemm import FIELDS, gemm_part
 
         a, b, c = node.inputs[0], node.inputs[1], node.output
         short = c.type.dtype.short
-        name = f"graphflow_gemm_{short}"
-        self.imports[name] = 0
-        self.declarations.add(f"declare void @{name}(ptr)")
         writer = self.writer
         m, n = c.type.shape[-2:]
         batch_shape = c.type.shape[:-2]
@@ -336,6 +343,10 @@ class _Emitter:
             "a_batch": (a_strides[-1] if batch_shape else 0) if merged else 0,
             "b_batch": (b_strides[-1] if batch_shape else 0) if merged else 0,
         }  # fmt: skip
+        known = {field_name: extent if isinstance(extent, int) else None for field_name, extent in fixed.items()}
+        name = f"graphflow_gemm_{short}_{gemm_part(short, known)}"
+        self.imports[name] = 0
+        self.declarations.add(f"declare void @{name}(ptr)")
         for position, field_name in enumerate(FIELDS):
             if field_name in fixed:
                 self._field(arguments, position, f"i64 {self.dim(fixed[field_name])}")
@@ -646,7 +657,7 @@ def build_program(graph: Graph, plan: Any, profile: bool = False) -> Program:
         if name == "graphflow_parallel_for":
             imports[name] = pool.parallel_for_address()
         else:
-            imports[name] = gemm.gemm_address(name.removeprefix("graphflow_gemm_"))
+            imports[name] = gemm.gemm_address(*name.removeprefix("graphflow_gemm_").split("_"))
     library = llvm.compile_module(text, ["entry"], imports)
     constants = [np.ascontiguousarray(v.producer.attributes["value"]) for v in plan.constants if v.producer is not None]
     return Program(graph, library, emitter.slots, size, emitter.nests, emitter.checks, constants, text, plan, emitter.scratch,

@@ -16,7 +16,7 @@ from ...kernels.python_source import constant
 from .available import INSTALL, cuda, importable, is_simulator, primitives
 from .source import CHECK_SHIFT, Kernel, kernels_of
 
-__all__ = ["compile_kernel", "kernels_ptx", "matmul_source", "scatter_add_source"]
+__all__ = ["compile_kernel", "concat_source", "kernels_ptx", "matmul_source", "scatter_add_source"]
 
 PTX_CAPABILITY = (7, 5)
 """Turing: the oldest GPU that CUDA 13's compiler serves. What `form="ptx"` is compiled for, so that it does not depend
@@ -54,14 +54,16 @@ def _boolean() -> Any:
     return numpy.bool_ if is_simulator() else types.boolean
 
 
-# Kernels written by hand
-# ---------------------------------------------------------------------------------------------------
+# Kernels written by hand --------------------------------------------------------------------------------------------
 
 
 def matmul_source(dtype: DType) -> str:
-    """out[b] = A[b] @ B[b]: one thread an element, which starts at 0 and takes fma(a[p], b[p], sum) for ascending p.
-    That is how the op is defined, so the bits are the CPU's. a_offsets, b_offsets: where each batch's matrices
-    begin."""
+    """out[b] = A[b] @ B[b]: one thread an element, which starts at 0 and takes fma(a[p], b[p], sum) for ascending p
+    (integers: the product, then the sum). That is how the op is defined, so the bits are the CPU's.
+    a_offsets, b_offsets: where each batch's matrices begin."""
+    operands = "a[at_a + p * a_column], b[at_b + p * b_row]"
+    kind = dtype.short
+    term = f"fma_{kind}({operands}, total)" if dtype.is_floating else f"add_{kind}(mul_{kind}({operands}), total)"
     return f"""@cuda.jit
 def matmul(a, b, out, a_offsets, b_offsets, batch, rows, columns, inner, a_row, a_column, b_row, b_column):
     for element in range(cuda.grid(1), batch * rows * columns, cuda.gridsize(1)):
@@ -70,9 +72,9 @@ def matmul(a, b, out, a_offsets, b_offsets, batch, rows, columns, inner, a_row, 
         number = element // (columns * rows)
         at_a = a_offsets[number] + row * a_row
         at_b = b_offsets[number] + column * b_column
-        total = {constant(0.0, dtype)}
+        total = {constant(0, dtype)}
         for p in range(inner):
-            total = fma_{dtype.short}(a[at_a + p * a_column], b[at_b + p * b_row], total)
+            total = {term}
         out[element] = total
 """
 
@@ -92,6 +94,15 @@ def scatter_add(indices, updates, out, status, first_check, count, width, rows):
                 cuda.atomic.min(status, 0, (first_check << {CHECK_SHIFT}) + j)
             elif column < width:
                 out[row * width + column] = add_{dtype.short}(out[row * width + column], updates[j * width + column])
+"""
+
+
+def concat_source() -> str:
+    """One operand of a concatenation into its place: its rows are `width` long and begin `offset` into the result's."""
+    return """@cuda.jit
+def concat(x, out, elements, width, offset, stride):
+    for element in range(cuda.grid(1), elements, cuda.gridsize(1)):
+        out[element // width * stride + offset + element % width] = x[element]
 """
 
 

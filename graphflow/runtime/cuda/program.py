@@ -8,6 +8,7 @@ call changes none. (Capturing the launches into one CUDA graph, so that a call i
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +25,7 @@ from ...kernels.lower import lower
 from ...kernels.nest import Check, Nest
 from ..cpu.program import build_program as build_host_program
 from .available import cuda, is_simulator
-from .kernels import compile_kernel, matmul_source, scatter_add_source
+from .kernels import compile_kernel, concat_source, matmul_source, scatter_add_source
 from .source import CHECK_SHIFT, Kernel, kernels_of
 from .steps import Download, HostStep, Schedule, Step, Upload, inline_scalars, schedule
 
@@ -143,6 +144,8 @@ class _Builder:
             launches: tuple[Launch, ...] = (self.matmul(node),)
         elif node.op.name == "scatter_add":
             launches = (self.scatter_add(node),)
+        elif node.op.name == "concat":
+            launches = self.concat(node)
         elif node.op.name == "fused":
             launches = self.nest(node)
         else:
@@ -197,8 +200,24 @@ class _Builder:
         first_check = len(self.checks)
         self.checks.append(Check("index_out_of_range", node.op.name, node.source, "", indices.type.shape))
         # one thread more than columns: the indices are checked even if the rows are empty
-        return Launch("scatter_add", scatter_add_source(out.type.dtype), (indices, updates, out), (), scalars, first_check,
-                      width + 1, 128, 128, False)  # fmt: skip
+        source = scatter_add_source(out.type.dtype)
+        operands = (indices, updates, out)
+        return Launch("scatter_add", source, operands, (), scalars, first_check, width + 1, 128, 128, False)
+
+    def concat(self, node: Node) -> tuple[Launch, ...]:
+        """One launch for each operand."""
+        axis, out = node.attributes["axis"], node.output
+        stride = product(out.type.shape[axis:])
+        offset: Dim = 0
+        launches: list[Launch] = []
+        for value in node.inputs:
+            width, elements = product(value.type.shape[axis:]), product(value.type.shape)
+            scalars = (elements, width, offset, stride)
+            launches.append(
+                Launch("concat", concat_source(), (value, out), (), scalars, None, elements, 128, 128, False)
+            )
+            offset = offset + width
+        return tuple(launches)
 
 
 def _batch_offsets(value: Value, batch: Sequence[Dim]) -> Callable[[Mapping[str, int]], np.ndarray[Any, Any]]:
@@ -262,7 +281,7 @@ class Binding:
                     places[key] = spare.pop() if spare else len(sizes)
                     if places[key] == len(sizes):
                         sizes.append(size)
-            for key in {root(v) if isinstance(v, Value) else v for v in _device_values(step)}:
+            for key in dict.fromkeys(root(v) if isinstance(v, Value) else v for v in _device_values(step)):
                 if last[key] == k:
                     free.setdefault(sizes[places[key]], []).append(places[key])
         return places, sizes
@@ -362,6 +381,7 @@ class _Frame:
         self.word = self.module.to_device(np.array([FINE], np.int64))
         self.unread = False
         self.tables: dict[Launch, tuple[Any, ...]] = {}
+        self.grids: dict[Launch, Any] = {}
 
     def array(self, operand: Value | Buffer) -> Any:
         key = self.binding._roots(operand) if isinstance(operand, Value) else operand
@@ -403,7 +423,16 @@ class _Frame:
                 arguments += [self.word, launch.first_check]
                 self.unread = True
             arguments += [evaluate(dim, extents) for dim in launch.scalars]
-            threads = launch.threads
-            if self.simulated and not launch.fixed_threads:
-                blocks, threads = min(blocks, 2), min(SIMULATED_THREADS, threads)
-            compile_kernel(launch.name, launch.source)[blocks, threads](*arguments)
+            self.configured(launch, blocks)(*arguments)
+
+    def configured(self, launch: Launch, blocks: int) -> Any:
+        """The kernel with its grid. Small grids are meant here, so Numba's warning about them is not shown."""
+        kernel = compile_kernel(launch.name, launch.source)
+        if self.simulated:  # keeps the grid in the kernel itself, so it is set for each launch
+            threads = launch.threads if launch.fixed_threads else SIMULATED_THREADS
+            return kernel[blocks if launch.fixed_threads else min(blocks, 2), threads]
+        if launch not in self.grids:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self.grids[launch] = kernel[blocks, launch.threads]
+        return self.grids[launch]

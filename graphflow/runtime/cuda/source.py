@@ -138,6 +138,7 @@ class _Printer:
             text = _PLAIN.sub(
                 "_", dim.text.replace("*", "_times_").replace("+", "_plus_").replace("-", "_minus_")
             ).strip("_")
+            text = f"d_{text}" if text[0].isdigit() else text
             taken = {*self.buffers, *self.dims.values(), *_RESERVED}
             self.dims[dim] = text if text not in taken and not _OWN.match(text) else f"{text}_{len(self.dims)}_"
         return self.dims[dim]
@@ -180,7 +181,7 @@ class _Printer:
 
         def compound(scalar: Scalar, operands: list[str]) -> str:
             if scalar.operation == "gather":
-                return f"{self.buffers[scalar.data]}[{operands[0]}]"
+                return self.gather(scalar.data, operands[0])
             self.has_checks = True
             check = self.nest.checks[scalar.data]
             element = "0" if check.place is None else self.position(check.place)
@@ -198,6 +199,14 @@ class _Printer:
                 self.close()
             self.line(text)
         return names
+
+    def gather(self, buffer: int, position: str) -> str:
+        """A load at a computed position. Positions are in range by construction, unless there is no element at all:
+        then one element that the runtime allocates anyway is read and not used."""
+        name = self.buffers[buffer]
+        if all(isinstance(d, int) and d > 0 for d in self.nest.buffers[buffer].shape):
+            return f"{name}[{position}]"
+        return f"{name}[min({position}, {name}.size - 1)]"
 
     def inside(self, scope: _Scope, prefix: str) -> _Scope:
         """A scope for the body of a loop: sees what is outside; what it computes is not seen after it."""
@@ -519,7 +528,7 @@ class _Printer:
 
 def _places(source: Source) -> list[str]:
     """The user's lines that a kernel computes."""
-    return [" ".join(str(place).split()) for place in source.all()]
+    return list(dict.fromkeys(" ".join(str(place).split()) for place in source.all()))
 
 
 def _parenthesised(text: str) -> str:
