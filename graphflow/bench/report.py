@@ -42,7 +42,8 @@ def machine() -> str:
                 model = line.split(":", 1)[1].strip()
                 break
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{model} ({platform.machine()}), {cores} cores, {platform.system()} {platform.release()}"
+    release = ".".join(platform.release().split("-")[0].split(".")[:2])
+    return f"{model} ({platform.machine()}), {cores} cores, {platform.system()} {release}"
 
 
 def verdict_text(met: bool | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import index
 from typing import Any
 
 from ..dtypes import DType, bool_
@@ -97,11 +98,11 @@ def normalize_axes(name: str, axes: Any, rank: int) -> tuple[int, ...]:
     """None -> all axes; an int or a sequence -> sorted, unique, in [0, rank)."""
     if axes is None:
         return tuple(range(rank))
-    if isinstance(axes, int):
+    if isinstance(axes, (int, float, str)):
         axes = (axes,)
-    found = [normalize_axis(name, int(a) if not isinstance(a, bool) else a, rank) for a in axes]
+    found = [normalize_axis(name, index(a) if hasattr(a, "__index__") and not isinstance(a, bool) else a, rank) for a in axes]
     if len(set(found)) != len(found):
-        raise InvalidArgumentError(f"{name}: axes {tuple(axes)} name an axis twice (rank {rank})")
+        raise ShapeError(f"{name}: axes {tuple(axes)} name an axis twice (rank {rank})")
     return tuple(sorted(found))
 
 

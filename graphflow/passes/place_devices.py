@@ -157,7 +157,9 @@ class _Placement:
         problem = f"/{device} was asked for, and no such device can be used here"
         step = "pip install 'graphflow[cuda]' on a machine with an NVIDIA GPU and its driver"
         if not config.flags().soft_placement:
-            raise FailedPreconditionError(f"{problem}\n  at {node.source}\n  next: {step}, or allow soft_placement")
+            error = FailedPreconditionError(problem)
+            error.place, error.hint = node.source, f"{step}, or allow soft_placement"
+            raise error
         self.context.remark("placement: softened", f"{problem}; {node.op.name} runs on the CPU", [node.source])
         if not _warned.is_set():
             _warned.set()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import linecache
+import os
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -84,7 +85,8 @@ def write_fast_call(concrete: Any, arguments: tuple[Any, ...], extents: dict[str
         f"    return slow(*[a for a in ({parameters}) if a is not MISSING], *rest, **keywords)",
     ]
     source = "\n".join(lines)
-    file = f"<graphflow call {next(_numbers)} of {concrete.name}>"
+    # Inside the package, so that errors and warnings look past it for the user's line.
+    file = os.path.join(os.path.dirname(__file__), f"<call {next(_numbers)} of {concrete.name}>")
     exec(compile(source, file, "exec"), environment)
     call: Callable[..., Any] = environment["call"]
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)  # so that tracebacks show it

@@ -427,7 +427,9 @@ def _example(value: Any) -> Any:
     """A value that stands for a spec: zeros of its shape (1 for unknown extents)."""
     def one(leaf: Any) -> Any:
         if isinstance(leaf, TensorSpec):
-            shape = tuple(2 if d is None else d for d in (leaf.shape or ()))
+            if leaf.shape is None:
+                raise SignatureError(f"{leaf} has no rank, so that it cannot be traced; give a shape, with None for extents that vary")
+            shape = tuple(2 if d is None else d for d in leaf.shape)
             return Tensor(np.zeros(shape, leaf.dtype.numpy), leaf.dtype)
         return leaf
 

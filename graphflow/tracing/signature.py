@@ -153,7 +153,7 @@ def analyse_arguments(values: tuple[Any, ...], keywords: dict[str, Any], names: 
     for position, (value, name) in enumerate(zip(values, names, strict=True)):
         visited.append((value, ObjectKey(value)) if instance and not position else visit(value, name))
     keyed = {k: visit(v, k) for k, v in sorted(keywords.items())}
-    key = (tuple(k for _, k in visited), tuple((n, k) for n, (_, k) in keyed.items()))
+    key = (tuple(k for _, k in visited), (None, *(part for n, (_, k) in keyed.items() for part in (n, k))))
     return Arguments(tuple(v for v, _ in visited), {n: v for n, (v, _) in keyed.items()}, key, tensors, variables, leaf_names, by_value, leaf_keys)
 
 

@@ -338,23 +338,17 @@ class Maker:
             self.add(ops.reshape, [x], shape=target)
 
     def matmul(self) -> None:
-        a = self.pick(lambda v: v.type.rank >= 2 and v.type.dtype.is_floating)
+        a = self.pick(lambda v: v.type.rank >= 2 and not v.type.dtype.is_bool)
         if a is None:
             return
-        for _ in range(1):
-            b = self.pick(
-                lambda v: (
-                    v.type.rank >= 2
-                    and v.type.dtype is a.type.dtype
-                    and set(v.type.shape[-2:]) & set(a.type.shape[-2:])
-                )
-            )
-            if b is None:
-                return
-            pairs = [(ta, tb) for ta in (False, True) for tb in (False, True)
-                     if a.type.shape[-2 if ta else -1] == b.type.shape[-1 if tb else -2]]  # fmt: skip
-            ta, tb = self.choose(pairs)
-            self.add(ops.matmul, [a, b], transpose_a=ta, transpose_b=tb)
+        dtype, sizes = a.type.dtype, set(a.type.shape[-2:])
+        b = self.pick(lambda v: v.type.rank >= 2 and v.type.dtype is dtype and bool(sizes & set(v.type.shape[-2:])))
+        if b is None:
+            return
+        both = (False, True)
+        inner = {t: (a.type.shape[-2 if t else -1], b.type.shape[-1 if t else -2]) for t in both}
+        ta, tb = self.choose([(ta, tb) for ta in both for tb in both if inner[ta][0] == inner[tb][1]])
+        self.add(ops.matmul, [a, b], transpose_a=ta, transpose_b=tb)
 
     def gather(self) -> None:
         x = self.pick(lambda v: v.type.rank > 0)
@@ -369,7 +363,19 @@ class Maker:
             array = np.array([self.number(extent - 1) for _ in range(3)], np.int32)
             array.setflags(write=False)
             indices = self.add(ops.constant, [], value=array)
-        self.add(ops.gather, [x, indices], axis=axis, batch_dims=0)
+        kind, of_indices = self.number(3), indices.type
+        if kind == 1 and of_indices.rank == 1:
+            rows = self.pick(lambda v: v.type.shape[:1] == of_indices.shape and not v.type.dtype.is_bool)
+            if rows is not None:
+                count = 14 if self.number(1) else extent
+                self.add(ops.scatter_add, [indices, rows], shape=(count, *rows.type.shape[1:]))
+        elif kind == 2:
+            yes, no = self.constant(x.type.dtype), self.constant(x.type.dtype)
+            self.add(ops.one_hot, [indices, yes, no], depth=extent, axis=self.number(of_indices.rank))
+        elif kind == 3 and of_indices.rank and isinstance(of_indices.shape[-1], int):
+            self.add(ops.gather_nd, [x, indices], depth=of_indices.shape[-1])
+        else:
+            self.add(ops.gather, [x, indices], axis=axis, batch_dims=0)
 
     def concat(self) -> None:
         x = self.pick(lambda v: v.type.rank > 0)

@@ -58,7 +58,8 @@ def check_message(case, executable, variables, extents, status, error):
     fallible = [n for n in case.graph.nodes if n.op.fallible]
     if len(fallible) == 1:
         assert type(found) is type(error)
-        assert str(found).split("\n")[0] == str(error).split("\n")[0]
+        if fallible[0].op.name != "scatter_add":  # its eager form is NumPy code, which counts no elements
+            assert str(error).startswith(found.args[0])  # eager mode adds the values
         assert f"random.py:{fallible[0].source.line}" in str(found)
 
 

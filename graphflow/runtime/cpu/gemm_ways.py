@@ -21,7 +21,8 @@ __all__ = ["PARTS", "SMALL_DEPTH", "SMALL_WORK", "Known", "oriented", "part_of",
 
 PARTS = ("small", "vector", "tiles", "any")
 SMALL_WORK = 4096
-"""Multiply-adds up to which the part `small` is as fast as the others."""
+"""Multiply-adds up to which the part `small` is used: 4x4x4 takes 12 instead of 32 ns, 16x16x16 the same as by
+`tiles`; from there on `tiles` is faster (100x8x8: 180 to 206 ns)."""
 SMALL_DEPTH = 512
 """Steps of k up to which it is used: its packing buffer is one vector wide, on the stack, and not cut into blocks."""
 

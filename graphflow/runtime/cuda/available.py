@@ -43,10 +43,11 @@ def cuda() -> Any:
     """The `numba.cuda` module. Raises FailedPreconditionError, with the command that installs it, if no kernel could be
     launched."""
     if not is_available():
-        raise FailedPreconditionError(
-            "no CUDA GPU can be used here: it needs an NVIDIA GPU with its driver, and numba-cuda\n"
-            f"  next: {INSTALL}, or set NUMBA_ENABLE_CUDASIM=1 to run the kernels in Numba's simulator"
+        error = FailedPreconditionError(
+            "no CUDA GPU can be used here: it needs an NVIDIA GPU with its driver, and numba-cuda"
         )
+        error.hint = f"{INSTALL}, or set NUMBA_ENABLE_CUDASIM=1 to run the kernels in Numba's simulator"
+        raise error
     return importable()
 
 

@@ -126,9 +126,9 @@ def kernels_ptx(nests: Sequence[Nest]) -> str:
             except Exception as error:
                 if _compiler_is_missing(error):
                     return f"no PTX: no CUDA compiler (NVVM) was found; next: {INSTALL}"
-                raise CompileError(
-                    f"{kernel.name}: numba.cuda cannot compile it: {error}\n  at {nest.source}"
-                ) from error
+                failure = CompileError(f"{kernel.name}: numba.cuda cannot compile it: {error}")
+                failure.place = nest.source
+                raise failure from error
     return "\n\n".join(texts)
 
 
