@@ -175,16 +175,16 @@ class _Lowering:
             loads = [_Operand(s, self.inputs[v], v.type.dtype, v.type.shape) for v in node.inputs]
             return _typed(kernel.emit(s, loads, [self._index(a) for a in at], **node.attributes), node.output.type.dtype, node)
         if isinstance(kernel, Effect):
-            value = np.asarray(node.attributes["value"]).reshape(())
-            return s.const(value.item() if value.dtype.kind != "V" else float(value), node.output.type.dtype)
+            element = np.asarray(node.attributes["value"]).reshape(())
+            return s.const(element.item() if element.dtype.kind != "V" else float(element), node.output.type.dtype)
         assert isinstance(kernel, Reduce)
         space = self.region.space
         whole = identity(space, range(len(space)), space)
         assert whole is not None
-        operand = self.scalar(node.inputs[0], whole)
+        element_in = self.scalar(node.inputs[0], whole)
         dtype = node.output.type.dtype if kernel.better is None else int64
         result = s.make("reduced", dtype=dtype, data=len(self.reductions))
-        self.reductions.append(Reduction(node.op, operand, operand.dtype, kernel.start(operand.dtype), result))
+        self.reductions.append(Reduction(node.op, element_in, element_in.dtype, kernel.start(element_in.dtype), result))
         return s.convert(result, node.output.type.dtype)
 
     # Stages -----------------------------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ class _Lowering:
         level: dict[int, int] = {}
         reduced_axes = {k for k, axis in enumerate(self.axes) if axis.role != "kept"}
         stage_of: list[int] = []
-        full = set()
+        full: set[int] = set()
         stores = [(v, Store(self._access(self.outputs[v], v.type.shape, at), self.scalar(v, at)))
                   for v, at in self.region.output_coordinates.items()]  # fmt: skip
         operands = [r.operand for r in self.reductions]

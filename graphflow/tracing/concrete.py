@@ -140,7 +140,7 @@ class ConcreteFunction:
     def fast_call(self, arguments: tuple[Any, ...], extents: dict[str, int], variables: Sequence[Any], slow: Callable[..., Any],
                   key: Any) -> Callable[..., Any]:  # fmt: skip
         """The fast path for calls like this one (see fast_call.py)."""
-        key = (key, tuple(map(id, variables)), id(slow))
+        key = (key, tuple(map(id, variables)), tuple([isinstance(a, np.ndarray) for a in arguments]))
         found = self._calls.get(key)
         if found is None:
             found = write_fast_call(self, arguments, extents, variables, slow)

@@ -42,7 +42,7 @@ def write_fast_call(concrete: Any, arguments: tuple[Any, ...], extents: dict[str
     binding = concrete.binding(variables, extents)
     environment: dict[str, Any] = {
         "Tensor": Tensor, "trace": active_trace.get, "tapes": recorders.get, "flags": config.flags, "empty": np.empty,
-        "native": binding.call, "slow": slow, "new": object.__new__, "same": same_plain,
+        "native": binding.call, "ndarray": np.ndarray, "slow": slow, "new": object.__new__, "same": same_plain,
         "MISSING": MISSING,
     }  # fmt: skip
     names = [f"a{k}" for k in range(len(arguments))]
@@ -53,6 +53,10 @@ def write_fast_call(concrete: Any, arguments: tuple[Any, ...], extents: dict[str
             environment[f"d{k}"], environment[f"s{k}"] = value.dtype, tuple(value.dims)
             checks.append(f"a{k}.__class__ is Tensor and a{k}.dtype is d{k} and a{k}._array.shape == s{k}")
             inputs.append(f"a{k}._array")
+        elif isinstance(value, np.ndarray):  # read in place: the program keeps no input
+            environment[f"d{k}"], environment[f"s{k}"] = np.dtype(value.dtype.name), value.shape
+            checks.append(f"a{k}.__class__ is ndarray and a{k}.dtype is d{k} and a{k}.shape == s{k} and a{k}.flags.c_contiguous and a{k}.flags.aligned")
+            inputs.append(f"a{k}")
         else:
             checks.append(_argument_check(k, value, environment))
     checks += [guard.source(k, environment) for k, guard in enumerate(concrete.guards) if not guard.is_dead]

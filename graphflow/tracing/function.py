@@ -379,8 +379,14 @@ def _replace(entries: dict[int, tuple[Any, Function]], key: int, entry: tuple[An
 
 
 def _is_simple(args: tuple[Any, ...], arguments: Arguments) -> bool:
-    """Can the fast path check these arguments one by one? (No nesting, nothing converted or filled in.)"""
-    if len(args) != len(arguments.values) or arguments.kwargs or not all(a is b for a, b in zip(args, arguments.values, strict=True)):
+    """Can the fast path check these positional arguments one by one? No nesting, nothing converted but whole arrays, nothing filled
+    in but Python values."""
+    if arguments.kwargs or len(args) > len(arguments.values):
+        return False
+    given, filled = arguments.values[: len(args)], arguments.values[len(args) :]
+    if not all(a is v or type(a) is np.ndarray and a.dtype.isnative and isinstance(v, Tensor) for a, v in zip(args, given, strict=True)):
+        return False
+    if any(is_nested(v) or isinstance(v, TensorLike) for v in filled):
         return False
     return not any(is_nested(a) or id(a) in map(id, arguments.by_value) for a in args)
 

@@ -49,6 +49,11 @@ class Snapshot:
         """The objects that are known by identity."""
         return iter(())
 
+    def source(self, place: str, name: str, environment: dict[str, Any]) -> str | None:
+        """A Python expression that says whether the value of the expression `place` matches (what it needs goes into `environment`
+        under names that end in `name`), or None where `matches` must be called."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class Plain(Snapshot):
@@ -58,6 +63,12 @@ class Plain(Snapshot):
 
     def matches(self, now: Any) -> bool:
         return same_plain(now, self.value)
+
+    def source(self, place: str, name: str, environment: dict[str, Any]) -> str | None:
+        if self.value is MISSING:
+            return None
+        environment[f"g{name}"] = self.value
+        return f"((n := {place}) is g{name} or same(n, g{name}))"
 
     def __repr__(self) -> str:
         return repr(self.value)
@@ -78,6 +89,13 @@ class Identity(Snapshot):
     def matches(self, now: Any) -> bool:
         found = self.reference()
         return found is not None and now is found
+
+    def source(self, place: str, name: str, environment: dict[str, Any]) -> str | None:
+        if isinstance(self.reference, weakref.ref):
+            environment[f"g{name}"] = self.reference
+            return f"(n := g{name}()) is not None and {place} is n"
+        environment[f"g{name}"] = self.reference()
+        return f"{place} is g{name}"
 
     def objects(self) -> Iterator[Any]:
         yield self.reference()
@@ -108,6 +126,24 @@ class Contents(Snapshot):
                 return False
             values = values.values()
         return len(values) == len(self.items) and all(s.matches(v) for s, v in zip(self.items, values, strict=True))
+
+    def source(self, place: str, name: str, environment: dict[str, Any]) -> str | None:
+        own, parts = f"held{name}", []
+        if self.kind is dict and self.keys is not None and all(type(k) is str for k in self.keys):
+            environment[f"k{name}"] = list(self.keys)
+            parts = [f"({own} := {place}).__class__ is dict and [*{own}] == k{name}"]
+            items = [f"{own}[{key!r}]" for key in self.keys]
+        elif self.kind in (list, tuple):
+            parts = [f"({own} := {place}).__class__ is {self.kind.__name__} and len({own}) == {len(self.items)}"]
+            items = [f"{own}[{k}]" for k in range(len(self.items))]
+        else:
+            return None
+        for k, (item, inner) in enumerate(zip(items, self.items, strict=True)):
+            check = inner.source(item, f"{name}_{k}", environment)
+            if check is None:
+                return None
+            parts.append(check)
+        return " and ".join(parts)
 
     def objects(self) -> Iterator[Any]:
         for item in self.items:
@@ -234,16 +270,9 @@ class Guard:
             place = f"{own}.{self.key}" if strong else f"{own}().{self.key}"
             if self.kind == "method":
                 place += ".__func__"
-        if isinstance(self.then, Identity):
-            reference = self.then.reference
-            if isinstance(reference, weakref.ref):
-                environment[f"g{number}"] = reference
-                return f"(n := g{number}()) is not None and {place} is n"
-            environment[f"g{number}"] = reference()
-            return f"{place} is g{number}"
-        if isinstance(self.then, Plain) and self.then.value is not MISSING:
-            environment[f"g{number}"] = self.then.value
-            environment["same"] = same_plain
-            return f"((n := {place}) is g{number} or same(n, g{number}))"
-        environment[f"g{number}"] = self
-        return f"g{number}.holds()"
+        environment["same"] = same_plain
+        check = self.then.source(place, f"{number}", environment)
+        if check is None:
+            environment[f"g{number}"] = self
+            return f"g{number}.holds()"
+        return check

@@ -171,7 +171,7 @@ MONOIDS = {"reduce_sum": (np.add, 0), "reduce_prod": (np.multiply, 1), "reduce_m
 def vectors(request, monkeypatch):
     """The machine's own vectors, and narrower ones."""
     if request.param != "native":
-        monkeypatch.setattr(llvm, "vector_bits", lambda: request.param)
+        monkeypatch.setattr(llvm, "vector_bits", lambda of=None: request.param)
 
 
 @pytest.mark.usefixtures("vectors")

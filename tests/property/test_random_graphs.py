@@ -118,5 +118,5 @@ def test_any_width_of_vectors(case):
     """The machine's vectors are narrower: the same bits, so a reduction's tree does not depend on them."""
     for bits in (256, 128):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(llvm, "vector_bits", lambda bits=bits: bits)
+            patch.setattr(llvm, "vector_bits", lambda of=None, bits=bits: bits)
             check_runs(case, compiled(case))

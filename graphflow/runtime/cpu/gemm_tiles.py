@@ -553,8 +553,7 @@ def line(tiling: Tiling) -> str:
         text.put(
             f"call fastcc void @pack(ptr {b}, i64 1, i64 %b_column, i64 {rest}, i64 %columns, i64 {width * lanes}, "
             "ptr %buffer)",
-            # Eight vectors wide because that is the tile at hand; columns that do not exist are not stored.
-            f"call fastcc void @micro_1x8(ptr {a}, i64 0, i64 %a_column, ptr %buffer, i64 {width * lanes}, "
+            f"call fastcc void @micro_1x{width}(ptr {a}, i64 0, i64 %a_column, ptr %buffer, i64 {width * lanes}, "
             f"ptr %c, i64 0, i64 {rest}, i64 %columns, i1 {none})",
         )
     text.put("ret void")

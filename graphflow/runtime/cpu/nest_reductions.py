@@ -20,6 +20,8 @@ class ReductionEmitter(MemoryEmitter):
     """The part of a nest's emitter that keeps accumulators: vectors of lanes, results and totals on the stack, all promoted to registers
     where their index is known."""
 
+    accumulators: list[dict[str, str]]  # of each reduction of the nest: what `_allocate` made
+
     def _allocate(self, columns: int) -> list[dict[str, str]]:
         """Stack slots of each reduction: vectors (the lanes of a row, or `columns` side by side), result and total (scalars); index
         reductions have positions beside."""

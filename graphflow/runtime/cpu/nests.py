@@ -249,9 +249,10 @@ class NestEmitter(ReductionEmitter):
                 self._emit_level(1)
                 axis = self.vector
                 assert axis is not None
+                columns = nest.axes[axis].extent
                 if nest.is_map:
                     self._vectors(axis, begin, limit, self._point)
-                elif isinstance(nest.axes[axis].extent, int) and nest.axes[axis].extent <= self.lanes:
+                elif isinstance(columns, int) and columns <= self.lanes:
                     self._masked(axis, begin, limit, self._one_column_vector)
                 else:
                     self._columns(begin, limit)

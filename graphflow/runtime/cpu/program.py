@@ -267,7 +267,7 @@ class _Emitter:
         buffers = [self.slot(v) for v in (*node.inputs, *node.outputs)]
         count = units(nest)
         for k, buffer in enumerate(nest.scratch):
-            key = ("scratch", number, k)
+            key: tuple[Any, ...] = ("scratch", number, k)
             self.scratch.append((key, buffer.shape[0] * buffer.dtype.itemsize * (1 if count == 1 else _workers())))
             buffers.append(self.slots.buffer(key))
         if is_single(nest):
