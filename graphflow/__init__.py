@@ -6,8 +6,10 @@
     def f(x):
         return gf.math.tanh(x) * 2.0
 
-The public names are listed here; each is loaded when it is first used, so that importing graphflow costs little more than NumPy.
+The public names are listed here; each is loaded when it is first used, so that importing graphflow costs little more
+than NumPy.
 """
+
 from __future__ import annotations
 
 import importlib
@@ -20,38 +22,65 @@ newaxis = None
 
 #: module -> the public names it defines. Later modules may re-export under gf.<namespace> too.
 _NAMES = {
-    "array_ops": "boolean_mask broadcast_to clip_by_global_norm clip_by_norm clip_by_value concat expand_dims eye fill gather gather_nd "
-                 "global_norm identity linspace meshgrid norm one_hot ones ones_like pad range rank repeat reshape reverse roll shape size "
-                 "slice split squeeze stack stop_gradient strided_slice tile transpose unstack where zeros zeros_like cast",
+    "array_ops": (
+        "boolean_mask broadcast_to clip_by_global_norm clip_by_norm clip_by_value concat expand_dims eye fill "
+        "gather gather_nd global_norm identity linspace meshgrid norm one_hot ones ones_like pad range rank "
+        "repeat reshape reverse roll shape size slice split squeeze stack stop_gradient strided_slice tile "
+        "transpose unstack where zeros zeros_like cast"
+    ),
     "autodiff.tape": "GradientTape UnconnectedGradients",
     "devices": "device",
-    "dtypes": "DType as_dtype bfloat16 complex64 complex128 float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64",
+    "dtypes": (
+        "DType as_dtype bfloat16 complex64 complex128 float16 float32 float64 int8 int16 int32 int64 uint8 uint16 "
+        "uint32 uint64"
+    ),
     "effects": "Assert group no_op print name_scope",
     "linalg": "matmul tensordot",
-    "math": "abs acos acosh add add_n argmax argmin asin asinh atan atan2 atanh cos cosh divide equal exp floor greater greater_equal less "
-            "less_equal logical_and logical_not logical_or maximum minimum multiply negative not_equal pow reduce_all reduce_any "
-            "reduce_logsumexp reduce_max reduce_mean reduce_min reduce_prod reduce_sum round scalar_mul sigmoid sign sin sinh sqrt square subtract "
-            "tan tanh truediv truncatediv truncatemod",
+    "math": (
+        "abs acos acosh add add_n argmax argmin asin asinh atan atan2 atanh cos cosh divide equal exp floor "
+        "greater greater_equal less less_equal logical_and logical_not logical_or maximum minimum multiply "
+        "negative not_equal pow reduce_all reduce_any reduce_logsumexp reduce_max reduce_mean reduce_min "
+        "reduce_prod reduce_sum round scalar_mul sigmoid sign sin sinh sqrt square subtract tan tanh truediv "
+        "truncatediv truncatemod"
+    ),
     "tensor": "Tensor TensorShape constant convert_to_tensor is_tensor",
     "tracing.function": "Function function init_scope",
     "tracing.signature": "TensorSpec",
     "variable": "Variable",
-}  # fmt: skip
-_SUBMODULES = ("autodiff", "bitwise", "cache", "config", "data", "dtypes", "errors", "ir", "linalg", "math", "nest", "nn",
-               "optimizers", "random")  # fmt: skip
+}
+_SUBMODULES = (
+    "autodiff",
+    "bitwise",
+    "cache",
+    "config",
+    "data",
+    "dtypes",
+    "errors",
+    "ir",
+    "linalg",
+    "math",
+    "nest",
+    "nn",
+    "optimizers",
+    "random",
+)
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 _HOME |= {"bool": "dtypes"}
 _RENAMED = {"bool": "bool_"}
 _MODULES = {"nest": "tree"}
 
-__all__ = sorted([*_HOME, *_SUBMODULES, "newaxis"])  # noqa: PLE0605
+__all__ = sorted([*_HOME, *_SUBMODULES, "newaxis"])
 
 
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         found: Any = importlib.import_module(f".{_MODULES.get(name, name)}", __name__)
     elif name in _HOME:
-        for part in ("tensor", "ops", "math"):  # what every program uses: loaded together, so that no first call pays for it
+        for part in (
+            "tensor",
+            "ops",
+            "math",
+        ):  # what every program uses: loaded together, so that no first call pays for it
             importlib.import_module(f".{part}", __name__)
         found = getattr(importlib.import_module(f".{_HOME[name]}", __name__), _RENAMED.get(name, name))
     else:

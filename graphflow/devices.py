@@ -1,4 +1,5 @@
 """Devices: names, what is there, and `gf.device` scopes."""
+
 from __future__ import annotations
 
 import importlib
@@ -27,7 +28,7 @@ class PhysicalDevice:
 
 
 def canonical_device(name: str) -> str:
-    """"/GPU:0", "gpu", "/device:GPU:0" -> "GPU:0". Raises InvalidArgumentError for anything else."""
+    """ "/GPU:0", "gpu", "/device:GPU:0" -> "GPU:0". Raises InvalidArgumentError for anything else."""
     match = _NAME.match(name)
     if match is None:
         raise InvalidArgumentError(f"device {name!r} is not a device name; use '/CPU:0' or '/GPU:0'")

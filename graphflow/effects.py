@@ -1,4 +1,5 @@
 """Ops for their effect: print, Assert; and TensorFlow's grouping helpers, which program order makes plain."""
+
 from __future__ import annotations
 
 import sys
@@ -16,17 +17,27 @@ from .tensor import TensorLike, convert_to_tensor
 __all__ = ["Assert", "group", "name_scope", "no_op", "print"]
 
 
-def print(*inputs: Any, output_stream: Any = None, summarize: int = 3, sep: str = " ", end: str = "\n", name: str | None = None) -> None:
+def print(
+    *inputs: Any,
+    output_stream: Any = None,
+    summarize: int = 3,
+    sep: str = " ",
+    end: str = "\n",
+    name: str | None = None,
+) -> None:
     """Print values at each run of the function, in program order.
 
-    inputs: tensors, variables, Python values and structures of them. output_stream: sys.stderr (the default, as in TensorFlow),
-    sys.stdout, or "file://" and a path to append to. summarize: elements shown at each end of an axis, -1 for all.
+    inputs: tensors, variables, Python values and structures of them. output_stream: sys.stderr (the default, as in
+    TensorFlow), sys.stdout, or "file://" and a path to append to. summarize: elements shown at each end of an axis, -1
+    for all.
     """
     stream = _STREAMS.get(output_stream, output_stream) if isinstance(output_stream, (str, type(None))) else None
     if stream is None:
         stream = "stdout" if output_stream is sys.stdout else "stderr" if output_stream is sys.stderr else None
     if stream is None or stream not in ("stdout", "stderr") and not stream.startswith("file://"):
-        raise InvalidArgumentError(f"print: output_stream must be sys.stdout, sys.stderr or 'file://<path>', got {output_stream!r}")
+        raise InvalidArgumentError(
+            f"print: output_stream must be sys.stdout, sys.stderr or 'file://<path>', got {output_stream!r}"
+        )
     tensors: list[Any] = []
 
     def template(value: Any, inside: bool = False) -> str:
@@ -55,7 +66,8 @@ def _literal(text: str) -> str:
 
 
 def Assert(condition: Any, data: Any = None, summarize: int | None = None, name: str | None = None) -> None:  # noqa: N802
-    """Raise AssertionFailedError when the function runs and condition (bool, any shape) is not all true. data: shown values."""
+    """Raise AssertionFailedError when the function runs and condition (bool, any shape) is not all true. data: shown
+    values."""
     text = "" if data is None else " ".join(str(d) for d in data if not isinstance(d, TensorLike))
     assert_true(convert_to_tensor(condition), message=text)
 

@@ -1,16 +1,36 @@
-"""Every exception a graphflow user can meet. Names follow TensorFlow's where it has one; each is also the Python built-in
-that fits, so that `except ValueError` and `except gf.errors.InvalidArgumentError` both work."""
+"""Every exception a graphflow user can meet. Names follow TensorFlow's where it has one; each is also the Python
+built-in that fits, so that `except ValueError` and `except gf.errors.InvalidArgumentError` both work."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
 __all__ = [
-    "AssertionFailedError", "CompileError", "DTypeError", "DivisionByZeroError", "FailedPreconditionError", "GraphError",
-    "GraphflowError", "IndexOutOfRangeError", "InvalidArgumentError", "LiteralOverflowError", "NoGradientError",
-    "OpError", "OutOfRangeError", "ParseError", "ShapeError", "SignatureError", "TapeError", "TensorLeakError",
-    "TracedBoolError", "UnimplementedError", "VariableCreationError", "VerifyError", "set_locator",
-]  # fmt: skip
+    "AssertionFailedError",
+    "CompileError",
+    "DTypeError",
+    "DivisionByZeroError",
+    "FailedPreconditionError",
+    "GraphError",
+    "GraphflowError",
+    "IndexOutOfRangeError",
+    "InvalidArgumentError",
+    "LiteralOverflowError",
+    "NoGradientError",
+    "OpError",
+    "OutOfRangeError",
+    "ParseError",
+    "ShapeError",
+    "SignatureError",
+    "TapeError",
+    "TensorLeakError",
+    "TracedBoolError",
+    "UnimplementedError",
+    "VariableCreationError",
+    "VerifyError",
+    "set_locator",
+]
 
 
 def _nowhere() -> Any:
@@ -21,14 +41,15 @@ _locate: Callable[[], Any] = _nowhere
 
 
 def set_locator(locate: Callable[[], Any]) -> None:
-    """Installed once by the tensor layer: what finds the user's line (an ir.source.Source) when an error is made. A hook, because
-    errors are the lowest layer."""
+    """Installed once by the tensor layer: what finds the user's line (an ir.source.Source) when an error is made. A
+    hook, because errors are the lowest layer."""
     global _locate
     _locate = locate
 
 
 class GraphflowError(Exception):
-    """Base of all graphflow exceptions. str() is the message, then the user's line and expression, then the next step to take.
+    """Base of all graphflow exceptions. str() is the message, then the user's line and expression, then the next step
+    to take.
 
     place: the Source blamed (file, line, column, expression), or None. hint: the next step, where the message has none.
     """

@@ -1,4 +1,5 @@
-"""Python numbers, nested lists and NumPy values as arrays of a dtype: the typing rules of literals, and what does not fit."""
+"""Python numbers, nested lists and NumPy values as arrays of a dtype: the typing rules of literals, and what does not
+fit."""
 
 from __future__ import annotations
 
@@ -22,8 +23,9 @@ def own_array(value: Any, dtype: DType) -> Array:
 
 
 def array_of(value: Any, wanted: DType | None, hint: DType | None) -> tuple[Array, DType]:
-    """A copy of the value and its dtype: `wanted`, or for Python values `hint` where it can hold them, else the value's own (int ->
-    int32, int64 if it must; float -> float32). Raises DTypeError, LiteralOverflowError, ShapeError (ragged lists)."""
+    """A copy of the value and its dtype: `wanted`, or for Python values `hint` where it can hold them, else the value's
+    own (int -> int32, int64 if it must; float -> float32). Raises DTypeError, LiteralOverflowError, ShapeError (ragged
+    lists)."""
     if isinstance(value, (bool, int, float, complex)) and not isinstance(value, np.generic):
         dtype = wanted or (hint if hint is not None and _fits_kind(value, hint) else None) or _literal_dtype(value)
         return np.array(check_literal(value, dtype), dtype.numpy), dtype
@@ -64,7 +66,9 @@ def _array_of_sequence(value: Any) -> Array:
     # NumPy makes uint64, floats or objects of integers beyond int64.
     if kind == "O" or kind == "f" and array.size and bool((np.abs(array) >= 2.0**63).any()):
         leaves = np.array(value, dtype=object).reshape(-1).tolist()
-        if any(isinstance(v, int) and not -(2**63) <= v < 2**64 for v in leaves) or all(isinstance(v, int) for v in leaves):
+        if any(isinstance(v, int) and not -(2**63) <= v < 2**64 for v in leaves) or all(
+            isinstance(v, int) for v in leaves
+        ):
             raise LiteralOverflowError(f"convert_to_tensor: an integer in {_short(value)} does not fit int64")
     if kind == "O":
         raise _not_a_tensor(value)
@@ -72,7 +76,10 @@ def _array_of_sequence(value: Any) -> Array:
 
 
 def _not_a_tensor(value: Any) -> DTypeError:
-    return DTypeError(f"convert_to_tensor: {_short(value)} ({type(value).__name__}) is not a tensor value; use numbers, lists or arrays")
+    return DTypeError(
+        f"convert_to_tensor: {_short(value)} ({type(value).__name__}) is not a tensor value; use numbers, lists or "
+        f"arrays"
+    )
 
 
 def _short(value: Any) -> str:
@@ -103,7 +110,10 @@ def _fits_kind(value: Any, dtype: DType) -> bool:
 def check_literal(value: Any, dtype: DType) -> Any:
     """A Python number as a value of dtype. Raises DTypeError (wrong kind) or LiteralOverflowError (does not fit)."""
     if not _fits_kind(value, dtype):
-        raise DTypeError(f"the literal {value!r} ({type(value).__name__}) cannot be {dtype.name}; use gf.cast or write a {dtype.name} literal")
+        raise DTypeError(
+            f"the literal {value!r} ({type(value).__name__}) cannot be {dtype.name}; use gf.cast or write a "
+            f"{dtype.name} literal"
+        )
     if dtype.is_integer:
         limits = np.iinfo(dtype.numpy)
         if not limits.min <= value <= limits.max:
@@ -135,6 +145,10 @@ def _check_array_fits(array: Any, source: DType, dtype: DType) -> None:
             raise LiteralOverflowError(f"the value {bad} does not fit {dtype.name} ({limits.min}..{limits.max})")
     elif dtype.is_floating and source.is_floating and dtype.itemsize < source.itemsize and array.size:
         with np.errstate(all="ignore"):
-            largest = np.max(np.abs(array[np.isfinite(array)]), initial=0.0) if array.ndim else (abs(array) if np.isfinite(array) else 0.0)
+            largest = (
+                np.max(np.abs(array[np.isfinite(array)]), initial=0.0)
+                if array.ndim
+                else (abs(array) if np.isfinite(array) else 0.0)
+            )
         if largest > float(dtype.max):
             raise LiteralOverflowError(f"the value {largest} does not fit {dtype.name} (largest {dtype.max})")

@@ -1,8 +1,9 @@
 """Tensors, their conversion from Python and NumPy values, and how an op applied to tensors is carried out.
 
-An eager op is a one-node graph through the same kernels as graph mode (compiler.prepare_op), except where the op's record says that
-NumPy gives the same bits. Inside a trace the same call adds a node.
+An eager op is a one-node graph through the same kernels as graph mode (compiler.prepare_op), except where the op's
+record says that NumPy gives the same bits. Inside a trace the same call adds a node.
 """
+
 from __future__ import annotations
 
 import math
@@ -17,18 +18,29 @@ from . import dtypes
 from .autodiff.record import record_operation, recorders, set_trace
 from .dtypes import DType, as_dtype, of_numpy
 from .errors import DTypeError, GraphflowError, ShapeError, TracedBoolError, UnimplementedError, set_locator
-from .ir.dims import Dim, SymbolicDim
+from .ir.dims import Dim, SymbolicDim, product
 from .ir.graph import comparable
 from .ir.op import OPS, Effect, Op, set_dispatcher
 from .ir.source import Source, capture
 from .ir.types import TensorType
 from .literals import array_of
 
-__all__ = ["Tensor", "TensorLike", "TensorShape", "active_trace", "as_shape", "constant", "convert_to_tensor", "is_tensor", "located"]
+__all__ = [
+    "Tensor",
+    "TensorLike",
+    "TensorShape",
+    "active_trace",
+    "as_shape",
+    "constant",
+    "convert_to_tensor",
+    "is_tensor",
+    "located",
+]
 
 
 class TensorShape(tuple[Any, ...]):
-    """A shape: a tuple with TensorFlow's helpers. Unknown extents (inside a trace with symbolic shapes) are Dimension objects."""
+    """A shape: a tuple with TensorFlow's helpers. Unknown extents (inside a trace with symbolic shapes) are Dimension
+    objects."""
 
     @property
     def rank(self) -> int:
@@ -50,7 +62,7 @@ class TensorShape(tuple[Any, ...]):
         return math.prod(self) if self.is_fully_defined() else None
 
     def __eq__(self, other: object) -> bool:
-        return tuple.__eq__(self, tuple(other) if isinstance(other, list) else other)  # type: ignore[arg-type]
+        return tuple.__eq__(self, tuple(other) if isinstance(other, list) else other)
 
     def __ne__(self, other: object) -> bool:
         return not self == other
@@ -74,7 +86,9 @@ def as_shape(shape: Any) -> tuple[Dim, ...]:
     if isinstance(shape, Tensor):
         known = shape._constant_dims()
         if known is None:
-            raise TracedBoolError("a shape that depends on tensor values is not known while tracing; build it from x.shape")
+            raise TracedBoolError(
+                "a shape that depends on tensor values is not known while tracing; build it from x.shape"
+            )
         return known
     if isinstance(shape, (int, np.integer)) and not isinstance(shape, bool):
         return (int(shape),)
@@ -86,11 +100,13 @@ def as_dim(value: Any) -> Dim:
     if isinstance(value, SymbolicDim):
         return value
     if hasattr(value, "__graphflow_dim__"):
-        return value.__graphflow_dim__()  # type: ignore[no-any-return]
+        return value.__graphflow_dim__()
     if isinstance(value, Tensor):
         known = value._constant_dims()
         if known is None or len(known) != 1:
-            raise TracedBoolError("an extent that depends on tensor values is not known while tracing; build it from x.shape")
+            raise TracedBoolError(
+                "an extent that depends on tensor values is not known while tracing; build it from x.shape"
+            )
         return known[0]
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise DTypeError(f"a shape needs ints, got {value!r} ({type(value).__name__})")
@@ -105,8 +121,10 @@ class _Operators:
         from . import math, ops
         from .indexing import index_tensor
 
-        for name in ("add subtract multiply floordiv floormod negative less less_equal greater greater_equal equal not_equal "
-                     "logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor matmul").split():
+        for name in (
+            "add subtract multiply floordiv floormod negative less less_equal greater greater_equal equal not_equal "
+            "logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor matmul"
+        ).split():
             setattr(self, name, getattr(ops, name))
         self.divide, self.pow = math.divide, math.pow
         self.abs, self.invert = ops.absolute, ops.bitwise_invert
@@ -131,7 +149,8 @@ _OURS = (int, float, complex, str, list, tuple, np.ndarray, np.generic)
 
 
 def _apply(name: str, x: Any, y: Any) -> Any:
-    """A binary operator; NotImplemented for an operand of a foreign class, which then gets its reflected operator's turn."""
+    """A binary operator; NotImplemented for an operand of a foreign class, which then gets its reflected operator's
+    turn."""
     try:
         return getattr(_operators(), name)(x, y)
     except DTypeError:
@@ -195,9 +214,15 @@ class TensorLike:
     def __rmatmul__(self, other: Any) -> Any:
         return _operators().matmul(other, self)
 
-    def __neg__(self) -> Any: return _operators().negative(self)
-    def __pos__(self) -> Any: return self
-    def __abs__(self) -> Any: return _operators().abs(self)
+    def __neg__(self) -> Any:
+        return _operators().negative(self)
+
+    def __pos__(self) -> Any:
+        return self
+
+    def __abs__(self) -> Any:
+        return _operators().abs(self)
+
     def __lt__(self, other: Any) -> Any:
         return _apply("less", self, other)
 
@@ -210,15 +235,16 @@ class TensorLike:
     def __ge__(self, other: Any) -> Any:
         return _apply("greater_equal", self, other)
 
-
     def __eq__(self, other: Any) -> Any:
         return False if other is None else _operators().equal(self, other)
 
     def __ne__(self, other: Any) -> Any:
         return True if other is None else _operators().not_equal(self, other)
 
-    def __hash__(self) -> NoReturn:  # type: ignore[override]
-        raise TypeError("tensors and variables are compared element by element, so they cannot be hashed; use .ref() as a key")
+    def __hash__(self) -> NoReturn:
+        raise TypeError(
+            "tensors and variables are compared element by element, so they cannot be hashed; use .ref() as a key"
+        )
 
     def ref(self) -> Reference:
         """A hashable reference to this object, for sets and dictionaries."""
@@ -230,18 +256,36 @@ class TensorLike:
         function = getattr(functions, f"logical_{name}" if logical else f"bitwise_{name}")
         return function(other, self) if swap else function(self, other)
 
-    def __and__(self, other: Any) -> Any: return self._bits("and", other)
-    def __rand__(self, other: Any) -> Any: return self._bits("and", other, True)
-    def __or__(self, other: Any) -> Any: return self._bits("or", other)
-    def __ror__(self, other: Any) -> Any: return self._bits("or", other, True)
-    def __xor__(self, other: Any) -> Any: return self._bits("xor", other)
-    def __rxor__(self, other: Any) -> Any: return self._bits("xor", other, True)
+    def __and__(self, other: Any) -> Any:
+        return self._bits("and", other)
+
+    def __rand__(self, other: Any) -> Any:
+        return self._bits("and", other, True)
+
+    def __or__(self, other: Any) -> Any:
+        return self._bits("or", other)
+
+    def __ror__(self, other: Any) -> Any:
+        return self._bits("or", other, True)
+
+    def __xor__(self, other: Any) -> Any:
+        return self._bits("xor", other)
+
+    def __rxor__(self, other: Any) -> Any:
+        return self._bits("xor", other, True)
+
     def __invert__(self) -> Any:
         functions = _operators()
         return functions.logical_not(self) if self.dtype.is_bool else functions.invert(self)
-    def __lshift__(self, other: Any) -> Any: return _operators().left_shift(self, other)
-    def __rshift__(self, other: Any) -> Any: return _operators().right_shift(self, other)
-    def __getitem__(self, key: Any) -> Any: return _operators().index(self, key)
+
+    def __lshift__(self, other: Any) -> Any:
+        return _operators().left_shift(self, other)
+
+    def __rshift__(self, other: Any) -> Any:
+        return _operators().right_shift(self, other)
+
+    def __getitem__(self, key: Any) -> Any:
+        return _operators().index(self, key)
 
 
 class Reference:
@@ -263,12 +307,14 @@ class Reference:
 
 
 class Tensor(TensorLike):
-    """An immutable n-dimensional array. Inside a traced function tensors are symbolic (tracing.tracer.SymbolicTensor)."""
+    """An immutable n-dimensional array. Inside a traced function tensors are symbolic
+    (tracing.tracer.SymbolicTensor)."""
 
     __slots__ = ("__weakref__", "_array", "_key", "dtype")
 
     def __init__(self, array: np.ndarray[Any, Any], dtype: DType) -> None:
-        """Wrap an array that nobody else writes to: dense, row-major, native byte order. Use gf.constant to make tensors."""
+        """Wrap an array that nobody else writes to: dense, row-major, native byte order. Use gf.constant to make
+        tensors."""
         self._array = array
         self.dtype = dtype
         self._key: Any = None
@@ -304,6 +350,11 @@ class Tensor(TensorLike):
             raise DTypeError(f"a shape needs an integer tensor, got {self.type}")
         return tuple(int(v) for v in np.atleast_1d(self._array))
 
+    @property
+    def is_symbolic(self) -> bool:
+        """A value of a trace, without an array?"""
+        return False
+
     def require_usable(self) -> None:
         """Raises TensorLeakError for a symbolic tensor whose trace is over."""
 
@@ -325,11 +376,20 @@ class Tensor(TensorLike):
             raise ShapeError(f"{kind}() needs a tensor of one element, got {self.type}; reduce it first")
         return self._array.reshape(()).item()
 
-    def __float__(self) -> float: return float(self._one("float"))
-    def __int__(self) -> int: return int(self._one("int"))
-    def __complex__(self) -> complex: return complex(self._one("complex"))
-    def __bool__(self) -> bool: return bool(self._one("bool")) if self._array.size else False
-    def __format__(self, spec: str) -> str: return format(self._one("format"), spec) if spec else str(self)
+    def __float__(self) -> float:
+        return float(self._one("float"))
+
+    def __int__(self) -> int:
+        return int(self._one("int"))
+
+    def __complex__(self) -> complex:
+        return complex(self._one("complex"))
+
+    def __bool__(self) -> bool:
+        return bool(self._one("bool")) if self._array.size else False
+
+    def __format__(self, spec: str) -> str:
+        return format(self._one("format"), spec) if spec else str(self)
 
     def __index__(self) -> int:
         if not self.dtype.is_integer or self._array.size != 1:
@@ -382,11 +442,16 @@ def is_tensor(value: Any) -> bool:
 
 # Conversion -----------------------------------------------------------------------------------------------------------
 def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None = None) -> Tensor:
-    """A tensor from Python numbers, nested lists or an array (copied). int -> int32 (int64 if it must), float -> float32, NumPy keeps
-    its dtype. shape: reshape, or fill from one element. Raises DTypeError, LiteralOverflowError, ShapeError."""
-    found = convert_to_tensor(value, dtype)
+    """A tensor from Python numbers, nested lists or an array (copied). int -> int32 (int64 if it must), float ->
+    float32, NumPy keeps its dtype. shape: reshape, or fill from one element. Raises DTypeError, LiteralOverflowError,
+    ShapeError."""
+    found: Tensor = convert_to_tensor(value, dtype)
     if shape is not None:
-        target = tuple(int(d) for d in as_shape(shape))
+        dims = as_shape(shape)
+        target = tuple([d for d in dims if isinstance(d, int)])
+        if len(target) != len(dims) or found.is_symbolic:  # inside a trace
+            op = OPS["reshape"] if product(found.dims) == product(dims) else OPS["broadcast_to"]
+            return op(found, shape=dims)  # type: ignore[no-any-return]
         array = found._array
         if array.size == math.prod(target):
             array = array.reshape(target)
@@ -399,13 +464,16 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None 
 
 
 def convert_to_tensor(value: Any, dtype: Any = None, dtype_hint: Any = None, name: str | None = None) -> Any:
-    """A tensor from anything that can be one. Variables are read. dtype: required dtype (no silent conversion of tensors);
-    dtype_hint: tried for Python values. Raises DTypeError, LiteralOverflowError, ShapeError (ragged lists)."""
+    """A tensor from anything that can be one. Variables are read. dtype: required dtype (no silent conversion of
+    tensors); dtype_hint: tried for Python values. Raises DTypeError, LiteralOverflowError, ShapeError (ragged
+    lists)."""
     wanted = None if dtype is None else as_dtype(dtype)
     if isinstance(value, TensorLike):
         found = value if isinstance(value, Tensor) else value.value()  # type: ignore[attr-defined]
         if wanted is not None and found.dtype is not wanted:
-            raise DTypeError(f"convert_to_tensor: a tensor of {found.dtype.name} where {wanted.name} is needed; use gf.cast")
+            raise DTypeError(
+                f"convert_to_tensor: a tensor of {found.dtype.name} where {wanted.name} is needed; use gf.cast"
+            )
         trace = active_trace.get()
         return found if trace is None else trace.lift(found)
     hint = None if dtype_hint is None else as_dtype(dtype_hint)
@@ -422,8 +490,13 @@ def convert_to_tensor(value: Any, dtype: Any = None, dtype_hint: Any = None, nam
 
 
 def _holds_tensors(value: Any) -> bool:
-    return any(isinstance(v, TensorLike) or hasattr(v, "__graphflow_dim__") or isinstance(v, (list, tuple)) and _holds_tensors(v)
-               for v in value)  # fmt: skip
+    return any(
+        isinstance(v, TensorLike)
+        or hasattr(v, "__graphflow_dim__")
+        or isinstance(v, (list, tuple))
+        and _holds_tensors(v)
+        for v in value
+    )
 
 
 def _dtype_inside(value: Any) -> DType | None:
@@ -443,24 +516,29 @@ _narrowed: set[tuple[str, int]] = set()
 def _operand(value: Any, partner: DType | None) -> Tensor:
     """An operand that is not a tensor yet, against the dtype of the tensor beside it (Python numbers are weak)."""
     if partner is None:
-        return convert_to_tensor(value)  # type: ignore[no-any-return]
+        return convert_to_tensor(value)
     if isinstance(value, (np.ndarray, np.generic)):
         source = of_numpy(value.dtype)
         if source is not partner:
             if source.is_floating and partner.is_floating and partner.itemsize < source.itemsize:
                 _warn_narrowed(source, partner)
             elif not (source.is_integer and (partner.is_floating or partner.is_integer)):
-                raise DTypeError(f"a NumPy operand of {source.name} beside a tensor of {partner.name}; use gf.cast or .astype")
-        return convert_to_tensor(value, partner)  # type: ignore[no-any-return]
-    return convert_to_tensor(value, partner)  # type: ignore[no-any-return]
+                raise DTypeError(
+                    f"a NumPy operand of {source.name} beside a tensor of {partner.name}; use gf.cast or .astype"
+                )
+        return convert_to_tensor(value, partner)
+    return convert_to_tensor(value, partner)
 
 
 def _warn_narrowed(source: DType, partner: DType) -> None:
     place = capture()
     if (place.file, place.line) not in _narrowed:
         _narrowed.add((place.file, place.line))
-        warnings.warn(f"a NumPy operand of {source.name} is narrowed to {partner.name} at {place.location}   {place.expression}",
-                      UserWarning, stacklevel=2)  # fmt: skip
+        warnings.warn(
+            f"a NumPy operand of {source.name} is narrowed to {partner.name} at {place.location}   {place.expression}",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 # Dispatch -------------------------------------------------------------------------------------------------------------
@@ -543,7 +621,9 @@ def _execute(op: Op, tensors: Sequence[Tensor], attributes: Mapping[str, Any]) -
     return plan([t._array for t in tensors])
 
 
-def _plan(op: Op, tensors: Sequence[Tensor], attributes: Mapping[str, Any]) -> Callable[[Sequence[np.ndarray[Any, Any]]], tuple[Tensor, ...]]:
+def _plan(
+    op: Op, tensors: Sequence[Tensor], attributes: Mapping[str, Any]
+) -> Callable[[Sequence[np.ndarray[Any, Any]]], tuple[Tensor, ...]]:
     for t in tensors:
         if (t.dtype.is_complex or t.dtype.itemsize == 2 and t.dtype.is_floating) and op.numpy is None:
             raise UnimplementedError(f"{op.name}: no kernel for {t.dtype.name} yet; cast to float32 or float64")

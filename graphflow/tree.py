@@ -1,4 +1,6 @@
-"""Nested structures of arguments and results: lists, tuples, named tuples, dictionaries and dataclasses (their leaves in order)."""
+"""Nested structures of arguments and results: lists, tuples, named tuples, dictionaries and dataclasses (their leaves
+in order)."""
+
 from __future__ import annotations
 
 import collections
@@ -7,7 +9,16 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-__all__ = ["assert_same_structure", "children_of", "flatten", "is_nested", "map_structure", "pack_sequence_as", "rebuild", "sorted_keys"]
+__all__ = [
+    "assert_same_structure",
+    "children_of",
+    "flatten",
+    "is_nested",
+    "map_structure",
+    "pack_sequence_as",
+    "rebuild",
+    "sorted_keys",
+]
 
 
 def is_nested(value: Any) -> bool:
@@ -100,7 +111,9 @@ def _assert_same_level(a: Any, b: Any) -> None:
     """Raises ValueError where two structures differ in kind, length or keys here."""
     if is_nested(a) != is_nested(b) or isinstance(a, Mapping) != isinstance(b, Mapping):
         raise ValueError(f"structures differ: {short(a)} and {short(b)}")
-    if is_nested(a) and (len(list(children_of(a))) != len(list(children_of(b))) or isinstance(a, Mapping) and set(a) != set(b)):
+    if is_nested(a) and (
+        len(list(children_of(a))) != len(list(children_of(b))) or isinstance(a, Mapping) and set(a) != set(b)
+    ):
         raise ValueError(f"structures differ in size or keys: {short(a)} and {short(b)}")
 
 

@@ -1,4 +1,5 @@
 """Variables: mutable tensors with a fixed dtype, shape and buffer."""
+
 from __future__ import annotations
 
 import itertools
@@ -20,8 +21,8 @@ _names = itertools.count()
 class Variable(TensorLike):
     """A tensor that can be assigned to. A compiled function reads and updates it by reference, in place.
 
-    initial_value: anything convert_to_tensor takes, or a callable that returns it. trainable: watched by tapes. dtype: of the
-    value. Assigning another shape or dtype raises ShapeError or DTypeError and leaves the variable as it was.
+    initial_value: anything convert_to_tensor takes, or a callable that returns it. trainable: watched by tapes. dtype:
+    of the value. Assigning another shape or dtype raises ShapeError or DTypeError and leaves the variable as it was.
     """
 
     __slots__ = ("__weakref__", "_array", "_key", "_unique", "dtype", "name", "trainable")
@@ -42,10 +43,18 @@ class Variable(TensorLike):
             trace.check_creation()
         token = active_trace.set(None) if trace is not None else None
         try:
-            value = initial_value() if callable(initial_value) and not isinstance(initial_value, TensorLike) else initial_value
-            if trace is not None and isinstance(value, Tensor) and trace.is_symbolic(value):
-                raise located(VariableCreationError(
-                    "Variable: the initial value is computed inside the traced function; pass a callable or a constant"))
+            value = (
+                initial_value()
+                if callable(initial_value) and not isinstance(initial_value, TensorLike)
+                else initial_value
+            )
+            if trace is not None and isinstance(value, Tensor) and value.is_symbolic:
+                raise located(
+                    VariableCreationError(
+                        "Variable: the initial value is computed inside the traced function; pass a callable or a "
+                        "constant"
+                    )
+                )
             initial = convert_to_tensor(value, dtype)
             initial.require_usable()
         finally:
@@ -75,7 +84,11 @@ class Variable(TensorLike):
 
     def numpy(self) -> Any:
         if active_trace.get() is not None:
-            raise located(FailedPreconditionError("Variable.numpy() inside a traced function; use the variable itself, or gf.print"))
+            raise located(
+                FailedPreconditionError(
+                    "Variable.numpy() inside a traced function; use the variable itself, or gf.print"
+                )
+            )
         return self._array.copy() if self._array.shape else self._array[()]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
@@ -111,32 +124,52 @@ class Variable(TensorLike):
     def is_initialized(self) -> bool:
         return True
 
-    def __float__(self) -> float: return float(self.value())
-    def __int__(self) -> int: return int(self.value())
-    def __bool__(self) -> bool: return bool(self.value())
-    def __index__(self) -> int: return self.value().__index__()
-    def __len__(self) -> int: return len(self.value())
-    def __iter__(self) -> Any: return iter(self.value())
+    def __float__(self) -> float:
+        return float(self.value())
+
+    def __int__(self) -> int:
+        return int(self.value())
+
+    def __bool__(self) -> bool:
+        return bool(self.value())
+
+    def __index__(self) -> int:
+        return self.value().__index__()
+
+    def __len__(self) -> int:
+        return len(self.value())
+
+    def __iter__(self) -> Any:
+        return iter(self.value())
 
     def __repr__(self) -> str:
-        return f"<gf.Variable '{self.name}' shape={self._array.shape} dtype={self.dtype.name}, numpy={np.array_repr(self._array)}>"
+        return (
+            f"<gf.Variable '{self.name}' shape={self._array.shape} dtype={self.dtype.name}, "
+            f"numpy={np.array_repr(self._array)}>"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (self._array, self.dtype.name, self.trainable, self.name.removesuffix(":0"))
 
     # Writing ----------------------------------------------------------------------------------------------------------
-    def assign(self, value: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Variable:
+    def assign(
+        self, value: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True
+    ) -> Variable:
         """Replace the value. No broadcasting; dtype and shape must be the variable's."""
         new = self._new_value(value, "assign")
         self._write(new)
         return self
 
-    def assign_add(self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Variable:
+    def assign_add(
+        self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True
+    ) -> Variable:
         """Add to the value in place."""
         self._write(self._combined("add", delta))
         return self
 
-    def assign_sub(self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Variable:
+    def assign_sub(
+        self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True
+    ) -> Variable:
         """Subtract from the value in place."""
         self._write(self._combined("subtract", delta))
         return self
@@ -146,7 +179,7 @@ class Variable(TensorLike):
         from .autodiff.record import stop
 
         with stop():
-            return OPS[op](self.value(), step)  # type: ignore[no-any-return]
+            return OPS[op](self.value(), step)
 
     def _new_value(self, value: Any, verb: str) -> Tensor:
         if isinstance(value, (TensorLike)):
@@ -154,13 +187,23 @@ class Variable(TensorLike):
         else:
             new = convert_to_tensor(value, self.dtype)
         if new.dtype is not self.dtype:
-            raise located(DTypeError(
-                f"{verb}: variable {self.name} is {self.type} and the value {new.type} ({self.dtype.name} and {new.dtype.name}); use gf.cast"))
+            raise located(
+                DTypeError(
+                    f"{verb}: variable {self.name} is {self.type} and the value {new.type} ({self.dtype.name} and "
+                    f"{new.dtype.name}); use gf.cast"
+                )
+            )
         from .ir.dims import require_equal
 
-        if len(new.dims) != len(self.dims) or not all(require_equal(a, b) for a, b in zip(self.dims, new.dims, strict=True)):
-            raise located(ShapeError(
-                f"{verb}: variable {self.name} is {self.type} and the value {new.type}; assignment does not broadcast"))
+        if len(new.dims) != len(self.dims) or not all(
+            require_equal(a, b) for a, b in zip(self.dims, new.dims, strict=True)
+        ):
+            raise located(
+                ShapeError(
+                    f"{verb}: variable {self.name} is {self.type} and the value {new.type}; assignment does not "
+                    f"broadcast"
+                )
+            )
         return new
 
     def _write(self, new: Tensor) -> None:
@@ -187,5 +230,3 @@ def _aligned_copy(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def _unpickle(array: np.ndarray[Any, Any], dtype: str, trainable: bool, name: str) -> Variable:
     return Variable(array, trainable, name=name, dtype=dtype)
-
-

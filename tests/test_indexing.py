@@ -14,13 +14,53 @@ import graphflow as gf
 ARRAY = np.arange(2 * 3 * 4, dtype="f4").reshape(2, 3, 4)
 MASK = ARRAY > 7
 KEYS = [
-    0, -1, slice(None), slice(1, None), slice(None, None, 2), slice(None, None, -1), slice(-2, None), slice(5, 9), slice(3, 1), ..., None,
-    (0, 1), (0, 1, 2), (slice(None), 1), (..., 0), (..., slice(1, 3)), (None, 0), (0, None, 1), (slice(None), None), (0, ..., 1), (..., None),
-    (slice(None, None, -1), slice(None, None, 2), slice(3, 0, -2)), [0, 1], [1, 0, 1], ([0, 1], [1, 2]), ([[0], [1]], [[1, 2]]),
-    (0, [1, 2]), ([0, 1], 1), (slice(None), [0, 2]), ([0, 1], slice(None), 2), ([0, 1], slice(None), [1, 3]), (0, slice(None), [1, 3]),
-    ([], 0), [-1, -2], np.array([1, 0]), MASK, MASK[0, 0], [True, False], (0, MASK[0]), (slice(None), MASK[0]), (..., MASK[0, 0]), (slice(0, 0),),
-    np.int64(1), (), (None, None, 0), (slice(1, 100), slice(-100, 2)),
-]  # fmt: skip
+    0,
+    -1,
+    slice(None),
+    slice(1, None),
+    slice(None, None, 2),
+    slice(None, None, -1),
+    slice(-2, None),
+    slice(5, 9),
+    slice(3, 1),
+    ...,
+    None,
+    (0, 1),
+    (0, 1, 2),
+    (slice(None), 1),
+    (..., 0),
+    (..., slice(1, 3)),
+    (None, 0),
+    (0, None, 1),
+    (slice(None), None),
+    (0, ..., 1),
+    (..., None),
+    (slice(None, None, -1), slice(None, None, 2), slice(3, 0, -2)),
+    [0, 1],
+    [1, 0, 1],
+    ([0, 1], [1, 2]),
+    ([[0], [1]], [[1, 2]]),
+    (0, [1, 2]),
+    ([0, 1], 1),
+    (slice(None), [0, 2]),
+    ([0, 1], slice(None), 2),
+    ([0, 1], slice(None), [1, 3]),
+    (0, slice(None), [1, 3]),
+    ([], 0),
+    [-1, -2],
+    np.array([1, 0]),
+    MASK,
+    MASK[0, 0],
+    [True, False],
+    (0, MASK[0]),
+    (slice(None), MASK[0]),
+    (..., MASK[0, 0]),
+    (slice(0, 0),),
+    np.int64(1),
+    (),
+    (None, None, 0),
+    (slice(1, 100), slice(-100, 2)),
+]
 KEYS = [k for k in KEYS if not (isinstance(k, np.ndarray) and k.shape == (4,))]
 
 
@@ -45,9 +85,12 @@ def test_as_numpy_in_one_function():
 
 def indices(extent):
     return st.one_of(
-        st.integers(-extent, extent - 1), st.slices(extent), st.just(slice(None)), st.none(),
+        st.integers(-extent, extent - 1),
+        st.slices(extent),
+        st.just(slice(None)),
+        st.none(),
         st.lists(st.integers(-extent, extent - 1), min_size=1, max_size=1),
-    )  # fmt: skip
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -78,15 +121,32 @@ def test_tensor_indices():
     def read(x, i, j):
         return x[i], x[:, j], x[i, j], x[i, :, 1]
 
-    for found, expected in zip(read(tensor, one, rows), (ARRAY[1], ARRAY[:, [1, 0, -1]], ARRAY[1, [1, 0, -1]], ARRAY[1, :, 1]), strict=True):
+    for found, expected in zip(
+        read(tensor, one, rows), (ARRAY[1], ARRAY[:, [1, 0, -1]], ARRAY[1, [1, 0, -1]], ARRAY[1, :, 1]), strict=True
+    ):
         np.testing.assert_array_equal(found.numpy(), expected)
     assert read(tensor, gf.constant(-1), rows)[0].numpy().tolist() == ARRAY[-1].tolist()
 
 
 SYMBOLIC = [
-    0, -1, slice(1, None), slice(None, -1), slice(None, None, 2), slice(None, 2), (slice(None), 1), (..., slice(0, 2)), (None, 0), [0, 1], ([0, 1], [1, 0]),
-    slice(-2, None), slice(None, None, -1), slice(1, -1), (..., -1), slice(2, 100), [-1],
-]  # fmt: skip
+    0,
+    -1,
+    slice(1, None),
+    slice(None, -1),
+    slice(None, None, 2),
+    slice(None, 2),
+    (slice(None), 1),
+    (..., slice(0, 2)),
+    (None, 0),
+    [0, 1],
+    ([0, 1], [1, 0]),
+    slice(-2, None),
+    slice(None, None, -1),
+    slice(1, -1),
+    (..., -1),
+    slice(2, 100),
+    [-1],
+]
 
 
 @pytest.mark.parametrize("key", SYMBOLIC, ids=text)
@@ -142,7 +202,9 @@ def test_symbolic_index_out_of_range_is_found_at_run_time():
     assert read([1.0, 2.0, 4.0]).numpy() == 4
 
 
-@pytest.mark.parametrize("key", [1.0, "a", (0, 0, 0, 0), (..., ...), True, gf.constant(1.5), [0.5], slice(0.5, 2), {}], ids=text)
+@pytest.mark.parametrize(
+    "key", [1.0, "a", (0, 0, 0, 0), (..., ...), True, gf.constant(1.5), [0.5], slice(0.5, 2), {}], ids=text
+)
 def test_not_an_index(key):
     with pytest.raises((TypeError, IndexError)):
         gf.constant(ARRAY)[key]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -43,7 +45,7 @@ def test_stages_show_counts_and_time():
     names = [s.name for s in stages]
     assert names[0] == "input"
     assert "fuse" in names
-    for before, after in zip(stages, stages[1:], strict=False):
+    for before, after in itertools.pairwise(stages):
         assert after.nodes_before == before.nodes_after == len(before.graph.nodes)
         assert after.milliseconds >= 0
         assert after.name in str(after)
@@ -78,7 +80,9 @@ def test_explain_gives_traces_and_reasons():
     assert reasons[2] == "argument 'k' changed from 2.0 to 3.0"
     assert reasons[3] == "argument 'x' changed from f32 of rank 1 to i32 of rank 1"
     assert explanation.traces[1].types == ("f32[s0]",)
-    assert all(t.nodes and t.kernels and t.compile_milliseconds > 0 and t.trace_milliseconds > 0 for t in explanation.traces)
+    assert all(
+        t.nodes and t.kernels and t.compile_milliseconds > 0 and t.trace_milliseconds > 0 for t in explanation.traces
+    )
     text = str(explanation)
     assert "4 trace(s)" in text
     for reason in reasons:

@@ -21,16 +21,34 @@ def same(tensor, expected):
     assert found.tobytes() == expected.tobytes()
 
 
-# Making -----------------------------------------------------------------------------------------------------------------
+# Making ---------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("value", "dtype"),
     [
-        (1, "int32"), (-(2**31), "int32"), (2**31 - 1, "int32"), (2**31, "int64"), (-(2**31) - 1, "int64"), (2**63 - 1, "int64"),
-        (1.5, "float32"), (True, "bool"), ([1, 2], "int32"), ([1, 2**40], "int64"), ([1, 2.5], "float32"), ([[True], [False]], "bool"),
-        ([], "float32"), ([[], []], "float32"), (range(3), "int32"), ((1, 2), "int32"), (np.float64(2), "float64"), (np.int8(3), "int8"),
-        (np.arange(3, dtype="u2"), "uint16"), (np.array([1.0]), "float64"), (1e38, "float32"), (float("inf"), "float32"),
+        (1, "int32"),
+        (-(2**31), "int32"),
+        (2**31 - 1, "int32"),
+        (2**31, "int64"),
+        (-(2**31) - 1, "int64"),
+        (2**63 - 1, "int64"),
+        (1.5, "float32"),
+        (True, "bool"),
+        ([1, 2], "int32"),
+        ([1, 2**40], "int64"),
+        ([1, 2.5], "float32"),
+        ([[True], [False]], "bool"),
+        ([], "float32"),
+        ([[], []], "float32"),
+        (range(3), "int32"),
+        ((1, 2), "int32"),
+        (np.float64(2), "float64"),
+        (np.int8(3), "int8"),
+        (np.arange(3, dtype="u2"), "uint16"),
+        (np.array([1.0]), "float64"),
+        (1e38, "float32"),
+        (float("inf"), "float32"),
     ],
-)  # fmt: skip
+)
 def test_constant_dtype(value, dtype):
     found = gf.constant(value)
     assert found.dtype == dtype
@@ -48,11 +66,25 @@ def test_constant_of_each_dtype(dtype):
 @pytest.mark.parametrize(
     ("value", "dtype"),
     [
-        (2**63, None), (-(2**63) - 1, None), (128, "int8"), (-129, "int8"), (-1, "uint8"), (256, "uint8"), (2**64, "uint64"), (1e39, None),
-        (1e39, "float32"), (70000.0, "float16"), (10**400, "float64"), ([1, 2**63], None), ([1, 300], "int8"), ([1e39], "float32"),
-        (np.array([300]), "int8"), (np.array([1e300]), "float32"), ([2**70], "float32"),
+        (2**63, None),
+        (-(2**63) - 1, None),
+        (128, "int8"),
+        (-129, "int8"),
+        (-1, "uint8"),
+        (256, "uint8"),
+        (2**64, "uint64"),
+        (1e39, None),
+        (1e39, "float32"),
+        (70000.0, "float16"),
+        (10**400, "float64"),
+        ([1, 2**63], None),
+        ([1, 300], "int8"),
+        ([1e39], "float32"),
+        (np.array([300]), "int8"),
+        (np.array([1e300]), "float32"),
+        ([2**70], "float32"),
     ],
-)  # fmt: skip
+)
 def test_literal_that_does_not_fit(value, dtype):
     with pytest.raises(OverflowError, match="does not fit") as caught:
         gf.constant(value, dtype)
@@ -61,8 +93,19 @@ def test_literal_that_does_not_fit(value, dtype):
 
 
 @pytest.mark.parametrize(
-    ("value", "dtype"), [(2.5, "int32"), ([1.0], "int64"), (1, "bool"), (np.array(2.5), "int32"), (1j, "float32"), (None, None), ("text", None), ({}, None), (object(), None)],
-)  # fmt: skip
+    ("value", "dtype"),
+    [
+        (2.5, "int32"),
+        ([1.0], "int64"),
+        (1, "bool"),
+        (np.array(2.5), "int32"),
+        (1j, "float32"),
+        (None, None),
+        ("text", None),
+        ({}, None),
+        (object(), None),
+    ],
+)
 def test_value_of_the_wrong_kind(value, dtype):
     with pytest.raises(TypeError):
         gf.constant(value, dtype)
@@ -84,11 +127,18 @@ def test_constant_shape():
 @pytest.mark.parametrize(
     "array",
     [
-        np.arange(6, dtype=">f4").reshape(2, 3), np.arange(6, dtype=">i8"), np.arange(12, dtype="f4").reshape(3, 4)[::2, ::-1],
-        np.asfortranarray(np.arange(6.0).reshape(2, 3)), np.zeros((0, 3), "f4"), np.zeros((3, 0), "i4"), np.array(2.5, "f4"),
-        np.broadcast_to(np.float32(1), (2, 3)), np.arange(5, dtype="f4")[1:], np.frombuffer(b"\0" * 9, "u1")[1:].view(">i4"),
+        np.arange(6, dtype=">f4").reshape(2, 3),
+        np.arange(6, dtype=">i8"),
+        np.arange(12, dtype="f4").reshape(3, 4)[::2, ::-1],
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        np.zeros((0, 3), "f4"),
+        np.zeros((3, 0), "i4"),
+        np.array(2.5, "f4"),
+        np.broadcast_to(np.float32(1), (2, 3)),
+        np.arange(5, dtype="f4")[1:],
+        np.frombuffer(b"\0" * 9, "u1")[1:].view(">i4"),
     ],
-)  # fmt: skip
+)
 def test_odd_arrays(array):
     array = array[...]
     array.flags.writeable = False
@@ -119,7 +169,7 @@ def test_convert_stacks_tensors():
         gf.convert_to_tensor(a, gf.int32)
 
 
-# NumPy and Python ---------------------------------------------------------------------------------------------------------
+# NumPy and Python -----------------------------------------------------------------------------------------------------
 def test_numpy_never_aliases():
     source = np.arange(3, dtype="f4")
     tensor = gf.constant(source)
@@ -145,7 +195,7 @@ def test_array_beside_tensor_gives_tensor(operator):
     array = np.array([[1, 2], [3, 4]], "f4")
     tensor = gf.constant(array)
     for left, right in ((array, tensor), (tensor, array)):
-        found = eval(f"left {operator} right")
+        found = eval(f"x {operator} y", {"x": left, "y": right})
         assert isinstance(found, gf.Tensor)
         np.testing.assert_allclose(found.numpy(), eval(f"array {operator} array"))
     assert isinstance(np.float32(2) * tensor, gf.Tensor)
@@ -174,8 +224,9 @@ def test_integer_arrays_take_the_tensors_dtype():
 
 
 @pytest.mark.parametrize(
-    "operand", [np.array([1.5]), np.array([1.5], "f4"), 2.0, np.array([True])],
-)  # fmt: skip
+    "operand",
+    [np.array([1.5]), np.array([1.5], "f4"), 2.0, np.array([True])],
+)
 def test_int_tensor_beside_a_float_or_bool_raises(operand):
     for run in (lambda: gf.constant([1]) + operand, lambda: operand + gf.constant([1])):
         with pytest.raises(gf.errors.DTypeError) as caught:
@@ -213,7 +264,7 @@ def test_dlpack_and_pickle_and_copies():
     same(pickle.loads(pickle.dumps(gf.constant(3))), np.int32(3))
 
 
-# Python protocols -----------------------------------------------------------------------------------------------------------
+# Python protocols -----------------------------------------------------------------------------------------------------
 def test_len_iter_bool_float_int_index():
     tensor = gf.constant([[1, 2], [3, 4]])
     assert len(tensor) == 2
@@ -225,8 +276,13 @@ def test_len_iter_bool_float_int_index():
     assert [10, 20, 30][gf.constant(1)] == 20
     assert complex(gf.constant(2.0)) == 2
     assert f"{gf.constant(2.5):.2f}" == "2.50"
-    for call, error in ((lambda: bool(tensor), ValueError), (lambda: float(tensor), ValueError), (lambda: len(gf.constant(1)), TypeError),
-                        (lambda: iter(gf.constant(1)), TypeError), (lambda: [1][gf.constant(0.0)], TypeError)):  # fmt: skip
+    for call, error in (
+        (lambda: bool(tensor), ValueError),
+        (lambda: float(tensor), ValueError),
+        (lambda: len(gf.constant(1)), TypeError),
+        (lambda: iter(gf.constant(1)), TypeError),
+        (lambda: [1][gf.constant(0.0)], TypeError),
+    ):
         with pytest.raises(error):
             call()
 
@@ -260,7 +316,7 @@ def test_shape_helpers():
     assert not gf.TensorShape([None, 3]).is_fully_defined()
 
 
-# Operators ------------------------------------------------------------------------------------------------------------------
+# Operators ------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("dtype", ["int32", "int64", "float32", "float64"])
 @pytest.mark.parametrize("operator", ["+", "-", "*", "//", "%"])
 def test_arithmetic_with_literals(dtype, operator):
@@ -312,7 +368,7 @@ def test_other_operators():
 def test_comparisons():
     x = gf.constant([1.0, 2.0, np.nan])
     same(x < 2, np.array([True, False, False]))
-    same(2 <= x, np.array([False, True, False]))
+    same(x >= 2, np.array([False, True, False]))
     same(x == x, np.array([True, True, False]))
     same(x != x, np.array([False, False, True]))
     assert (x == None) is False  # noqa: E711
@@ -338,7 +394,7 @@ def test_literal_in_an_operation_that_does_not_fit():
 def test_integer_overflow_wraps_and_division_by_zero_raises():
     same(gf.constant([2**31 - 1]) + 1, np.array([-(2**31)], "i4"))
     for operator in ("//", "%"):
-        with pytest.raises(ZeroDivisionError, match="test_tensor.py"):
+        with pytest.raises(ZeroDivisionError, match=r"test_tensor.py"):
             _divide(operator)
 
 

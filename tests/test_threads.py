@@ -65,7 +65,9 @@ def test_different_functions(count):
     results = together(count, lambda k: [functions[k](x).numpy() for _ in range(20)])
     for k, found in enumerate(results):
         assert len({v.tobytes() for v in found}) == 1
-        np.testing.assert_allclose(found[0], float(np.sum(np.linspace(0, 1, 1000) * k + np.exp(np.linspace(0, 1, 1000)))), rtol=1e-5)
+        np.testing.assert_allclose(
+            found[0], float(np.sum(np.linspace(0, 1, 1000) * k + np.exp(np.linspace(0, 1, 1000)))), rtol=1e-5
+        )
 
 
 @pytest.mark.filterwarnings("ignore:.*was traced")

@@ -25,10 +25,21 @@ class WithHidden:
 
 
 STRUCTURES = [
-    (5, [5]), (None, [None]), ([], []), ((), []), ({}, []), ([1, [2, (3,)]], [1, 2, 3]), ({"b": 1, "a": 2}, [2, 1]),
-    (Point(1, [2]), [1, 2]), (Frozen(1, {"k": 2}), [1, 2]), (WithHidden(1), [1, 7]), ("text", ["text"]),
-    (collections.OrderedDict(b=1, a=2), [2, 1]), ({2: "x", 1: "y"}, ["y", "x"]), ({1: "i", "a": "s"}, ["i", "s"]),
-]  # fmt: skip
+    (5, [5]),
+    (None, [None]),
+    ([], []),
+    ((), []),
+    ({}, []),
+    ([1, [2, (3,)]], [1, 2, 3]),
+    ({"b": 1, "a": 2}, [2, 1]),
+    (Point(1, [2]), [1, 2]),
+    (Frozen(1, {"k": 2}), [1, 2]),
+    (WithHidden(1), [1, 7]),
+    ("text", ["text"]),
+    (collections.OrderedDict(b=1, a=2), [2, 1]),
+    ({2: "x", 1: "y"}, ["y", "x"]),
+    ({1: "i", "a": "s"}, ["i", "s"]),
+]
 
 
 @pytest.mark.parametrize(("structure", "leaves"), STRUCTURES)
@@ -53,8 +64,9 @@ def test_default_dict_keeps_its_factory():
 
 
 @pytest.mark.parametrize(
-    ("a", "b"), [([1], [1, 2]), ({"a": 1}, {"b": 1}), ([1], 1), ({"a": 1}, [1]), (1, [1])],
-)  # fmt: skip
+    ("a", "b"),
+    [([1], [1, 2]), ({"a": 1}, {"b": 1}), ([1], 1), ({"a": 1}, [1]), (1, [1])],
+)
 def test_structures_that_differ(a, b):
     with pytest.raises(ValueError, match="differ"):
         tree.map_structure(lambda x, y: x, a, b) if tree.is_nested(a) else tree.assert_same_structure(a, b)

@@ -131,7 +131,7 @@ def test_seen_by_reference_from_a_function():
 
 def test_numpy_inside_a_function_is_refused():
     variable = gf.Variable(2.0)
-    with pytest.raises(gf.errors.FailedPreconditionError, match="test_variable.py"):
+    with pytest.raises(gf.errors.FailedPreconditionError, match=r"test_variable.py"):
         gf.function(lambda: variable.numpy())()
 
 

@@ -1,4 +1,5 @@
 """What tapes see: every op that runs while a tape is recording."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -39,6 +40,8 @@ class Record:
 
 
 class Recorder(Protocol):
+    """A tape, as this module sees it."""
+
     def record(self, record: Record) -> None: ...
     def accessed(self, variable: Any, value: Any) -> None: ...
 
@@ -47,7 +50,9 @@ class Recorder(Protocol):
 recorders: ContextVar[tuple[Recorder, ...]] = ContextVar("graphflow_recorders", default=())
 
 
-def record_operation(op: Op, inputs: tuple[Any, ...], outputs: tuple[Any, ...], attributes: dict[str, Any], source: Source) -> None:
+def record_operation(
+    op: Op, inputs: tuple[Any, ...], outputs: tuple[Any, ...], attributes: dict[str, Any], source: Source
+) -> None:
     """Tell every active tape about an op."""
     entry = Record(op, inputs, outputs, attributes, source)
     for recorder in recorders.get():
@@ -60,7 +65,7 @@ def record_access(variable: Any, value: Any) -> None:
         recorder.accessed(variable, value)
 
 
-class stop:
+class stop:  # noqa: N801 (used as `with stop():`, like a function)
     """`with stop():` nothing is recorded (tape.stop_recording uses a narrower form)."""
 
     def __enter__(self) -> None:

@@ -1,9 +1,10 @@
 """GradientTape: reverse-mode differentiation over recorded ops.
 
-A tape keeps the ops that ran between a watched tensor and now; `gradient` walks them backwards with each op's own rule. Rules work on
-tensors, so in eager mode the gradient is computed at once, inside a trace it becomes nodes ("backward of line N") that are
-optimised with the rest, and an outer tape sees it too (higher orders).
+A tape keeps the ops that ran between a watched tensor and now; `gradient` walks them backwards with each op's own rule.
+Rules work on tensors, so in eager mode the gradient is computed at once, inside a trace it becomes nodes ("backward of
+line N") that are optimised with the rest, and an outer tape sees it too (higher orders).
 """
+
 from __future__ import annotations
 
 import math
@@ -15,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import NoGradientError, ShapeError, TapeError
-from ..ir.source import Source
+from ..ir.source import Source, capture
 from ..tree import flatten, map_structure, pack_sequence_as
-from ..ir.source import capture
 from .record import Record, active_trace, recorders, stop
 
 __all__ = ["GradientTape", "UnconnectedGradients"]
@@ -37,7 +37,8 @@ class GradientTape:
             loss = f(w)
         dw = tape.gradient(loss, w)
 
-    persistent: `gradient` may be called more than once. watch_accessed_variables: trainable variables are watched when read.
+    persistent: `gradient` may be called more than once. watch_accessed_variables: trainable variables are watched when
+    read.
     """
 
     def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True) -> None:
@@ -73,7 +74,8 @@ class GradientTape:
         recorders.set(tuple(r for r in recorders.get() if r is not self))
 
     def watch(self, tensor: Any) -> None:
-        """Make tensors or variables sources. Only floats have gradients: watching another dtype warns once and does nothing."""
+        """Make tensors or variables sources. Only floats have gradients: watching another dtype warns once and does
+        nothing."""
         for value in flatten(tensor):
             if not hasattr(value, "dims"):
                 raise TapeError(f"watch: {value!r} is not a tensor; make one with gf.constant")
@@ -104,7 +106,12 @@ class GradientTape:
 
     def accessed(self, variable: Any, value: Any) -> None:
         watch = id(variable) in self._watched
-        if self._watch_accessed and variable.trainable and not watch and (variable.dtype.is_floating or variable.dtype.is_complex):
+        if (
+            self._watch_accessed
+            and variable.trainable
+            and not watch
+            and (variable.dtype.is_floating or variable.dtype.is_complex)
+        ):
             self._watched[id(variable)] = variable
             watch = True
         if watch:
@@ -136,12 +143,17 @@ class GradientTape:
 
     # Gradients --------------------------------------------------------------------------------------------------------
     def gradient(
-        self, target: Any, sources: Any, output_gradients: Any = None, unconnected_gradients: str = UnconnectedGradients.NONE
+        self,
+        target: Any,
+        sources: Any,
+        output_gradients: Any = None,
+        unconnected_gradients: str = UnconnectedGradients.NONE,
     ) -> Any:
-        """d(sum of targets)/d(sources), in the structure of `sources`; None (or zeros) where a target does not depend on a source.
+        """d(sum of targets)/d(sources), in the structure of `sources`; None (or zeros) where a target does not depend
+        on a source.
 
-        target: tensor or structure of them. output_gradients: weights, one for each target. Raises TapeError when a non-persistent
-        tape is used twice, NoGradientError when a float op on the way has no gradient rule.
+        target: tensor or structure of them. output_gradients: weights, one for each target. Raises TapeError when a
+        non-persistent tape is used twice, NoGradientError when a float op on the way has no gradient rule.
         """
         self._require_unused()
         if unconnected_gradients not in (UnconnectedGradients.NONE, UnconnectedGradients.ZERO):
@@ -167,15 +179,17 @@ class GradientTape:
         parallel_iterations: Any = None,
         experimental_use_pfor: bool = True,
     ) -> Any:
-        """d target / d source with shape target.shape + source.shape, for each source; one backward walk for each element of target.
-        The tape must be persistent or not used yet."""
+        """d target / d source with shape target.shape + source.shape, for each source; one backward walk for each
+        element of target. The tape must be persistent or not used yet."""
         del parallel_iterations, experimental_use_pfor
         self._require_unused()
         rows = self._rows(target, sources, unconnected_gradients, _elements(target))
 
         def assemble(source: Any, *parts: Any) -> Any:
             if any(part is None for part in parts) or not parts:
-                return None if parts or unconnected_gradients == UnconnectedGradients.NONE else _zero_rows(target, source)
+                return (
+                    None if parts or unconnected_gradients == UnconnectedGradients.NONE else _zero_rows(target, source)
+                )
             from ..ops import concat, reshape
 
             shaped = [reshape(part, shape=(1, *part.dims)) for part in parts]
@@ -183,7 +197,9 @@ class GradientTape:
             return reshape(whole, shape=(*target.dims, *source.dims))
 
         columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in flatten(sources)]
-        return pack_sequence_as(sources, [assemble(s, *parts) for s, parts in zip(flatten(sources), columns, strict=True)])
+        return pack_sequence_as(
+            sources, [assemble(s, *parts) for s, parts in zip(flatten(sources), columns, strict=True)]
+        )
 
     def batch_jacobian(
         self,
@@ -193,12 +209,15 @@ class GradientTape:
         parallel_iterations: Any = None,
         experimental_use_pfor: bool = True,
     ) -> Any:
-        """d target[b] / d source[b] with shape [batch] + target.shape[1:] + source.shape[1:], where row b of the target depends on row
-        b of the source only; one backward walk for each element of a row. Raises ShapeError where the batches differ."""
+        """d target[b] / d source[b] with shape [batch] + target.shape[1:] + source.shape[1:], where row b of the target
+        depends on row b of the source only; one backward walk for each element of a row. Raises ShapeError where the
+        batches differ."""
         del parallel_iterations, experimental_use_pfor
         self._require_unused()
         if not target.dims or not source.dims or target.dims[0] != source.dims[0]:
-            raise ShapeError(f"batch_jacobian: target and source need one first extent, got {target.type} and {source.type}")
+            raise ShapeError(
+                f"batch_jacobian: target and source need one first extent, got {target.type} and {source.type}"
+            )
         from ..ops import concat, reshape
 
         batch, own = target.dims[0], tuple(target.dims[1:])
@@ -218,7 +237,9 @@ class GradientTape:
         if self._recording and not self._persistent:
             self._stop()
         try:
-            return [flatten(self._backward([target], [weight], list(flatten(sources)), unconnected)) for weight in weights]
+            return [
+                flatten(self._backward([target], [weight], list(flatten(sources)), unconnected)) for weight in weights
+            ]
         finally:
             if not self._persistent:
                 self._used = True
@@ -226,7 +247,9 @@ class GradientTape:
 
     def _require_unused(self) -> None:
         if self._used and not self._persistent:
-            raise TapeError("a non-persistent GradientTape can give gradients only once; use GradientTape(persistent=True)")
+            raise TapeError(
+                "a non-persistent GradientTape can give gradients only once; use GradientTape(persistent=True)"
+            )
 
     def _backward(self, targets: Sequence[Any], weights: Sequence[Any], sources: Any, unconnected: str) -> Any:
         sums: dict[int, Any] = {}
@@ -288,21 +311,27 @@ class GradientTape:
             return [None] * len(record.inputs)
         with _backward_of(record.source):
             filled = [g if g is not None else _zeros(t) for g, t in zip(incoming, record.outputs, strict=True)]
-            return op.gradient(record, *filled)  # type: ignore[no-any-return]
+            return op.gradient(record, *filled)
 
     def why_none(self, target: Any, source: Any) -> str:
-        """Why `gradient(target, source)` is None: the edge that cuts the path, with its line. Call it instead of gradient."""
+        """Why `gradient(target, source)` is None: the edge that cuts the path, with its line. Call it instead of
+        gradient."""
         if not (source.dtype.is_floating or source.dtype.is_complex):
             return f"the source is {source.dtype.name}; only floats have gradients"
         starts = {id(source), *(id(t) for t in self._reads.get(id(source), ()))}
         if not starts & (self._connected | set(self._watched)):
-            return "the source is not watched: use tape.watch(source), or a trainable variable, and compute the target inside the tape"
+            return (
+                "the source is not watched: use tape.watch(source), or a trainable variable, and compute the target "
+                "inside the tape"
+            )
         reached, cuts = set(starts), []
         for record in self._records:
             if any(id(t) in reached for t in record.inputs):
                 outputs = [o for o in record.outputs if o.dtype.is_floating or o.dtype.is_complex]
                 with stop():
-                    gradients = self._rule(record, [None] * len(record.outputs)) if outputs else [None] * len(record.inputs)
+                    gradients = (
+                        self._rule(record, [None] * len(record.outputs)) if outputs else [None] * len(record.inputs)
+                    )
                 if any(g is not None and id(t) in reached for t, g in zip(record.inputs, gradients, strict=True)):
                     reached.update(map(id, outputs))
                 else:
@@ -317,8 +346,13 @@ class GradientTape:
                 leading.update(map(id, record.inputs))
         cut = next((r for r in reversed(cuts) if any(id(t) in leading for t in r.outputs)), cuts[-1])
         result = cut.outputs[0].dtype
-        reason = cut.op.no_gradient or (f"its result is {result.name}" if not result.is_floating else "its derivative is zero everywhere")
-        return f"{cut.op.name} cuts the gradient: {reason}\n  at {cut.source.file}:{cut.source.line}   {cut.source.expression}"
+        reason = cut.op.no_gradient or (
+            f"its result is {result.name}" if not result.is_floating else "its derivative is zero everywhere"
+        )
+        return (
+            f"{cut.op.name} cuts the gradient: {reason}\n  at {cut.source.file}:{cut.source.line}   "
+            f"{cut.source.expression}"
+        )
 
 
 _warned: set[tuple[str, int, str]] = set()
@@ -374,7 +408,9 @@ def _seed(tensor: Any, weight: Any) -> Any:
             isinstance(a, int) and isinstance(b, int) and a not in (1, b)
             for a, b in zip(shape[::-1], tensor.dims[::-1], strict=False)
         ):
-            raise ShapeError(f"output_gradients: a weight must have its target's shape, got {list(shape)} for {tensor.type}")
+            raise ShapeError(
+                f"output_gradients: a weight must have its target's shape, got {list(shape)} for {tensor.type}"
+            )
         weighted = multiply(one, weight)
         return weighted if weighted.dims == tensor.dims else broadcast_to(weighted, shape=tensor.dims)
 

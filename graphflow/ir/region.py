@@ -13,7 +13,7 @@ from .dims import Dim, SymbolicDim, product, symbol
 from .graph import Node, Value
 from .op import Alias, Effect, Indexed, Pointwise, Reduce, View
 
-__all__ = ["Affine", "Coordinates", "Refusal", "Region", "analyse", "is_fusable", "only_unit_dims_differ", "view_coordinates"]
+__all__ = ["Affine", "Coordinates", "Refusal", "Region", "analyse", "can_fail", "is_fusable", "only_unit_dims_differ", "view_coordinates"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Region:
     def addressed(self) -> tuple[Value, ...]:
         """Values whose elements have a place in memory, or in the report of a run-time check: axes are one only where they are one
         axis in all of these."""
-        return (*self.inputs, *self.outputs, *(v for n in self.nodes if n.op.fallible for v in n.outputs))
+        return (*self.inputs, *self.outputs, *(v for n in self.nodes if can_fail(n) for v in n.outputs))
 
     @property
     def trailing(self) -> tuple[int, ...]:
@@ -82,6 +82,16 @@ class Region:
                 break
             axes.append(axis)
         return tuple(reversed(axes))
+
+
+def can_fail(node: Node) -> bool:
+    """Can the node itself report a run-time error? Divisions and powers only of integers (whose values are not looked at here:
+    the answer must be the same in the body of a loop, which does not see large constants)."""
+    kind = node.op.fallible
+    return bool(kind) and (kind not in _OF_INTEGERS or node.inputs[-1].type.dtype.is_integer)
+
+
+_OF_INTEGERS = ("division_by_zero", "negative_exponent")
 
 
 def is_fusable(node: Node) -> bool:
@@ -249,7 +259,7 @@ def _refuse_checks(region: Region) -> Refusal | None:
     """A node with a run-time check must be computed at every element of its own, or the loop could miss the one that fails: not
     through a slice, nor in a loop that an axis of another value could make empty."""
     for node in region.nodes:
-        if not node.op.fallible:
+        if not can_fail(node):
             continue
         shape = node.output.type.shape
         if not any(_covers(shape, at, region.space) for at in region.demands.get(node.output, ())):

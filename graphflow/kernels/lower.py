@@ -14,7 +14,7 @@ from ..ir.dims import Dim
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import Alias, Effect, Indexed, Pointwise, Reduce, View
 from ..ir.region import (
-    Affine, Coordinates, Refusal, Region, access, analyse, broadcast_coordinates, identity, mergeable, reshape_coordinates,
+    Affine, Coordinates, Refusal, Region, access, analyse, broadcast_coordinates, can_fail, identity, mergeable, reshape_coordinates,
     view_coordinates,
 )  # fmt: skip
 from ..ir.source import merge_sources
@@ -158,7 +158,7 @@ class _Lowering:
             self.s.node = node
             for number, value in enumerate(node.outputs):
                 for at in list(self.region.demands.get(value, ())):
-                    self.s.place = self._access(NO_BUFFER, value.type.shape, at) if node.op.fallible else None
+                    self.s.place = self._access(NO_BUFFER, value.type.shape, at) if can_fail(node) else None
                     self.values[value, at] = self._node(node, number, at)
 
     def _node(self, node: Node, number: int, at: Coordinates) -> Scalar:

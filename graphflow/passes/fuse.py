@@ -17,7 +17,7 @@ from typing import Any
 from ..ir.dims import Dim
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import OPS, Alias, Effect, Indexed, Pointwise, Reduce, View
-from ..ir.region import Refusal, Region, analyse, is_fusable
+from ..ir.region import Refusal, Region, analyse, can_fail, is_fusable
 from ..ir.source import merge_sources
 from ..ir.walks import ordering_edges
 
@@ -47,7 +47,7 @@ def is_copied(node: Node) -> bool:
 def is_plain(node: Node) -> bool:
     """Pointwise, and reads whole operands where they are (or constants): with other such nodes of one shape it is surely
     one region."""
-    if not isinstance(node.op.kernel, Pointwise) or node.op.fallible and node.output.type.elements == 1:
+    if not isinstance(node.op.kernel, Pointwise) or can_fail(node) and node.output.type.elements == 1:
         return False
     producers = [v.producer for v in node.inputs if v.producer is not None]
     return all(not is_copied(p) or isinstance(p.op.kernel, Effect) for p in producers)
@@ -165,11 +165,13 @@ class _Fusion:
         self.members[a] = nodes
         for node in self.members.pop(b):
             self.group[node] = a
-        for table, found in ((self.regions, region), (self.plain, plain)):
-            table.pop(a, None)
-            table.pop(b, None)
-            if found is not None:
-                table[a] = found  # type: ignore[index]
+        for number in (a, b):
+            self.regions.pop(number, None)
+            self.plain.pop(number, None)
+        if region is not None:
+            self.regions[a] = region
+        if plain is not None:
+            self.plain[a] = plain
         return None
 
     def _plain_union(self, a: int, b: int, inside: set[Node]) -> _Plain | None:
@@ -379,16 +381,16 @@ class _Fusion:
     def _copies_needed(self) -> set[Node]:
         """Copied nodes that something other than a loop reads: those exist as nodes of their own too."""
         needed: set[Node] = set()
-        stack = [v.producer for v in self.graph.outputs if v.producer is not None and v.producer not in self.group]
+        stack = list(self.graph.outputs)
         for node in self.graph.nodes:
             if not is_copied(node) and not self._pulls(node):
-                stack.extend(v.producer for v in node.inputs if v.producer is not None and v.producer not in self.group)
+                stack.extend(node.inputs)
         while stack:
-            node = stack.pop()
-            if node is not None and node not in needed and is_copied(node):
-                needed.add(node)
-                if isinstance(node.op.kernel, Alias):
-                    stack.extend(v.producer for v in node.inputs if v.producer not in self.group)
+            producer = stack.pop().producer
+            if producer is not None and producer not in needed and is_copied(producer):
+                needed.add(producer)
+                if isinstance(producer.op.kernel, Alias):
+                    stack.extend(producer.inputs)
         return needed
 
     def _order(self, units: dict[int, list[Node]]) -> list[int]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from ..ir.dims import Dim, product
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import Alias, Effect, Indexed, Library
-from ..ir.region import Region, analyse
+from ..ir.region import Region, analyse, can_fail
 
 __all__ = ["MemoryPlan", "Place", "Temporary", "plan_memory", "with_plan"]
 
@@ -62,7 +62,7 @@ def bytes_of(value: Value) -> Dim:
 def is_fallible(graph: Graph) -> bool:
     """Can the graph report a run-time error, or call Python (which can raise)?"""
     for node in graph.nodes:
-        if node.op.fallible or isinstance(node.op.kernel, Effect) and node.op.kernel.kind in ("assert", "print", "call"):
+        if can_fail(node) or isinstance(node.op.kernel, Effect) and node.op.kernel.kind in ("assert", "print", "call"):
             return True
         if any(is_fallible(g) for g in node.subgraphs()):
             return True

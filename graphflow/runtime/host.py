@@ -1,4 +1,5 @@
 """Effects that run in Python: what a compiled function calls back for, and what eager mode does at once."""
+
 from __future__ import annotations
 
 import sys
@@ -18,7 +19,9 @@ def shown(array: Array, summarize: int) -> str:
     """A tensor's elements as TensorFlow prints them: `summarize` at each end of an axis, -1 for all."""
     edge = summarize if summarize >= 0 else max(array.size, 1)
     formats: Any = {"float_kind": _float_text, "bool": lambda v: str(int(v)), "int": str}
-    return np.array2string(array, threshold=0 if summarize >= 0 else sys.maxsize, edgeitems=edge, separator=" ", formatter=formats)
+    return np.array2string(
+        array, threshold=0 if summarize >= 0 else sys.maxsize, edgeitems=edge, separator=" ", formatter=formats
+    )
 
 
 def _float_text(value: Any) -> str:

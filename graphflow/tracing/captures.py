@@ -1,16 +1,20 @@
 """What a function captures: everything its result depends on beside its arguments.
 
-Globals and closures are found by reading bytecode (`LOAD_GLOBAL a; LOAD_ATTR b` is the chain `a.b`), through the functions that are
-called. Attributes of objects are seen when they are read: while the function is traced, the classes of the objects it can reach
-report their attribute reads. Each value becomes a guard; one that the tracing itself changed (a counter, a list appended to) does
-not, because it would make every call trace again, but is noted as a side effect.
+Globals and closures are found by reading bytecode (`LOAD_GLOBAL a; LOAD_ATTR b` is the chain `a.b`), through the
+functions that are called. Attributes of objects are seen when they are read: while the function is traced, the classes
+of the objects it can reach report their attribute reads. Each value becomes a guard; one that the tracing itself
+changed (a counter, a list appended to) does not, because it would make every call trace again, but is noted as a side
+effect.
 """
+
 from __future__ import annotations
 
+import collections
 import contextlib
 import dis
 import functools
 import inspect
+import itertools
 import sys
 import sysconfig
 import threading
@@ -24,7 +28,7 @@ import numpy as np
 
 from ..dtypes import DType
 from ..tensor import TensorLike
-from .guards import MISSING, Guard, reference_to, snapshot_of
+from .guards import MISSING, Guard, Identity, is_known_by_identity_alone, reference_to, snapshot_of
 
 __all__ = ["Captures"]
 
@@ -49,6 +53,7 @@ class Captures:
         """roots: the arguments. by_value: arguments known by value, whose attributes need no guard."""
         self.guards: list[Guard] = []
         self.changed: list[Guard] = []
+        self.blind: list[Guard] = []
         self.dropped = 0
         self._found: dict[Any, Guard] = {}
         self._seen: set[Any] = set()
@@ -56,7 +61,7 @@ class Captures:
         self._kept: dict[int, Any] = {id(v): v for v in by_value}
         self._read: set[tuple[int, str]] = set()
         self._own = set(self._kept)
-        self._roots = list(roots)
+        self._roots = [*roots, *_bound_values(function)]
         self._scan(function)
 
     # Globals and closures ---------------------------------------------------------------------------------------------
@@ -82,7 +87,8 @@ class Captures:
         """Guard the place, then along the chain while it leads through modules and classes."""
         for attribute in (*path, None):
             if value is MISSING or self._is_program(value):
-                if isinstance(value, types.FunctionType) and not _in_library(value) or hasattr(value, "python_function"):
+                is_function = isinstance(value, types.FunctionType) and not _in_library(value)
+                if is_function or _is_own(type(value)) and hasattr(value, "python_function"):
                     self._add(name, kind, owner, key, value)
                 self._scan(value)
                 return
@@ -96,11 +102,19 @@ class Captures:
             if isinstance(found, (staticmethod, classmethod)):
                 self._scan(found.__func__)
                 return
-            name, kind, owner, key, value = f"{name[:-1]}.{attribute}'", "attribute", value, attribute, getattr(value, attribute, MISSING)
+            name, kind, owner, key, value = (
+                f"{name[:-1]}.{attribute}'",
+                "attribute",
+                value,
+                attribute,
+                getattr(value, attribute, MISSING),
+            )
 
     def _is_program(self, value: Any) -> bool:
         """Functions, and graphflow's own objects, are part of the program; what they read is looked at instead."""
-        if isinstance(value, (types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.BuiltinMethodType)):
+        if isinstance(
+            value, (types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.BuiltinMethodType)
+        ):
             return True
         return _is_own(type(value)) and not isinstance(value, (TensorLike, DType))
 
@@ -112,13 +126,14 @@ class Captures:
             self._scan(value.func)
         elif isinstance(value, (list, tuple, dict)) and len(value) <= 64:
             for item in value.values() if isinstance(value, dict) else value:
-                if isinstance(item, (types.FunctionType, types.MethodType, functools.partial)) or hasattr(item, "python_function"):
+                if isinstance(item, (types.FunctionType, types.MethodType, functools.partial)) or _is_own(type(item)):
                     self._scan(item)
         else:
             self._scan_class(type(value))
 
     def _scan_class(self, cls: type) -> None:
-        """The special methods (`__call__`, `__getitem__` ...) of a user's class: they run without being looked up by name."""
+        """The special methods (`__call__`, `__getitem__` ...) of a user's class: they run without being looked up by
+        name."""
         if cls in self._seen or not _is_watchable(cls):
             return
         self._seen.add(cls)
@@ -134,7 +149,13 @@ class Captures:
                 self.dropped += 1
                 return
             self._kept[id(owner)] = owner
-            self._found[place] = Guard(name, kind, reference_to(owner) if kind in ("attribute", "method") else _strong(owner), key, snapshot_of(value))
+            self._found[place] = Guard(
+                name,
+                kind,
+                reference_to(owner) if kind in ("attribute", "method") else _strong(owner),
+                key,
+                snapshot_of(value),
+            )
 
     # Attributes -------------------------------------------------------------------------------------------------------
     @contextlib.contextmanager
@@ -200,6 +221,8 @@ class Captures:
                     self._visit_content(value)
         for guard in self._found.values():
             (self.guards if guard.holds() else self.changed).append(guard)
+            if isinstance(guard.then, Identity) and is_known_by_identity_alone(guard.get()):
+                self.blind.append(guard)
         self._kept.clear()
         self._late.clear()
         self._roots.clear()
@@ -212,24 +235,31 @@ _patched: dict[type, list[Any]] = {}  # class -> [how many runs watch it, its ow
 
 @contextlib.contextmanager
 def _watched(cls: type) -> Iterator[None]:
-    """Reads of attributes of instances of the class are reported to the run that does them. Several threads may watch one class."""
+    """Reads of attributes of instances of the class are reported to the run that does them. Several threads may watch
+    one class."""
     with _patch_lock:
         entry = _patched.get(cls)
         if entry is None:
             entry = _patched[cls] = [0, vars(cls).get("__getattribute__", MISSING)]
-            cls.__getattribute__ = _reporting(cls.__getattribute__)  # type: ignore[method-assign,assignment]
-        entry[0] += 1
+            try:
+                cls.__getattribute__ = _reporting(cls.__getattribute__)  # type: ignore[method-assign,assignment,arg-type]
+            except (TypeError, AttributeError):  # a metaclass forbids it: its attributes are not watched
+                del _patched[cls]
+                entry = None
+        if entry is not None:
+            entry[0] += 1
     try:
         yield
     finally:
-        with _patch_lock:
-            entry[0] -= 1
-            if not entry[0]:
-                del _patched[cls]
-                if entry[1] is MISSING:
-                    del cls.__getattribute__
-                else:
-                    cls.__getattribute__ = entry[1]  # type: ignore[method-assign]
+        if entry is not None:
+            with _patch_lock:
+                entry[0] -= 1
+                if not entry[0]:
+                    del _patched[cls]
+                    if entry[1] is MISSING:
+                        del cls.__getattribute__
+                    else:
+                        cls.__getattribute__ = entry[1]  # type: ignore[method-assign]
 
 
 def _reporting(inner: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
@@ -255,27 +285,37 @@ def _reachable_classes(roots: Iterable[Any]) -> list[type]:
     queue = list(roots)
     while queue and len(seen) < MOST_OBJECTS:
         value = queue.pop()
-        if id(value) in seen or isinstance(value, (str, bytes, int, float, type(None), np.ndarray, types.ModuleType, TensorLike)):
+        if id(value) in seen or isinstance(
+            value, (str, bytes, int, float, type(None), np.ndarray, types.ModuleType, TensorLike)
+        ):
             continue
         seen[id(value)] = value
-        if isinstance(value, dict):
-            queue.extend(list(value.values())[:1000])
-        elif isinstance(value, (list, tuple, set, frozenset)):
-            queue.extend(list(value)[:1000])
-        elif isinstance(value, types.MethodType):
-            queue.append(value.__self__)
-        elif isinstance(value, functools.partial):
-            queue += [value.func, *value.args, *value.keywords.values()]
+        if isinstance(value, (dict, list, tuple, set, frozenset, collections.deque)):
+            queue.extend(itertools.islice(dict.values(value) if isinstance(value, dict) else value, 1000))
+            if type(value).__module__ in ("builtins", "collections"):
+                continue
+        if isinstance(value, (types.MethodType, functools.partial)):
+            queue += _bound_values(value)
         elif isinstance(value, types.FunctionType):
             if not _is_library(value.__code__.co_filename):
                 queue += [c.cell_contents for c in value.__closure__ or () if _is_full(c)]
         elif isinstance(value, type):
             continue
-        else:
-            if _is_watchable(type(value)):
-                classes[type(value)] = None
-            queue.extend(_attribute_values(value))
+        if _is_watchable(type(value)):
+            classes[type(value)] = None
+        queue.extend(_attribute_values(value))
     return list(classes)
+
+
+def _bound_values(function: Any) -> list[Any]:
+    """The objects that a method, partial function or callable object brings along."""
+    if isinstance(function, types.FunctionType):
+        return []
+    if isinstance(function, types.MethodType):
+        return [function.__self__]
+    if isinstance(function, functools.partial):
+        return [function.func, *function.args, *function.keywords.values()]
+    return [function]
 
 
 def _is_full(cell: types.CellType) -> bool:
@@ -287,7 +327,12 @@ def _is_full(cell: types.CellType) -> bool:
 
 
 def _attribute_values(value: Any) -> list[Any]:
-    found = list(getattr(value, "__dict__", {}).values()) if not _is_own(type(value)) else []
+    if _is_own(type(value)):
+        return []
+    try:
+        found = list(object.__getattribute__(value, "__dict__").values())  # past any __getattr__ of the user's
+    except AttributeError:
+        found = []
     for cls in type(value).__mro__:
         for name in getattr(cls, "__slots__", ()) if isinstance(getattr(cls, "__slots__", ()), (tuple, list)) else ():
             member = vars(cls).get(name)
@@ -300,10 +345,14 @@ def _attribute_values(value: Any) -> list[Any]:
 _HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8
 
 
-@functools.lru_cache(maxsize=4096)
 def _is_watchable(cls: type) -> bool:
     """A class of the user's own, written in Python, whose instances have state."""
-    if not cls.__flags__ & _HEAP_TYPE or cls.__flags__ & _IMMUTABLE_TYPE or _is_own(cls) or issubclass(cls, (type, BaseException)):
+    if (
+        not cls.__flags__ & _HEAP_TYPE
+        or cls.__flags__ & _IMMUTABLE_TYPE
+        or _is_own(cls)
+        or issubclass(cls, (type, BaseException))
+    ):
         return False
     module = sys.modules.get(cls.__module__)
     if cls.__module__ == "argparse":
@@ -311,7 +360,6 @@ def _is_watchable(cls: type) -> bool:
     return cls.__module__ != "builtins" and not _is_library_file(getattr(module, "__file__", None) or "")
 
 
-@functools.lru_cache(maxsize=4096)
 def _is_own(cls: type) -> bool:
     """A class of graphflow's own, other than the parts that hold users' settings."""
     parts = (cls.__module__ or "").split(".")
@@ -336,7 +384,11 @@ def _plain_function(value: Any) -> types.FunctionType | None:
         elif isinstance(value, functools.partial):
             value = value.func
         else:
-            value = inspect.getattr_static(value, "__dict__", None) and getattr(value, "python_function", None) or getattr(value, "__wrapped__", None)
+            own = inspect.getattr_static(value, "__dict__", None)
+            inner = own.get("python_function", own.get("__wrapped__")) if isinstance(own, dict) else None
+            if inner is None and not isinstance(value, type):
+                inner = inspect.getattr_static(type(value), "__call__", None)
+            value = inner
     return None
 
 
@@ -345,7 +397,7 @@ def _in_library(value: Any) -> bool:
     return function is None or _is_library(function.__code__.co_filename)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.cache
 def _is_library(file: str) -> bool:
     return _is_library_file(file) or file.startswith(_PACKAGE)
 
@@ -361,7 +413,8 @@ _chains: weakref.WeakKeyDictionary[types.CodeType, list[tuple[str, str, tuple[st
 
 
 def chains(code: types.CodeType) -> list[tuple[str, str, tuple[str, ...]]]:
-    """(kind, base name, attributes) for each global or closure cell that the code reads, with the attribute chain behind it."""
+    """(kind, base name, attributes) for each global or closure cell that the code reads, with the attribute chain
+    behind it."""
     found = _chains.get(code)
     if found is None:
         found = _chains[code] = list(dict.fromkeys(_read_chains(code)))

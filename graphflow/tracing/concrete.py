@@ -1,4 +1,5 @@
 """Concrete functions: one trace of a function, compiled, and the ways to run it."""
+
 from __future__ import annotations
 
 import ctypes
@@ -23,7 +24,7 @@ from ..passes.manager import Remark
 from ..runtime.host import HOST_EFFECTS
 from ..tensor import Tensor, TensorLike, active_trace, convert_to_tensor, dispatch_now
 from ..tree import flatten, map_structure
-from .fast_call import Leaf, write_fast_call
+from .fast_call import write_fast_call
 from .guards import Guard
 from .signature import bind_symbols
 
@@ -37,10 +38,11 @@ MOST_BINDINGS = 64
 class ConcreteFunction:
     """One trace of a function. It can be called with the tensors alone.
 
-    types: of the tensor arguments, named `names`. result: the returned structure, with a Leaf for each leaf. argument_variables:
-    graph inputs that stand for variables among the arguments, variable_positions: which of these they are. captured: the other
-    variables. key: the arguments' key. reason: why the trace was made. remarks: side effects seen while tracing. pinned: argument variables that
-    the function also captures, by position: the trace is for these.
+    types: of the tensor arguments, named `names`. result: the returned structure, with a Leaf for each leaf.
+    argument_variables: graph inputs that stand for variables among the arguments, variable_positions: which of these
+    they are. captured: the other variables. key: the arguments' key. reason: why the trace was made. remarks: side
+    effects seen while tracing. pinned: argument variables that the function also captures, by position: the trace is
+    for these.
     """
 
     name: str
@@ -60,6 +62,7 @@ class ConcreteFunction:
     _executable: Executable | None = None
     _bindings: dict[Any, Any] = field(default_factory=dict)
     _calls: dict[Any, Callable[..., Any]] = field(default_factory=dict)
+    _seen: dict[Any, None] = field(default_factory=dict)
 
     @property
     def executable(self) -> Executable:
@@ -70,8 +73,11 @@ class ConcreteFunction:
 
     # Calling ----------------------------------------------------------------------------------------------------------
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run with the tensor arguments in order (Python arguments were fixed by the trace and may be left out), or by name."""
-        given = [convert_to_tensor(v) for v in flatten(list(args)) if isinstance(v, (TensorLike, np.ndarray, np.generic))]
+        """Run with the tensor arguments in order (Python arguments were fixed by the trace and may be left out), or by
+        name."""
+        given = [
+            convert_to_tensor(v) for v in flatten(list(args)) if isinstance(v, (TensorLike, np.ndarray, np.generic))
+        ]
         places = {name: k for k, name in enumerate(self.names)}
         unknown = sorted(set(kwargs) - set(places))
         tensors: list[Any] = [*given, *[None] * (len(self.names) - len(given))]
@@ -80,14 +86,21 @@ class ConcreteFunction:
                 tensors[places[name]] = convert_to_tensor(value, dtype_hint=self.types[places[name]].dtype)
         expected = ", ".join(f"{n}: {t}" for n, t in zip(self.names, self.types, strict=True))
         if unknown or len(given) > len(self.names) or any(t is None for t in tensors):
-            raise SignatureError(f"{self.name}: this concrete function takes ({expected}), got {len(given)} tensors"
-                                 f"{' and the keywords ' + ', '.join(sorted(kwargs)) if kwargs else ''}")  # fmt: skip
+            raise SignatureError(
+                f"{self.name}: this concrete function takes ({expected}), got {len(given)} tensors"
+                f"{' and the keywords ' + ', '.join(sorted(kwargs)) if kwargs else ''}"
+            )
         fits = all(t.dtype is wanted.dtype for t, wanted in zip(tensors, self.types, strict=True))
         extents = bind_symbols(self.types, tuple(t.dims for t in tensors)) if fits else None
         if extents is None:
-            raise SignatureError(f"{self.name}: this concrete function takes ({expected}), got ({', '.join(str(t.type) for t in tensors)})")
+            raise SignatureError(
+                f"{self.name}: this concrete function takes ({expected}), got "
+                f"({', '.join(str(t.type) for t in tensors)})"
+            )
         if self.argument_variables:
-            raise SignatureError(f"{self.name}: a trace with variables among its arguments is called through the function itself")
+            raise SignatureError(
+                f"{self.name}: a trace with variables among its arguments is called through the function itself"
+            )
         if active_trace.get() is not None:
             return self.pack(self.interpret(tensors, ()))
         return self.run(tensors, (), extents)
@@ -112,14 +125,21 @@ class ConcreteFunction:
         return True
 
     def binding(self, variables: Sequence[Any], extents: dict[str, int]) -> Any:
-        """The native program bound to the call's variables (all of them; those the trace uses are picked) and extents."""
+        """The native program bound to the call's variables (all of them; those the trace uses are picked) and
+        extents."""
         variables = [variables[k] for k in self.variable_positions]
         key = (tuple(map(id, variables)), tuple(extents.values()))
         found = self._bindings.get(key)
         if found is None or any(r() is None for r in found[1]):
             arrays = {value: variable._array for value, variable in self.captured}
-            arrays.update({value: variable._array for value, variable in zip(self.argument_variables, variables, strict=True)})
-            final = {new: arrays[old] for old, new in zip(self.graph.inputs, self.executable.graph.inputs, strict=True) if old in arrays}
+            arrays.update(
+                {value: variable._array for value, variable in zip(self.argument_variables, variables, strict=True)}
+            )
+            final = {
+                new: arrays[old]
+                for old, new in zip(self.graph.inputs, self.executable.graph.inputs, strict=True)
+                if old in arrays
+            }
             bound = self.executable.program.bind(final, extents, run_callback)
             found = (bound, [weakref.ref(v) for v in variables])
             _keep(self._bindings, key, found)
@@ -130,21 +150,33 @@ class ConcreteFunction:
         if recorders.get():
             return self.pack(self.interpret(tensors, variables))
         binding = self.binding(variables, extents)
-        outputs = [np.empty(tuple(evaluate(d, extents) for d in v.type.shape), v.type.dtype.numpy) for v in self.graph.outputs]
+        outputs = [
+            np.empty(tuple(evaluate(d, extents) for d in v.type.shape), v.type.dtype.numpy) for v in self.graph.outputs
+        ]
         arrays = [t._array for t in tensors]
         status = binding.call(*arrays, *outputs)
         if status:
             raise self.error(binding, status, arrays, variables, extents)
         return self.pack([Tensor(o, v.type.dtype) for o, v in zip(outputs, self.graph.outputs, strict=True)])
 
-    def fast_call(self, arguments: tuple[Any, ...], extents: dict[str, int], variables: Sequence[Any], slow: Callable[..., Any],
-                  key: Any) -> Callable[..., Any]:  # fmt: skip
-        """The fast path for calls like this one (see fast_call.py)."""
+    def fast_call(
+        self,
+        arguments: tuple[Any, ...],
+        extents: dict[str, int],
+        variables: Sequence[Any],
+        slow: Callable[..., Any],
+        key: Any,
+    ) -> Callable[..., Any] | None:
+        """The fast path for calls like this one (see fast_call.py), from the second such call on: writing one costs as
+        much as ten slow calls, so that extents which never come back are not worth it."""
         key = (key, tuple(map(id, variables)), tuple([isinstance(a, np.ndarray) for a in arguments]))
         found = self._calls.get(key)
         if found is None:
-            found = write_fast_call(self, arguments, extents, variables, slow)
-            _keep(self._calls, key, found)
+            if key in self._seen:
+                found = write_fast_call(self, arguments, extents, variables, slow)
+                _keep(self._calls, key, found)
+            else:
+                _keep(self._seen, key, None)
         return found
 
     def pack(self, outputs: Sequence[Any]) -> Any:
@@ -152,9 +184,12 @@ class ConcreteFunction:
         return map_structure(lambda leaf: outputs[leaf.output] if leaf.output >= 0 else leaf.value, self.result)
 
     # Errors -----------------------------------------------------------------------------------------------------------
-    def error(self, binding: Any, status: int, arrays: Sequence[Any], variables: Sequence[Any], extents: dict[str, int]) -> BaseException:
-        """The exception of a failed call. A failed call has changed nothing, so that running it again op by op (without its
-        effects) gives the error with the op and the values at fault; the status alone names op, element and line."""
+    def error(
+        self, binding: Any, status: int, arrays: Sequence[Any], variables: Sequence[Any], extents: dict[str, int]
+    ) -> BaseException:
+        """The exception of a failed call. A failed call has changed nothing, so that running it again op by op (without
+        its effects) gives the error with the op and the values at fault; the status alone names op, element and
+        line."""
         failure = _failures.pop((threading.get_ident(), id(binding)), None)
         if failure is not None:
             return failure
@@ -171,8 +206,8 @@ class ConcreteFunction:
 
     # Op by op ---------------------------------------------------------------------------------------------------------
     def interpret(self, tensors: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
-        """The traced graph op by op: what tapes outside see and can differentiate to any order, with the same bits. A failure
-        leaves the variables as they were."""
+        """The traced graph op by op: what tapes outside see and can differentiate to any order, with the same bits. A
+        failure leaves the variables as they were."""
         held: dict[Value, Any] = dict(zip([v for v in self.graph.inputs if not v.is_variable], tensors, strict=True))
         held.update(dict(self.captured))
         held.update(zip(self.argument_variables, [variables[k] for k in self.variable_positions], strict=True))
@@ -236,7 +271,10 @@ class ConcreteFunction:
         return self.graph.symbols
 
     def __repr__(self) -> str:
-        return f"<ConcreteFunction {self.name}({', '.join(map(str, self.types))}) -> ({', '.join(str(v.type) for v in self.outputs)})>"
+        return (
+            f"<ConcreteFunction {self.name}({', '.join(map(str, self.types))}) -> "
+            f"({', '.join(str(v.type) for v in self.outputs)})>"
+        )
 
 
 def _keep(table: dict[Any, Any], key: Any, value: Any) -> None:
@@ -274,7 +312,8 @@ _failures: dict[tuple[int, int], BaseException] = {}
 
 
 def run_callback(number: int, binding: Any, table: int) -> int:
-    """Called from native code for print and other Python effects: 0, or 1 after keeping the exception for the caller."""
+    """Called from native code for print and other Python effects: 0, or 1 after keeping the exception for the
+    caller."""
     try:
         node = binding.program.callbacks[number]
         arrays = [_array_at(binding, table, v) for v in node.inputs]

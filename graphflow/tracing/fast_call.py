@@ -1,9 +1,10 @@
 """The fast path of a call: a Python function written for one trace, one set of extents and one set of variables.
 
-It checks the arguments and the guards in a few comparisons, makes the result arrays and calls the native program; anything that is
-not as expected goes the slow way. Written as source because each check then costs tens of nanoseconds: a call with two tensors,
-two captured variables and one result takes about a microsecond.
+It checks the arguments and the guards in a few comparisons, makes the result arrays and calls the native program;
+anything that is not as expected goes the slow way. Written as source because each check then costs tens of nanoseconds:
+a call with two tensors, two captured variables and one result takes about a microsecond.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -36,15 +37,28 @@ class Leaf:
         self.output, self.value = output, value
 
 
-def write_fast_call(concrete: Any, arguments: tuple[Any, ...], extents: dict[str, int], variables: Sequence[Any],
-                    slow: Callable[..., Any]) -> Callable[..., Any]:  # fmt: skip
+def write_fast_call(
+    concrete: Any,
+    arguments: tuple[Any, ...],
+    extents: dict[str, int],
+    variables: Sequence[Any],
+    slow: Callable[..., Any],
+) -> Callable[..., Any]:
     """The fast path for calls like this one: the same tensors' dtypes and shapes, and the same other arguments."""
     binding = concrete.binding(variables, extents)
     environment: dict[str, Any] = {
-        "Tensor": Tensor, "trace": active_trace.get, "tapes": recorders.get, "flags": config.flags, "empty": np.empty,
-        "native": binding.call, "ndarray": np.ndarray, "slow": slow, "new": object.__new__, "same": same_plain,
+        "Tensor": Tensor,
+        "trace": active_trace.get,
+        "tapes": recorders.get,
+        "flags": config.flags,
+        "empty": np.empty,
+        "native": binding.call,
+        "ndarray": np.ndarray,
+        "slow": slow,
+        "new": object.__new__,
+        "same": same_plain,
         "MISSING": MISSING,
-    }  # fmt: skip
+    }
     names = [f"a{k}" for k in range(len(arguments))]
     inputs = []
     checks = ["not rest and not keywords and trace() is None and not tapes() and not flags().run_functions_eagerly"]
@@ -55,14 +69,17 @@ def write_fast_call(concrete: Any, arguments: tuple[Any, ...], extents: dict[str
             inputs.append(f"a{k}._array")
         elif isinstance(value, np.ndarray):  # read in place: the program keeps no input
             environment[f"d{k}"], environment[f"s{k}"] = np.dtype(value.dtype.name), value.shape
-            checks.append(f"a{k}.__class__ is ndarray and a{k}.dtype is d{k} and a{k}.shape == s{k} and a{k}.flags.c_contiguous and a{k}.flags.aligned")
+            checks.append(
+                f"a{k}.__class__ is ndarray and a{k}.dtype is d{k} and a{k}.shape == s{k} and a{k}.flags.c_contiguous "
+                f"and a{k}.flags.aligned"
+            )
             inputs.append(f"a{k}")
         else:
             checks.append(_argument_check(k, value, environment))
     checks += [guard.source(k, environment) for k, guard in enumerate(concrete.guards) if not guard.is_dead]
 
     def fail(status: int, *arrays: Any) -> BaseException:
-        return concrete.error(binding, status, arrays, variables, extents)  # type: ignore[no-any-return]
+        return concrete.error(binding, status, arrays, variables, extents)
 
     environment["fail"] = fail
     results, body = [], []

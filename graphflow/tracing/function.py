@@ -1,4 +1,5 @@
 """@gf.function: traces a Python function once for each kind of arguments and runs the compiled graph afterwards."""
+
 from __future__ import annotations
 
 import functools
@@ -20,15 +21,23 @@ from ..errors import GraphflowError, SignatureError
 from ..ir.dims import DimensionsMustAgree, SymbolicDim, symbol, symbols_of
 from ..ir.source import user_frame
 from ..ir.types import TensorType
-from ..tensor import Tensor, TensorLike, active_trace, convert_to_tensor, is_tensor, located
 from ..passes.manager import Remark
+from ..tensor import Tensor, TensorLike, active_trace, convert_to_tensor, is_tensor, located
 from ..tree import flatten, is_nested, map_structure
 from .captures import Captures
 from .concrete import ConcreteFunction
 from .fast_call import Leaf
 from .guards import short, snapshot_of
 from .inspect import Inspection
-from .signature import Arguments, TensorSpec, analyse_arguments, bind_symbols, canonical_arguments, key_difference, spec_types
+from .signature import (
+    Arguments,
+    TensorSpec,
+    analyse_arguments,
+    bind_symbols,
+    canonical_arguments,
+    key_difference,
+    spec_types,
+)
 from .tracer import NeedsNumber, SymbolicTensor, Trace
 
 __all__ = ["Function", "function", "init_scope"]
@@ -39,7 +48,8 @@ MOST_ATTEMPTS = 16
 
 
 class Function(Inspection):
-    """A traced function (the result of @gf.function). Calling it looks up or makes a trace for the arguments and runs it."""
+    """A traced function (the result of @gf.function). Calling it looks up or makes a trace for the arguments and runs
+    it."""
 
     def __init__(
         self,
@@ -52,7 +62,7 @@ class Function(Inspection):
     ) -> None:
         """is_method: the first argument is the instance that the function is bound to; it is part of no signature."""
         self.python_function = python_function
-        self.name = name or getattr(python_function, "__name__", type(python_function).__name__)
+        self.name = name or str(getattr(python_function, "__name__", type(python_function).__name__))
         self.input_signature = None if input_signature is None else tuple(input_signature)
         self.reduce_retracing = reduce_retracing
         self.autograph = autograph
@@ -75,14 +85,25 @@ class Function(Inspection):
         return self if instance is None else BoundFunction(self._instances.of(instance, self._for_instance), instance)
 
     def _for_instance(self) -> Function:
-        return Function(self.python_function, self.input_signature, self.reduce_retracing, self.name, self.autograph, is_method=True)
+        return Function(
+            self.python_function, self.input_signature, self.reduce_retracing, self.name, self.autograph, is_method=True
+        )
 
     def __deepcopy__(self, memo: Any) -> Function:
         """A function of the same code, without the traces."""
-        return Function(self.python_function, self.input_signature, self.reduce_retracing, self.name, self.autograph, self._is_method)
+        return Function(
+            self.python_function,
+            self.input_signature,
+            self.reduce_retracing,
+            self.name,
+            self.autograph,
+            self._is_method,
+        )
 
     def __reduce__(self) -> Any:
-        raise TypeError(f"{self!r} cannot be pickled: compiled code belongs to this process; pickle the variables instead")
+        raise TypeError(
+            f"{self!r} cannot be pickled: compiled code belongs to this process; pickle the variables instead"
+        )
 
     # The slow path ----------------------------------------------------------------------------------------------------
     def _slow(self, *args: Any, **kwargs: Any) -> Any:
@@ -95,7 +116,7 @@ class Function(Inspection):
         concrete, extents = self._find_or_trace(arguments)
         if not kwargs and not recorders.get() and _is_simple(args, arguments):
             key = (tuple(extents.values()), arguments.full_key)
-            self._fast = concrete.fast_call(args, extents, arguments.variables, self._slow, key)
+            self._fast = concrete.fast_call(args, extents, arguments.variables, self._slow, key) or self._fast
         return concrete.run(arguments.tensors, arguments.variables, extents)
 
     def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
@@ -110,7 +131,9 @@ class Function(Inspection):
         first = int(self._is_method)
         given = values[first : first + len(self.input_signature)]
         if len(given) < len(self.input_signature):
-            raise SignatureError(f"{self.name}: input_signature has {len(self.input_signature)} arguments, the call {len(given)}")
+            raise SignatureError(
+                f"{self.name}: input_signature has {len(self.input_signature)} arguments, the call {len(given)}"
+            )
 
         def check(spec: Any, value: Any, name: str) -> Any:
             if not isinstance(spec, TensorSpec):
@@ -121,11 +144,15 @@ class Function(Inspection):
                 except ValueError as error:
                     if isinstance(error, GraphflowError):
                         raise
-                    raise SignatureError(f"{self.name}: argument '{name}' must have the structure {spec!r}, got {value!r}") from None
+                    raise SignatureError(
+                        f"{self.name}: argument '{name}' must have the structure {spec!r}, got {value!r}"
+                    ) from None
             try:
                 tensor = value if is_tensor(value) else _as_spec(value, spec)
             except GraphflowError as error:
-                raise SignatureError(f"{self.name}: argument '{name}' must be {spec}, got {value!r}: {error.args[0]}") from None
+                raise SignatureError(
+                    f"{self.name}: argument '{name}' must be {spec}, got {value!r}: {error.args[0]}"
+                ) from None
             if not spec.is_compatible_with(tensor):
                 problem = SignatureError(f"{self.name}: argument '{name}' must be {spec}, got {tensor.type}")
                 problem.hint = "cast or reshape the argument, or widen input_signature (None extents vary)"
@@ -164,8 +191,13 @@ class Function(Inspection):
             self._table = {k: kept for k, v in self._table.items() if (kept := [e for e in v if e[0] is not dropped])}
         limit = config.flags().retrace_warn
         if limit and self._traces == limit + 1:
-            warnings.warn(f"{self.name} was traced {self._traces} times; the last reason: {concrete.reason}. {self.name}.explain() lists "
-                          "them all", UserWarning, stacklevel=_user_level())  # fmt: skip
+            warnings.warn(
+                f"{self.name} was traced {self._traces} times; the last reason: {concrete.reason}. "
+                f"{self.name}.explain() lists "
+                "them all",
+                UserWarning,
+                stacklevel=_user_level(),
+            )
 
     # Tracing ----------------------------------------------------------------------------------------------------------
     def _trace(self, arguments: Arguments) -> tuple[ConcreteFunction, dict[str, int]]:
@@ -182,7 +214,9 @@ class Function(Inspection):
         self._remember(arguments.full_key, concrete, extents)
         return concrete, extents
 
-    def _settle(self, arguments: Arguments, types: list[TensorType], exact: list[TensorType], reason: str) -> ConcreteFunction:
+    def _settle(
+        self, arguments: Arguments, types: list[TensorType], exact: list[TensorType], reason: str
+    ) -> ConcreteFunction:
         """Trace, with fewer symbolic extents each time that Python or a shape rule needs them to be known or equal."""
         for _ in range(MOST_ATTEMPTS):
             try:
@@ -200,14 +234,20 @@ class Function(Inspection):
         raise GraphflowError(f"{self.name}: shapes did not settle in {MOST_ATTEMPTS} traces")
 
     def _types(self, arguments: Arguments) -> list[TensorType]:
-        """Types to trace with: the signature's, or the arguments' own with a symbol where an earlier trace had another extent."""
+        """Types to trace with: the signature's, or the arguments' own with a symbol where an earlier trace had another
+        extent."""
         exact = [t.type for t in arguments.tensors]
         if self.input_signature is not None:
             specs = [s for s in flatten(list(self.input_signature)) if isinstance(s, TensorSpec)]
-            tensor_specs = [s for s, v in zip(specs, _signature_leaves(self, arguments), strict=False) if isinstance(v, Tensor)]
+            tensor_specs = [
+                s for s, v in zip(specs, _signature_leaves(self, arguments), strict=False) if isinstance(v, Tensor)
+            ]
             if len(tensor_specs) == len(exact):
                 counter = [0]
-                return [spec_types(s, counter) if s.shape is not None else t for s, t in zip(tensor_specs, exact, strict=True)]
+                return [
+                    spec_types(s, counter) if s.shape is not None else t
+                    for s, t in zip(tensor_specs, exact, strict=True)
+                ]
             return exact
         if not self.reduce_retracing or self._exact_only:
             return exact
@@ -217,7 +257,10 @@ class Function(Inspection):
         names: dict[Any, SymbolicDim] = {}
         types = []
         for old, new in zip(earlier.types, exact, strict=True):
-            dims = [b if a == b else names.setdefault((a, b), symbol(f"s{len(names)}")) for a, b in zip(old.shape, new.shape, strict=True)]
+            dims = [
+                b if a == b else names.setdefault((a, b), symbol(f"s{len(names)}"))
+                for a, b in zip(old.shape, new.shape, strict=True)
+            ]
             types.append(new.with_shape(tuple(dims)))
         return types
 
@@ -237,16 +280,45 @@ class Function(Inspection):
                 captured.append((value, variable))
         kept = sorted(argument_values)
         also_captured = captures.variables()
-        remarks = [Remark("side effect", f"{g.name} changed from {short(g.then)} to {short(snapshot_of(g.get()))} while tracing; a call "
-                          "of the compiled function does not change it") for g in captures.changed]  # fmt: skip
+        remarks = [
+            Remark(
+                "side effect",
+                f"{g.name} changed from {short(g.then)} to {short(snapshot_of(g.get()))} "
+                f"while tracing; a call "
+                "of the compiled function does not change it",
+            )
+            for g in captures.changed
+        ]
+        remarks += [
+            Remark("unguarded", f"{g.name} is too large to compare at each call; a change inside it is not seen")
+            for g in captures.blind
+        ]
         if captures.dropped:
-            remarks.append(Remark("unguarded", f"{captures.dropped} captured values beyond the first {len(captures.guards)} are not watched"))
+            remarks.append(
+                Remark(
+                    "unguarded",
+                    f"{captures.dropped} captured values beyond the first {len(captures.guards)} are not watched",
+                )
+            )
         return ConcreteFunction(
-            self.name, graph, types, arguments.names, result, captures.guards, [argument_values[k] for k in kept], kept, captured,
-            arguments.key, reason, remarks, {k: v for k, v in enumerate(arguments.variables) if id(v) in also_captured},
-        )  # fmt: skip
+            self.name,
+            graph,
+            types,
+            arguments.names,
+            result,
+            captures.guards,
+            [argument_values[k] for k in kept],
+            kept,
+            captured,
+            arguments.key,
+            reason,
+            remarks,
+            {k: v for k, v in enumerate(arguments.variables) if id(v) in also_captured},
+        )
 
-    def _run_python(self, arguments: Arguments, types: list[TensorType], may_create: bool) -> tuple[Trace, Any, Any, Captures]:
+    def _run_python(
+        self, arguments: Arguments, types: list[TensorType], may_create: bool
+    ) -> tuple[Trace, Any, Any, Captures]:
         captures = Captures(self.python_function, (*arguments.values, *arguments.kwargs.values()), arguments.by_value)
         trace = Trace(self.name, may_create)
         inputs = iter([trace.input(n, t) for n, t in zip(arguments.names, types, strict=True)])
@@ -347,8 +419,8 @@ class BoundFunction(Inspection):
 
 
 class InstanceTable:
-    """Functions by the instance they are bound to. An entry goes with its instance; instances need be neither hashable nor weakly
-    referenceable (then they are kept)."""
+    """Functions by the instance they are bound to. An entry goes with its instance; instances need be neither hashable
+    nor weakly referenceable (then they are kept)."""
 
     def __init__(self) -> None:
         self._entries: dict[int, tuple[Any, Function]] = {}
@@ -364,7 +436,11 @@ class InstanceTable:
             reference: Any = weakref.ref(instance, lambda dead: _forget(entries, key, dead))
         except TypeError:
             reference = lambda: instance  # noqa: E731
-        return entries.setdefault(key, (reference, make()))[1] if found is None else _replace(entries, key, (reference, make()))
+        return (
+            entries.setdefault(key, (reference, make()))[1]
+            if found is None
+            else _replace(entries, key, (reference, make()))
+        )
 
 
 def _forget(entries: dict[int, tuple[Any, Function]], key: int, dead: Any) -> None:
@@ -379,12 +455,15 @@ def _replace(entries: dict[int, tuple[Any, Function]], key: int, entry: tuple[An
 
 
 def _is_simple(args: tuple[Any, ...], arguments: Arguments) -> bool:
-    """Can the fast path check these positional arguments one by one? No nesting, nothing converted but whole arrays, nothing filled
-    in but Python values."""
+    """Can the fast path check these positional arguments one by one? No nesting, nothing converted but whole arrays,
+    nothing filled in but Python values."""
     if arguments.kwargs or len(args) > len(arguments.values):
         return False
     given, filled = arguments.values[: len(args)], arguments.values[len(args) :]
-    if not all(a is v or type(a) is np.ndarray and a.dtype.isnative and isinstance(v, Tensor) for a, v in zip(args, given, strict=True)):
+    if not all(
+        a is v or type(a) is np.ndarray and a.dtype.isnative and isinstance(v, Tensor)
+        for a, v in zip(args, given, strict=True)
+    ):
         return False
     if any(is_nested(v) or isinstance(v, TensorLike) for v in filled):
         return False
@@ -419,7 +498,8 @@ def _signature_leaves(function: Function, arguments: Arguments) -> list[Any]:
 
 
 def _merge(types: list[TensorType], clash: DimensionsMustAgree, exact: list[TensorType]) -> list[TensorType]:
-    """Types in which the two dims are one: a symbol replaced by the other dim where that is possible, else the exact types."""
+    """Types in which the two dims are one: a symbol replaced by the other dim where that is possible, else the exact
+    types."""
     left, right = clash.left, clash.right
     plain = lambda d: isinstance(d, SymbolicDim) and symbols_of(d) == {d.text}  # noqa: E731
     if isinstance(left, SymbolicDim) and plain(left) and (isinstance(right, int) or plain(right)):
@@ -431,10 +511,13 @@ def _merge(types: list[TensorType], clash: DimensionsMustAgree, exact: list[Tens
 
 def _example(value: Any) -> Any:
     """A value that stands for a spec: zeros of its shape (1 for unknown extents)."""
+
     def one(leaf: Any) -> Any:
         if isinstance(leaf, TensorSpec):
             if leaf.shape is None:
-                raise SignatureError(f"{leaf} has no rank, so that it cannot be traced; give a shape, with None for extents that vary")
+                raise SignatureError(
+                    f"{leaf} has no rank, so that it cannot be traced; give a shape, with None for extents that vary"
+                )
             shape = tuple(2 if d is None else d for d in leaf.shape)
             return Tensor(np.zeros(shape, leaf.dtype.numpy), leaf.dtype)
         return leaf
@@ -457,15 +540,16 @@ def function(
 ) -> Any:
     """Compile a Python function into graphs: `@gf.function`, `@gf.function(input_signature=[...])` or `gf.function(f)`.
 
-    input_signature: TensorSpecs (None extents vary) that all calls must fit. reduce_retracing: from the second shape on, extents that
-    differ become symbolic. The other arguments are taken for TensorFlow's sake and change nothing: everything is compiled.
+    input_signature: TensorSpecs (None extents vary) that all calls must fit. reduce_retracing: from the second shape
+    on, extents that differ become symbolic. The other arguments are taken for TensorFlow's sake and change nothing:
+    everything is compiled.
     """
-    if func is None:
-        return lambda f: function(f, input_signature, autograph, jit_compile, reduce_retracing)
-    if experimental_relax_shapes is not None:
-        reduce_retracing = experimental_relax_shapes
     del experimental_implements, experimental_autograph_options, experimental_attributes, experimental_compile
     del experimental_follow_type_hints, jit_compile
+    if experimental_relax_shapes is not None:
+        reduce_retracing = experimental_relax_shapes
+    if func is None:
+        return lambda f: Function(f, input_signature, reduce_retracing, None, autograph)
     return Function(func, input_signature, reduce_retracing, None, autograph)
 
 
@@ -481,5 +565,3 @@ def init_scope() -> Iterator[None]:
         recorders.reset(stopped)
         active_trace.reset(token)
         del trace
-
-

@@ -1,10 +1,13 @@
 """Guards: the Python values that a trace was made with, and whether they are still what they were.
 
-A guard is one place (a global, a closure cell, an attribute of one object) and a snapshot of what was there. Objects are known by
-identity, through weak references where that is possible, so that a guard keeps nobody's object alive.
+A guard is one place (a global, a closure cell, an attribute of one object) and a snapshot of what was there. Objects
+are known by identity, through weak references where that is possible, so that a guard keeps nobody's object alive.
 """
+
 from __future__ import annotations
 
+import collections
+import operator
 import types
 import weakref
 from collections.abc import Iterator
@@ -18,13 +21,42 @@ from ..dtypes import DType
 from ..ir.types import TensorType
 from ..tensor import TensorLike
 
-__all__ = ["MISSING", "Contents", "Guard", "Identity", "Plain", "Snapshot", "reference_to", "same_plain", "short", "snapshot_of"]
+__all__ = [
+    "MISSING",
+    "Guard",
+    "Identity",
+    "Plain",
+    "Snapshot",
+    "is_known_by_identity_alone",
+    "reference_to",
+    "same_plain",
+    "short",
+    "snapshot_of",
+]
 
-MOST_ITEMS = 64
-"""Containers up to this length are compared item by item; longer ones are known by identity and length."""
-MOST_BYTES = 4096
-"""The same for NumPy arrays."""
-_PLAIN = (bool, int, float, complex, str, bytes, type(None), Enum, DType, np.generic, range, slice, type(Ellipsis), TensorType)
+MOST_ITEMS = 2048
+"""Containers up to this length are compared item by item (20 ns an item); longer ones are known by identity, and
+explain() says so."""
+MOST_BYTES = 16384
+"""The same for NumPy arrays (a microsecond for 16 kB)."""
+MOST_WRITTEN_ITEMS = 16
+"""Containers up to this length are compared in the source of the fast call itself."""
+_PLAIN = (
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    type(None),
+    Enum,
+    DType,
+    np.generic,
+    range,
+    slice,
+    type(Ellipsis),
+    TensorType,
+)
 
 
 class _Missing:
@@ -37,9 +69,10 @@ class _Missing:
 MISSING: Any = _Missing()
 
 
-@dataclass(frozen=True)
 class Snapshot:
     """What a place held."""
+
+    __slots__ = ()
 
     def matches(self, now: Any) -> bool:
         """Is `now` still the same?"""
@@ -50,16 +83,18 @@ class Snapshot:
         return iter(())
 
     def source(self, place: str, name: str, environment: dict[str, Any]) -> str | None:
-        """A Python expression that says whether the value of the expression `place` matches (what it needs goes into `environment`
-        under names that end in `name`), or None where `matches` must be called."""
-        raise NotImplementedError
+        """A Python expression that says whether the value of the expression `place` matches (what it needs goes into
+        `environment` under names that end in `name`), or None where `matches` must be called."""
+        return None
 
 
-@dataclass(frozen=True)
 class Plain(Snapshot):
     """A value compared by type and value."""
 
-    value: Any
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
     def matches(self, now: Any) -> bool:
         return same_plain(now, self.value)
@@ -80,11 +115,9 @@ class Identity(Snapshot):
     __slots__ = ("_text", "reference")
 
     def __init__(self, value: Any) -> None:
-        text = f"an object of {type(value).__name__}"
-        if isinstance(value, (types.FunctionType, type)):
-            text = value.__qualname__
-        object.__setattr__(self, "_text", text)
-        object.__setattr__(self, "reference", reference_to(value))
+        is_named = isinstance(value, (types.FunctionType, type))
+        self._text = value.__qualname__ if is_named else f"an object of {type(value).__name__}"
+        self.reference = reference_to(value)
 
     def matches(self, now: Any) -> bool:
         found = self.reference()
@@ -104,42 +137,66 @@ class Identity(Snapshot):
         return self._text
 
 
-@dataclass(frozen=True)
-class Contents(Snapshot):
-    """A container: its type, and a snapshot of each key and item."""
+class Array(Snapshot):
+    """A NumPy array, compared by dtype, shape and bytes."""
 
-    kind: type
-    keys: tuple[Any, ...] | None
-    items: tuple[Snapshot, ...]
+    __slots__ = ("_form",)
+
+    def __init__(self, array: Any) -> None:
+        self._form = (array.dtype.str, array.shape, array.tobytes())
+
+    def matches(self, now: Any) -> bool:
+        return isinstance(now, np.ndarray) and (now.dtype.str, now.shape, now.tobytes()) == self._form
+
+    def __repr__(self) -> str:
+        return f"an array of {self._form[0][1:]} {list(self._form[1])}"
+
+
+class Items(Snapshot):
+    """A container compared item by item: a list, tuple, deque, or with `keys` a dictionary or namespace (in its
+    order)."""
+
+    __slots__ = ("_kept", "items", "keys", "kind")
+
+    def __init__(self, value: Any, depth: int) -> None:
+        self.kind = type(value)
+        content = _content(value)
+        self.keys = tuple(dict.keys(content)) if isinstance(content, dict) else None
+        values = list(dict.values(content) if isinstance(content, dict) else content)
+        self.items = tuple([snapshot_of(v, depth - 1) for v in values])
+        #: the very items, where they are plain: most checks need only look whether these are still the same objects
+        self._kept = values if all(isinstance(item, Plain) for item in self.items) else None
 
     def matches(self, now: Any) -> bool:
         if type(now) is not self.kind:
             return False
-        if issubclass(self.kind, np.ndarray):
-            return _array_form(now) == self.keys
-        if issubclass(self.kind, (set, frozenset)):
-            return self.keys is not None and now == set(self.keys)
-        values: Any = now
+        content = _content(now)
+        if len(content) != len(self.items):
+            return False
+        values: Any = content
         if self.keys is not None:
-            values = vars(now) if self.kind is types.SimpleNamespace else now
-            if len(values) != len(self.keys) or not all(same_plain(a, b) for a, b in zip(values, self.keys, strict=True)):
+            if not all(map(_same_key, dict.keys(content), self.keys)):
                 return False
-            values = values.values()
-        return len(values) == len(self.items) and all(s.matches(v) for s, v in zip(self.items, values, strict=True))
+            values = dict.values(content)
+        if self._kept is not None and all(map(operator.is_, values, self._kept)):
+            return True
+        return all(item.matches(value) for item, value in zip(self.items, values, strict=True))
 
     def source(self, place: str, name: str, environment: dict[str, Any]) -> str | None:
-        own, parts = f"held{name}", []
+        own = f"held{name}"
+        if len(self.items) > MOST_WRITTEN_ITEMS:
+            return None
         if self.kind is dict and self.keys is not None and all(type(k) is str for k in self.keys):
             environment[f"k{name}"] = list(self.keys)
             parts = [f"({own} := {place}).__class__ is dict and [*{own}] == k{name}"]
-            items = [f"{own}[{key!r}]" for key in self.keys]
+            places = [f"{own}[{key!r}]" for key in self.keys]
         elif self.kind in (list, tuple):
             parts = [f"({own} := {place}).__class__ is {self.kind.__name__} and len({own}) == {len(self.items)}"]
-            items = [f"{own}[{k}]" for k in range(len(self.items))]
+            places = [f"{own}[{k}]" for k in range(len(self.items))]
         else:
             return None
-        for k, (item, inner) in enumerate(zip(items, self.items, strict=True)):
-            check = inner.source(item, f"{name}_{k}", environment)
+        for k, (item_place, item) in enumerate(zip(places, self.items, strict=True)):
+            check = item.source(item_place, f"{name}_{k}", environment)
             if check is None:
                 return None
             parts.append(check)
@@ -150,18 +207,29 @@ class Contents(Snapshot):
             yield from item.objects()
 
     def __repr__(self) -> str:
-        if issubclass(self.kind, np.ndarray):
-            return "an array"
-        if issubclass(self.kind, (set, frozenset)):
-            return repr(set(self.keys or ()))
         if self.keys is not None:
             return "{" + ", ".join(f"{k!r}: {v!r}" for k, v in zip(self.keys, self.items, strict=True)) + "}"
         items = ", ".join(map(repr, self.items))
         return f"({items})" if issubclass(self.kind, tuple) else f"[{items}]"
 
 
-def _array_form(array: Any) -> tuple[Any, ...]:
-    return array.dtype.str, array.shape, array.tobytes()
+class Set(Snapshot):
+    """A set, compared by its members."""
+
+    __slots__ = ("_kind", "_members")
+
+    def __init__(self, value: Any) -> None:
+        self._kind, self._members = type(value), frozenset(value)
+
+    def matches(self, now: Any) -> bool:
+        return type(now) is self._kind and frozenset(now) == self._members
+
+    def __repr__(self) -> str:
+        return repr(set(self._members))
+
+
+def _same_key(now: Any, then: Any) -> bool:
+    return now is then or type(now) is type(then) and now == then
 
 
 def same_plain(now: Any, then: Any) -> bool:
@@ -175,34 +243,32 @@ def same_plain(now: Any, then: Any) -> bool:
     return bool(now == then)
 
 
-def snapshot_of(value: Any, depth: int = 4) -> Snapshot:
+def snapshot_of(value: Any, depth: int = 6) -> Snapshot:
     """What to compare `value` with later."""
     if value is MISSING or isinstance(value, _PLAIN):
         return Plain(value)
     if isinstance(value, np.ndarray):
-        return Contents(type(value), _array_form(value), ()) if value.nbytes <= MOST_BYTES and value.dtype.kind != "O" else Identity(value)
-    if depth and _is_container(value) and len(_content(value)) <= MOST_ITEMS:
-        if isinstance(value, (set, frozenset)):
-            return Contents(type(value), tuple(value), ()) if all(isinstance(v, _PLAIN) for v in value) else Identity(value)
-        if isinstance(value, (dict, types.SimpleNamespace)):
-            content = _content(value)
-            if all(isinstance(k, _PLAIN) for k in content):
-                return Contents(type(value), tuple(content), tuple(snapshot_of(v, depth - 1) for v in content.values()))
-            return Identity(value)
-        return Contents(type(value), None, tuple(snapshot_of(v, depth - 1) for v in value))
+        return Array(value) if value.nbytes <= MOST_BYTES and value.dtype.kind != "O" else Identity(value)
+    if depth and isinstance(value, _CONTAINERS) and len(_content(value)) <= MOST_ITEMS:
+        return Set(value) if isinstance(value, (set, frozenset)) else Items(value, depth)
     return Identity(value)
 
 
-def _is_container(value: Any) -> bool:
-    return type(value) in (list, tuple, dict, set, frozenset, types.SimpleNamespace) or isinstance(value, tuple) and hasattr(value, "_fields")
+_CONTAINERS = (list, tuple, dict, set, frozenset, collections.deque, types.SimpleNamespace)
 
 
 def _content(value: Any) -> Any:
     return vars(value) if isinstance(value, types.SimpleNamespace) else value
 
 
+def is_known_by_identity_alone(value: Any) -> bool:
+    """Can the value change without its guard seeing it? (A large array or container.)"""
+    return isinstance(value, (np.ndarray, *_CONTAINERS))
+
+
 def reference_to(value: Any) -> Any:
-    """A callable that gives the object while it lives. Containers, tensors and what cannot be referenced weakly are kept alive."""
+    """A callable that gives the object while it lives. Containers, tensors and what cannot be referenced weakly are
+    kept alive."""
     if not isinstance(value, (TensorLike, type, types.ModuleType, types.BuiltinFunctionType)):
         try:
             return weakref.ref(value)
@@ -219,8 +285,8 @@ def short(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Guard:
-    """One place and what was there. kind: "item" (of a dictionary of globals), "cell", "attribute" or "method" (the function behind
-    an attribute). owner: gives the dictionary, cell or object, or None when it is gone."""
+    """One place and what was there. kind: "item" (of a dictionary of globals), "cell", "attribute" or "method" (the
+    function behind an attribute). owner: gives the dictionary, cell or object, or None when it is gone."""
 
     name: str
     kind: str

@@ -1,4 +1,5 @@
 """Looking into a function: ir, stages, kernels, explain, verify."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -33,8 +34,10 @@ class Explanation:
         lines = [f"{self.function}: {len(self.traces)} trace(s)"]
         for number, trace in enumerate(self.traces):
             lines.append(f"  {number}: {trace.reason}")
-            lines.append(f"     ({', '.join(trace.types)}), {trace.nodes} nodes -> {trace.kernels} kernels, "
-                         f"traced in {trace.trace_milliseconds:.1f} ms, compiled in {trace.compile_milliseconds:.1f} ms")  # fmt: skip
+            lines.append(
+                f"     ({', '.join(trace.types)}), {trace.nodes} nodes -> {trace.kernels} kernels, "
+                f"traced in {trace.trace_milliseconds:.1f} ms, compiled in {trace.compile_milliseconds:.1f} ms"
+            )
         for remark in self.remarks:
             lines.append(f"  {remark}")
         return "\n".join(lines)
@@ -72,22 +75,31 @@ class Inspection:
         return list(self.get_concrete_function(*args, **kwargs).executable.stages)  # type: ignore[attr-defined]
 
     def kernels(self, *args: Any, form: str = "nest", **kwargs: Any) -> str:
-        """The kernels as readable loop nests; form="llvm": the emitted IR, "asm": this machine's assembly, "python": CUDA source,
-        "ptx": its PTX, where numba-cuda is installed (no GPU is needed)."""
+        """The kernels as readable loop nests; form="llvm": the emitted IR, "asm": this machine's assembly, "python":
+        CUDA source, "ptx": its PTX, where numba-cuda is installed (no GPU is needed)."""
         program = self.get_concrete_function(*args, **kwargs).executable.program  # type: ignore[attr-defined]
         return kernels_text(program, form)
 
     def explain(self) -> Explanation:
         """Traces and their reasons, and every remark of the passes (unfused edges, placement, fallbacks)."""
         entries = self._entries  # type: ignore[attr-defined]
-        traces = [TraceReport(c.reason, tuple(map(str, c.types)), c.trace_milliseconds, c.executable.compile_milliseconds,
-                              len(c.graph.nodes), c.executable.program.kernels) for c in entries]  # fmt: skip
+        traces = [
+            TraceReport(
+                c.reason,
+                tuple(map(str, c.types)),
+                c.trace_milliseconds,
+                c.executable.compile_milliseconds,
+                len(c.graph.nodes),
+                c.executable.program.kernels,
+            )
+            for c in entries
+        ]
         remarks = [r for c in entries for r in (*c.remarks, *c.executable.remarks)]
         return Explanation(self.name, traces, remarks)  # type: ignore[attr-defined]
 
     def verify(self, *args: Any, **kwargs: Any) -> Verification:
-        """Run these arguments eagerly and compiled (variables restored in between) and compare bit for bit. Where they differ, names the
-        output and, by bisecting the passes' rewrites, the first pass and rewrite that changes it."""
+        """Run these arguments eagerly and compiled (variables restored in between) and compare bit for bit. Where they
+        differ, names the output and, by bisecting the passes' rewrites, the first pass and rewrite that changes it."""
         return verify(self, args, kwargs)
 
 
@@ -127,7 +139,7 @@ def same_bits(a: Any, b: Any) -> bool:
 
 def verify(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Verification:
     """See Inspection.verify."""
-    from ..tensor import TensorLike
+    from ..tensor import Tensor
     from ..tree import flatten
 
     inner = function
@@ -144,7 +156,7 @@ def verify(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Veri
 
     def collect(run: Any) -> list[Any]:
         try:
-            results = [np.asarray(r._array if isinstance(r, TensorLike) else r) for r in flatten(run()) if isinstance(r, TensorLike)]
+            results = [r._array for r in flatten(run()) if isinstance(r, Tensor)]
             return results + [v._array.copy() for v in variables]
         finally:
             restore()
@@ -154,7 +166,9 @@ def verify(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Veri
     for number, (a, b) in enumerate(zip(eager, compiled, strict=True)):
         if not same_bits(a, b):
             return Verification(False, len(eager), _bisect(concrete, arguments, extents, eager, collect, number))
-    return Verification(True, len(eager), f"{inner.name}: {len(eager)} results have the same bits in eager and graph mode")
+    return Verification(
+        True, len(eager), f"{inner.name}: {len(eager)} results have the same bits in eager and graph mode"
+    )
 
 
 def _bisect(concrete: Any, arguments: Any, extents: Any, eager: list[Any], collect: Any, number: int) -> str:
@@ -164,7 +178,9 @@ def _bisect(concrete: Any, arguments: Any, extents: Any, eager: list[Any], colle
     from ..compiler import compile_graph, optimise
 
     def differs(fuel: int) -> bool:
-        trial = replace(concrete, _executable=compile_graph(concrete.graph, fuel=fuel), _bindings={}, _calls={})
+        trial = replace(
+            concrete, _executable=compile_graph(concrete.graph, fuel=fuel), _bindings={}, _calls={}, _seen={}
+        )
         found = collect(lambda: trial.run(arguments.tensors, arguments.variables, extents))
         return not all(same_bits(a, b) for a, b in zip(eager, found, strict=True))
 

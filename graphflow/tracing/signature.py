@@ -1,4 +1,5 @@
 """Signatures: specs, canonical arguments and the keys by which traces are found."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -40,7 +41,9 @@ class TensorSpec:
         if value.dtype is not self.dtype or self._shape is None:
             return value.dtype is self.dtype
         dims = tuple(value.dims)
-        return len(dims) == len(self._shape) and all(a is None or a == b for a, b in zip(self._shape, dims, strict=True))
+        return len(dims) == len(self._shape) and all(
+            a is None or a == b for a, b in zip(self._shape, dims, strict=True)
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TensorSpec) and self._shape == other._shape and self.dtype is other.dtype
@@ -55,7 +58,8 @@ class TensorSpec:
 
 @dataclasses.dataclass
 class Arguments:
-    """A call's arguments in canonical order, their leaves' key (without shapes) and the tensors and variables among them."""
+    """A call's arguments in canonical order, their leaves' key (without shapes) and the tensors and variables among
+    them."""
 
     values: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -78,12 +82,16 @@ class Arguments:
 def canonical_arguments(
     signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str
 ) -> tuple[tuple[Any, ...], dict[str, Any], list[str]]:
-    """(positional values with defaults, keyword-only values, names of the positional ones). Raises SignatureError for a call that does not fit."""
+    """(positional values with defaults, keyword-only values, names of the positional ones). Raises SignatureError for a
+    call that does not fit."""
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
-        problem = SignatureError(f"{name}: {error}; the function is {name}{signature}, the call has {len(args)} positional "
-                                 f"arguments and the keywords {sorted(kwargs)}")  # fmt: skip
+        problem = SignatureError(
+            f"{name}: {error}; the function is {name}{signature}, the call has {len(args)} "
+            f"positional "
+            f"arguments and the keywords {sorted(kwargs)}"
+        )
         problem.hint = "pass what the signature asks for"
         raise problem from None
     bound.apply_defaults()
@@ -104,8 +112,11 @@ def canonical_arguments(
     return tuple(values), keywords, names
 
 
-def analyse_arguments(values: tuple[Any, ...], keywords: dict[str, Any], names: list[str], instance: bool = False) -> Arguments:
-    """Convert NumPy leaves to tensors and compute the key. instance: the first value is the object a method is bound to."""
+def analyse_arguments(
+    values: tuple[Any, ...], keywords: dict[str, Any], names: list[str], instance: bool = False
+) -> Arguments:
+    """Convert NumPy leaves to tensors and compute the key. instance: the first value is the object a method is bound
+    to."""
     tensors: list[Tensor] = []
     variables: list[Any] = []
     leaf_names: list[str] = []
@@ -147,14 +158,27 @@ def analyse_arguments(values: tuple[Any, ...], keywords: dict[str, Any], names: 
         changed = any(new is not child for (new, _), child in zip(parts, old, strict=True))
         rebuilt = rebuild(value, [new for new, _ in parts]) if changed else value
         by_value.append(value)
-        return rebuilt, (type(value), labels if isinstance(value, Mapping) else len(labels), tuple(key for _, key in parts))
+        return rebuilt, (
+            type(value),
+            labels if isinstance(value, Mapping) else len(labels),
+            tuple(key for _, key in parts),
+        )
 
     visited = []
     for position, (value, name) in enumerate(zip(values, names, strict=True)):
         visited.append((value, ObjectKey(value)) if instance and not position else visit(value, name))
     keyed = {k: visit(v, k) for k, v in sorted(keywords.items())}
     key = (tuple(k for _, k in visited), (None, *(part for n, (_, k) in keyed.items() for part in (n, k))))
-    return Arguments(tuple(v for v, _ in visited), {n: v for n, (v, _) in keyed.items()}, key, tensors, variables, leaf_names, by_value, leaf_keys)
+    return Arguments(
+        tuple(v for v, _ in visited),
+        {n: v for n, (v, _) in keyed.items()},
+        key,
+        tensors,
+        variables,
+        leaf_names,
+        by_value,
+        leaf_keys,
+    )
 
 
 def key_difference(old: Any, new: Any, leaf_keys: list[tuple[str, Any]]) -> str:
@@ -166,8 +190,11 @@ def key_difference(old: Any, new: Any, leaf_keys: list[tuple[str, Any]]) -> str:
             if was != now:
                 name = ordered[id(now)]
                 return f"argument '{name}' changed from {_key_text(was)} to {_key_text(now)}"
-    return f"the arguments' structure changed: {len(before)} leaves became {len(after)}" if len(before) != len(after) else (
-        "the arguments' structure changed")  # fmt: skip
+    return (
+        (f"the arguments' structure changed: {len(before)} leaves became {len(after)}")
+        if len(before) != len(after)
+        else ("the arguments' structure changed")
+    )
 
 
 _TAGS = ("T", "V", "S")
@@ -175,8 +202,12 @@ _TAGS = ("T", "V", "S")
 
 def _leaves(key: Any) -> Iterator[Any]:
     """The leaf keys inside a call's key."""
-    if isinstance(key, ObjectKey) or isinstance(key, tuple) and key and (key[0] in _TAGS and isinstance(key[0], str) or (
-            isinstance(key[0], type) and len(key) == 2)):  # fmt: skip
+    if (
+        isinstance(key, ObjectKey)
+        or isinstance(key, tuple)
+        and key
+        and (key[0] in _TAGS and isinstance(key[0], str) or (isinstance(key[0], type) and len(key) == 2))
+    ):
         yield key
     elif isinstance(key, tuple):
         for part in key[2] if len(key) == 3 and isinstance(key[0], type) else key:
@@ -194,11 +225,12 @@ def _key_text(key: Any) -> str:
     if key[0] == "S":
         return str(key[1])
     value = float.fromhex(key[1]) if key[0] is float else key[1]
-    return value if key[0] in (range, slice) else repr(value)[:60]
+    return str(value) if key[0] in (range, slice) else repr(value)[:60]
 
 
 class ObjectKey:
-    """An object as a key, by identity, without keeping it alive where that is possible. Equal only while the object lives."""
+    """An object as a key, by identity, without keeping it alive where that is possible. Equal only while the object
+    lives."""
 
     __slots__ = ("_get", "_hash", "_text")
 
@@ -224,8 +256,8 @@ class ObjectKey:
 
 
 def argument_key(value: Any, by_value: list[Any] | None = None) -> Any:
-    """The key of a Python argument: by type and value; objects by identity. Objects with an `__eq__` and `__hash__` of their own go
-    by value, and are added to by_value."""
+    """The key of a Python argument: by type and value; objects by identity. Objects with an `__eq__` and `__hash__` of
+    their own go by value, and are added to by_value."""
     if isinstance(value, float):
         return float, value.hex() if value == value else "nan"
     if isinstance(value, complex):
@@ -234,7 +266,10 @@ def argument_key(value: Any, by_value: list[Any] | None = None) -> Any:
         return type(value), value
     if isinstance(value, (range, slice)) or value is Ellipsis:
         return type(value), repr(value)
-    if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)) or type(value).__hash__ in (None, object.__hash__):
+    if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)) or type(value).__hash__ in (
+        None,
+        object.__hash__,
+    ):
         return ObjectKey(value)
     if by_value is not None:
         by_value.append(value)
@@ -244,7 +279,9 @@ def argument_key(value: Any, by_value: list[Any] | None = None) -> Any:
 def spec_types(spec: TensorSpec, counter: list[int]) -> TensorType:
     """A TensorType for a spec; each None gets a symbol of its own."""
     if spec.shape is None:
-        raise GraphflowError("a TensorSpec without a rank cannot be traced; give a shape, with None for extents that vary")
+        raise GraphflowError(
+            "a TensorSpec without a rank cannot be traced; give a shape, with None for extents that vary"
+        )
     dims: list[Dim] = []
     for extent in spec.shape:
         if extent is None:
@@ -268,5 +305,3 @@ def bind_symbols(types: list[TensorType], shapes: tuple[tuple[int, ...], ...]) -
             elif dim != extent:
                 return None
     return extents
-
-

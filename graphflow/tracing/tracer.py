@@ -1,4 +1,5 @@
 """Tracing: symbolic tensors, symbolic extents, and the trace that ops add nodes to."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -20,8 +21,8 @@ __all__ = ["Dimension", "NeedsNumber", "SymbolicTensor", "Trace", "current_devic
 
 
 class NeedsNumber(BaseException):
-    """Python needs the number behind a symbolic extent (a comparison, range(), int()). The function answers by tracing for these
-    exact shapes. Not an Exception: user code must not swallow it."""
+    """Python needs the number behind a symbolic extent (a comparison, range(), int()). The function answers by tracing
+    for these exact shapes. Not an Exception: user code must not swallow it."""
 
     def __init__(self, dim: Dim, source: Source) -> None:
         super().__init__(f"the extent {dim} is needed as a number at {source}")
@@ -29,8 +30,8 @@ class NeedsNumber(BaseException):
 
 
 class Dimension:
-    """An extent that differs from call to call, as Python code sees it in x.shape. Arithmetic stays symbolic; anything that needs a number
-    makes the function trace for the exact shape."""
+    """An extent that differs from call to call, as Python code sees it in x.shape. Arithmetic stays symbolic; anything
+    that needs a number makes the function trace for the exact shape."""
 
     __slots__ = ("_dim",)
 
@@ -53,14 +54,29 @@ class Dimension:
         other = other if isinstance(other, SymbolicDim) else int(other)
         return wrap_dim(operation(other, self._dim) if swap else operation(self._dim, other))
 
-    def __add__(self, other: Any) -> Any: return self._arithmetic(other, lambda a, b: a + b, "add")
-    def __radd__(self, other: Any) -> Any: return self._arithmetic(other, lambda a, b: a + b, "add", True)
-    def __sub__(self, other: Any) -> Any: return self._arithmetic(other, lambda a, b: a - b, "subtract")
-    def __rsub__(self, other: Any) -> Any: return self._arithmetic(other, lambda a, b: a - b, "subtract", True)
-    def __mul__(self, other: Any) -> Any: return self._arithmetic(other, lambda a, b: a * b, "multiply")
-    def __rmul__(self, other: Any) -> Any: return self._arithmetic(other, lambda a, b: a * b, "multiply", True)
-    def __floordiv__(self, other: Any) -> Any: return self._arithmetic(other, lambda a, b: a // b, "floordiv")
-    def __mod__(self, other: Any) -> Any: return self._arithmetic(other, lambda a, b: a % b, "floormod")
+    def __add__(self, other: Any) -> Any:
+        return self._arithmetic(other, lambda a, b: a + b, "add")
+
+    def __radd__(self, other: Any) -> Any:
+        return self._arithmetic(other, lambda a, b: a + b, "add", True)
+
+    def __sub__(self, other: Any) -> Any:
+        return self._arithmetic(other, lambda a, b: a - b, "subtract")
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._arithmetic(other, lambda a, b: a - b, "subtract", True)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._arithmetic(other, lambda a, b: a * b, "multiply")
+
+    def __rmul__(self, other: Any) -> Any:
+        return self._arithmetic(other, lambda a, b: a * b, "multiply", True)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return self._arithmetic(other, lambda a, b: a // b, "floordiv")
+
+    def __mod__(self, other: Any) -> Any:
+        return self._arithmetic(other, lambda a, b: a % b, "floormod")
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Dimension) and self._dim == other._dim:
@@ -75,7 +91,9 @@ class Dimension:
     def _number(self, *_: Any) -> NoReturn:
         raise NeedsNumber(self._dim, capture())
 
-    __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __int__ = __index__ = __float__ = __truediv__ = __rtruediv__ = _number
+    __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __int__ = __index__ = __float__ = __truediv__ = __rtruediv__ = (
+        _number
+    )
 
     __hash__ = _number  # a dictionary would otherwise miss the key that the number is
 
@@ -122,6 +140,10 @@ class SymbolicTensor(Tensor):
         """Dims of an integer tensor made of constants and extents (gf.shape(x), gf.stack of extents ...)."""
         return known_dims(self._value)
 
+    @property
+    def is_symbolic(self) -> bool:
+        return True
+
     def require_usable(self) -> None:
         if not self._trace.alive or active_trace.get() is not self._trace:
             raise leaked(None, (self,))
@@ -129,19 +151,39 @@ class SymbolicTensor(Tensor):
     def _refuse(self, what: str) -> NoReturn:
         if not self._trace.alive:
             raise leaked(None, (self,))
-        error = TracedBoolError(f"{what}: a symbolic tensor ({self.type}) has no Python value while the function '{self._trace.name}' is traced")
+        error = TracedBoolError(
+            f"{what}: a symbolic tensor ({self.type}) has no Python value while the function '{self._trace.name}' is "
+            f"traced"
+        )
         error.hint = "use gf.where for a choice, gf.print to see the value, or return it from the function"
         raise error
 
-    def numpy(self) -> Any: self._refuse("numpy()")
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any: self._refuse("conversion to NumPy")
-    def tolist(self) -> Any: self._refuse("tolist()")
-    def __float__(self) -> float: self._refuse("float()")
-    def __int__(self) -> int: self._refuse("int()")
-    def __index__(self) -> int: self._refuse("index")
-    def __complex__(self) -> complex: self._refuse("complex()")
-    def __bool__(self) -> bool: self._refuse("bool()")
-    def __format__(self, spec: str) -> str: return repr(self)
+    def numpy(self) -> Any:
+        self._refuse("numpy()")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        self._refuse("conversion to NumPy")
+
+    def tolist(self) -> Any:
+        self._refuse("tolist()")
+
+    def __float__(self) -> float:
+        self._refuse("float()")
+
+    def __int__(self) -> int:
+        self._refuse("int()")
+
+    def __index__(self) -> int:
+        self._refuse("index")
+
+    def __complex__(self) -> complex:
+        self._refuse("complex()")
+
+    def __bool__(self) -> bool:
+        self._refuse("bool()")
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
 
     def __len__(self) -> int:
         if not self.dims:
@@ -190,8 +232,11 @@ def known_dims(value: Value) -> tuple[Dim, ...] | None:
             return tuple(known[0][begin[0] + k * strides[0]] for k in range(count))
         return None
     operations: dict[str, Callable[[Any, Any], Any]] = {
-        "add": lambda a, b: a + b, "subtract": lambda a, b: a - b, "multiply": lambda a, b: a * b, "floordiv": lambda a, b: a // b,
-    }  # fmt: skip
+        "add": lambda a, b: a + b,
+        "subtract": lambda a, b: a - b,
+        "multiply": lambda a, b: a * b,
+        "floordiv": lambda a, b: a // b,
+    }
     if name in operations and len(known) == 2:
         count = max(len(known[0]), len(known[1]))
         left, right = (p * count if len(p) == 1 else p for p in known)
@@ -205,7 +250,10 @@ def leaked(op: Op | None, tensors: Sequence[Any]) -> GraphflowError:
     producer = tensor._value.producer
     made = f" made at {producer.source}" if producer is not None else ""
     used = f"{op.name}: " if op is not None else ""
-    error = TensorLeakError(f"{used}a symbolic tensor ({tensor.type}){made} is used outside the function '{tensor._trace.name}' that made it")
+    error = TensorLeakError(
+        f"{used}a symbolic tensor ({tensor.type}){made} is used outside the function '{tensor._trace.name}' that made "
+        f"it"
+    )
     error.hint = "return it from the function instead of storing it"
     return error
 
@@ -228,11 +276,9 @@ class Trace:
     def input(self, name: str, type: TensorType) -> SymbolicTensor:
         return SymbolicTensor(self, self.builder.input(name, type))
 
-    def is_symbolic(self, tensor: Tensor) -> bool:
-        return isinstance(tensor, SymbolicTensor)
-
     def lift(self, tensor: Any) -> SymbolicTensor:
-        """A tensor of this trace: eager tensors become constants. Raises TensorLeakError for another trace's tensors."""
+        """A tensor of this trace: eager tensors become constants. Raises TensorLeakError for another trace's
+        tensors."""
         if isinstance(tensor, SymbolicTensor):
             if tensor._trace is not self:
                 raise leaked(None, (tensor,))
@@ -296,7 +342,7 @@ def dimension_tensor(dim: Dim, dtype: DType) -> Tensor:
     for value in trace.builder.inputs:
         if dim in value.type.shape and not value.is_variable:
             found = dimension(SymbolicTensor(trace, value), axis=value.type.shape.index(dim))
-            return found if found.dtype is dtype else cast(found, dtype=dtype)  # type: ignore[no-any-return]
+            return found if found.dtype is dtype else cast(found, dtype=dtype)
     # A compound extent: rebuild the polynomial from the inputs' extents.
     total: Any = Tensor(np.array(0, dtype.numpy), dtype)
     for monomial, coefficient in dim.terms:
@@ -310,7 +356,7 @@ def dimension_tensor(dim: Dim, dtype: DType) -> Tensor:
                 factor = getattr(math, name)(left, right)
             term = math.multiply(term, factor)
         total = math.add(total, term)
-    return total  # type: ignore[no-any-return]
+    return total
 
 
 def current_device() -> str | None:

@@ -323,10 +323,15 @@ def test_int_tensors_have_no_gradient():
 @pytest.mark.parametrize(
     "cut",
     [
-        lambda x: gf.cast(gf.cast(x, "int32"), "float32"), gf.floor, gf.round, lambda x: gf.cast(gf.argmax(gf.stack([x, x])), "float32"),
-        gf.stop_gradient, gf.sign, lambda x: gf.cast(x > 0, "float32"),
+        lambda x: gf.cast(gf.cast(x, "int32"), "float32"),
+        gf.floor,
+        gf.round,
+        lambda x: gf.cast(gf.argmax(gf.stack([x, x])), "float32"),
+        gf.stop_gradient,
+        gf.sign,
+        lambda x: gf.cast(x > 0, "float32"),
     ],
-)  # fmt: skip
+)
 def test_what_cuts_the_gradient(mode, cut):
     def step(x):
         with gf.GradientTape() as tape:
@@ -395,11 +400,17 @@ def test_broadcast_gradients_sum_back(mode):
 
 
 CONVENTIONS = [
-    (lambda x: gf.nn.relu(x), 0.0, 0.0), (abs, 0.0, 0.0), (gf.sqrt, 0.0, np.inf), (lambda x: gf.maximum(x, 1.0), 1.0, 1.0),
-    (lambda x: gf.maximum(1.0, x), 1.0, 0.0), (lambda x: gf.minimum(x, 1.0), 1.0, 1.0), (lambda x: gf.minimum(1.0, x), 1.0, 0.0),
-    (lambda x: gf.clip_by_value(x, 0.0, 1.0), 0.0, 1.0), (lambda x: gf.clip_by_value(x, 0.0, 1.0), 1.0, 1.0),
+    (lambda x: gf.nn.relu(x), 0.0, 0.0),
+    (abs, 0.0, 0.0),
+    (gf.sqrt, 0.0, np.inf),
+    (lambda x: gf.maximum(x, 1.0), 1.0, 1.0),
+    (lambda x: gf.maximum(1.0, x), 1.0, 0.0),
+    (lambda x: gf.minimum(x, 1.0), 1.0, 1.0),
+    (lambda x: gf.minimum(1.0, x), 1.0, 0.0),
+    (lambda x: gf.clip_by_value(x, 0.0, 1.0), 0.0, 1.0),
+    (lambda x: gf.clip_by_value(x, 0.0, 1.0), 1.0, 1.0),
     (lambda x: gf.clip_by_value(x, 0.0, 1.0), 1.5, 0.0),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -456,7 +467,7 @@ def test_int_target_warns():
         assert tape.gradient(y, w) is None
 
 
-# Tapes around compiled functions -----------------------------------------------------------------------------------------
+# Tapes around compiled functions --------------------------------------------------------------------------------------
 def test_tape_around_a_function():
     w = gf.Variable([1.0, 2.0])
 
@@ -547,7 +558,7 @@ def test_tape_and_compiled_results_have_the_same_bits():
     assert outside.numpy().tobytes() == inside().numpy().tobytes()
 
 
-# Jacobians ---------------------------------------------------------------------------------------------------------------
+# Jacobians ------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("mode", MODES)
 def test_jacobian(mode):
     w, other = gf.Variable([[1.0, 2.0], [3.0, 4.0]]), gf.Variable([1.0])
@@ -598,7 +609,7 @@ def test_hessian():
     assert outer.jacobian(gradient, x).numpy().tolist() == [[6, 4], [4, 2]]
 
 
-# why_none ----------------------------------------------------------------------------------------------------------------
+# why_none -------------------------------------------------------------------------------------------------------------
 def test_why_none():
     w, n, other = gf.Variable(2.5), gf.constant(3), gf.Variable(1.0)
     x = gf.constant(1.0)

@@ -1,4 +1,5 @@
 """Lowering: axes that merge, stages, rows kept between stages, places of checks."""
+
 from __future__ import annotations
 
 import pytest
@@ -24,23 +25,31 @@ def operations(roots):
 
 AXES = {
     "contiguous": ("x: f32[2,n,4]", "f32[2,n,4]", "%0: f32[2,n,4] = exp x\nreturn %0", [("8*n", "kept")]),
-    "row broadcast": ("x: f32[2,n,4], y: f32[4]", "f32[2,n,4]", "%0: f32[2,n,4] = add x, y\nreturn %0", [("2*n", "kept"), ("4", "kept")]),
-    "column broadcast": ("x: f32[2,n,4], y: f32[2,1,1]", "f32[2,n,4]", "%0: f32[2,n,4] = add x, y\nreturn %0", [("2", "kept"), ("4*n", "kept")]),
+    "row broadcast": ("x: f32[2,n,4], y: f32[4]", "f32[2,n,4]", "%0: f32[2,n,4] = add x, y\n"
+    "return %0", [("2*n", "kept"), ("4", "kept")]),
+    "column broadcast": ("x: f32[2,n,4], y: f32[2,1,1]", "f32[2,n,4]", "%0: f32[2,n,4] = add x, y\n"
+    "return %0", [("2", "kept"), ("4*n", "kept")]),
     "unit axes": ("x: f32[1,n,1,4,1]", "f32[1,n,1,4,1]", "%0: f32[1,n,1,4,1] = exp x\nreturn %0", [("4*n", "kept")]),
     "scalar": ("x: f32[]", "f32[]", "%0: f32[] = exp x\nreturn %0", []),
     "empty": ("x: f32[3,0,2]", "f32[3,0,2]", "%0: f32[3,0,2] = exp x\nreturn %0", [("0", "kept")]),
     "transposed": (
-        "x: f32[2,n,4]", "f32[n,2,4]", "%0: f32[n,2,4] = transpose x {permutation=(1, 0, 2)}\n%1: f32[n,2,4] = exp %0\nreturn %1",
+        "x: f32[2,n,4]", "f32[n,2,4]", "%0: f32[n,2,4] = transpose x {permutation=(1, 0, 2)}\n"
+        "%1: f32[n,2,4] = exp %0\nreturn %1",
         [("n", "kept"), ("2", "kept"), ("4", "kept")]),
     "trailing axes together": (
-        "x: f32[n,3,4]", "f32[n]", "%0: f32[n] = reduce_sum x {axes=(1, 2)}\nreturn %0", [("n", "kept"), ("12", "trailing")]),
+        "x: f32[n,3,4]", "f32[n]", "%0: f32[n] = reduce_sum x {axes=(1, 2)}\n"
+        "return %0", [("n", "kept"), ("12", "trailing")]),
     "other axes together": (
-        "x: f32[2,3,n]", "f32[n]", "%0: f32[n] = reduce_sum x {axes=(0, 1)}\nreturn %0", [("n", "kept"), ("6", "other")]),
+        "x: f32[2,3,n]", "f32[n]", "%0: f32[n] = reduce_sum x {axes=(0, 1)}\n"
+        "return %0", [("n", "kept"), ("6", "other")]),
     "other and trailing": (
-        "x: f32[2,n,3]", "f32[n]", "%0: f32[n] = reduce_sum x {axes=(0, 2)}\nreturn %0", [("n", "kept"), ("2", "other"), ("3", "trailing")]),
-    "one column": ("x: f32[n,1]", "f32[1]", "%0: f32[1] = reduce_sum x {axes=(0,)}\nreturn %0", [("1", "kept"), ("n", "other")]),
+        "x: f32[2,n,3]", "f32[n]", "%0: f32[n] = reduce_sum x {axes=(0, 2)}\n"
+        "return %0", [("n", "kept"), ("2", "other"), ("3", "trailing")]),
+    "one column": ("x: f32[n,1]", "f32[1]", "%0: f32[1] = reduce_sum x {axes=(0,)}\n"
+    "return %0", [("1", "kept"), ("n", "other")]),
     "trailing of one element": (
-        "x: f32[n,1]", "f32[n]", "%0: f32[n] = reduce_sum x {axes=(1,)}\nreturn %0", [("n", "kept"), ("1", "trailing")]),
+        "x: f32[n,1]", "f32[n]", "%0: f32[n] = reduce_sum x {axes=(1,)}\n"
+        "return %0", [("n", "kept"), ("1", "trailing")]),
     "positions keep axes apart": (
         "", "i32[2,n]", "%0: i32[2,n] = iota {shape=(2, n), axis=1}\nreturn %0", [("2", "kept"), ("n", "kept")]),
 }  # fmt: skip
@@ -95,7 +104,8 @@ def test_reduction_sees_the_same_operand():
     """Two reductions of one value: one scalar."""
     nest = nest_of(
         "x: f32[n,m]", "f32[n], f32[n]",
-        "%0: f32[n,m] = exp x\n%1: f32[n] = reduce_sum %0 {axes=(1,)}\n%2: f32[n] = reduce_max %0 {axes=(1,)}\nreturn %1, %2",
+        "%0: f32[n,m] = exp x\n%1: f32[n] = reduce_sum %0 {axes=(1,)}\n%2: f32[n] = reduce_max %0 {axes=(1,)}\n"
+        "return %1, %2",
     )  # fmt: skip
     (stage,) = nest.stages
     assert stage.reductions[0].operand is stage.reductions[1].operand
@@ -118,7 +128,8 @@ def test_place_of_a_check():
 
 
 REFUSED = {
-    "x: f32[n], y: f32[m]": ("f32[n], f32[m]", "%0: f32[n] = exp x\n%1: f32[m] = exp y\nreturn %0, %1", "is not one element for each point"),
+    "x: f32[n], y: f32[m]": ("f32[n], f32[m]", "%0: f32[n] = exp x\n%1: f32[m] = exp y\n"
+    "return %0, %1", "is not one element for each point"),
     "x: f32[n,m]": (
         "f32[n], f32[m]", "%0: f32[n] = reduce_sum x {axes=(1,)}\n%1: f32[m] = reduce_sum x {axes=(0,)}\nreturn %0, %1",
         "reduce different spaces"),

@@ -1,5 +1,9 @@
-"""Loop nests: their readable text, and the reduction tree that they stand for, against a NumPy emulation bit for bit."""
+"""Loop nests: their readable text, and the reduction tree that they stand for, against a NumPy emulation bit for
+bit."""
+
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +22,8 @@ def kernels(text):
 
 GOLDEN = {
     "map": (
-        "graph f(x: f32[n,4], y: f32[4]) -> (f32[n,4]) {\n %0: f32[n,4] = multiply x, y\n %1: f32[n,4] = exp %0\n return %1\n}",
+        "graph f(x: f32[n,4], y: f32[4]) -> (f32[n,4]) {\n %0: f32[n,4] = multiply x, y\n %1: f32[n,4] = exp %0\n"
+        " return %1\n}",
         """\
 kernel kernel0(a0: f32[n,4], a1: f32[4]) -> (out: f32[n,4])    # <text>:2, <text>:3
   for i0 in n:    # parallel
@@ -97,7 +102,8 @@ kernel kernel0(a0: u8[n], a1: u8[n]) -> (out: u8[n])    # <text>:2
     v5 = check v4 unless v2 fails division_by_zero
     out[i0] = v5"""),
     "reversed and transposed": (
-        "graph f(x: i32[3,4]) -> (i32[4,3]) {\n %0: i32[3,4] = reverse x {axes=(1,)}\n %1: i32[4,3] = transpose %0 {permutation=(1, 0)}\n"
+        "graph f(x: i32[3,4]) -> (i32[4,3]) {\n %0: i32[3,4] = reverse x {axes=(1,)}\n"
+        " %1: i32[4,3] = transpose %0 {permutation=(1, 0)}\n"
         " return %1\n}",
         """\
 kernel kernel0(a0: i32[3,4]) -> (out: i32[4,3])    # <text>:2, <text>:3
@@ -123,7 +129,8 @@ def test_sizes():
     assert nest.kept == [0]
 
 
-# The tree ------------------------------------------------------------------------------------------------------------------
+# The tree
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def lane_tree(row, combine, start):
@@ -144,7 +151,8 @@ def lane_tree(row, combine, start):
 
 
 def other_tree(rows, combine, start):
-    """The other axes: blocks of OTHER_BLOCK, each in order, and the blocks in order. rows: one result or one vector each."""
+    """The other axes: blocks of OTHER_BLOCK, each in order, and the blocks in order. rows: one result or one vector
+    each."""
     total = np.full(np.shape(rows[0]) if len(rows) else (), start, rows.dtype)
     for begin in range(0, len(rows), OTHER_BLOCK):
         block = np.full(np.shape(total), start, rows.dtype)
@@ -197,7 +205,10 @@ def test_trailing_axis(op, dtype):
 @pytest.mark.usefixtures("vectors")
 @pytest.mark.parametrize("width", [1, 3, 16, 65, 200])
 def test_other_axis(width):
-    text = f"graph f(x: f32[n,{width}]) -> (f32[{width}]) {{\n %0: f32[{width}] = reduce_sum x {{axes=(0,)}}\n return %0\n}}"
+    text = (
+        f"graph f(x: f32[n,{width}]) -> (f32[{width}]) {{\n %0: f32[{width}] = reduce_sum x {{axes=(0,)}}\n"
+        " return %0\n}}"
+    )
     executable = compile_graph(parse(text))
     generator = np.random.default_rng(0)
     for extent in [1, 2, 127, 128, 129, 255, 256, 257, 1000]:
@@ -210,7 +221,9 @@ def test_other_axis(width):
 @pytest.mark.usefixtures("vectors")
 @pytest.mark.parametrize(("outer", "inner"), [(1, 7), (127, 3), (128, 64), (129, 65), (300, 130), (3, 8200)])
 def test_both_axes(outer, inner):
-    text = f"graph f(x: f32[{outer},2,{inner}]) -> (f32[2]) {{\n %0: f32[2] = reduce_sum x {{axes=(0, 2)}}\n return %0\n}}"
+    text = (
+        f"graph f(x: f32[{outer},2,{inner}]) -> (f32[2]) {{\n %0: f32[2] = reduce_sum x {{axes=(0, 2)}}\n return %0\n}}"
+    )
     x = np.random.default_rng(0).normal(size=(outer, 2, inner)).astype(np.float32)
     rows = np.array([[lane_tree(row, np.add, 0) for row in pair] for pair in x])
     assert run(text, x)[0].tobytes() == other_tree(rows, np.add, 0).tobytes()
@@ -222,7 +235,9 @@ def test_fused_is_unfused(axes, extent):
     """A prologue, an epilogue, a stored row and a second reduction beside it leave the sum's bits alone."""
     shape = {"(1,)": "3", "(0,)": "n", "(0, 1)": ""}[axes]
     x = np.random.default_rng(0).normal(size=(3, extent)).astype(np.float32)
-    plain = f"graph f(x: f32[3,n]) -> (f32[{shape}]) {{\n %0: f32[{shape}] = reduce_sum x {{axes={axes}}}\n return %0\n}}"
+    plain = (
+        f"graph f(x: f32[3,n]) -> (f32[{shape}]) {{\n %0: f32[{shape}] = reduce_sum x {{axes={axes}}}\n return %0\n}}"
+    )
     body = f"""graph f(x: f32[3,n]) -> (f32[3,n], f32[{shape}], f32[{shape}], f32[{shape}]) {{
  %0: f32[3,n] = square x
  %1: f32[3,n] = tanh %0
@@ -248,7 +263,10 @@ def test_threads_keep_the_tree(monkeypatch, count):
     pool.set_threads(count)
     try:
         x = np.random.default_rng(0).normal(size=10 * BLOCK + 77).astype(np.float32)
-        text = "graph f(x: f32[n]) -> (f32[], i64[]) {\n %0: f32[] = reduce_sum x {axes=(0,)}\n %1: i64[] = argmax x {axis=0}\n return %0, %1\n}"
+        text = (
+            "graph f(x: f32[n]) -> (f32[], i64[]) {\n %0: f32[] = reduce_sum x {axes=(0,)}\n"
+            " %1: i64[] = argmax x {axis=0}\n return %0, %1\n}"
+        )
         total, where = run(text, x, extents={"n": len(x)})
     finally:
         pool.set_threads(before)
@@ -265,8 +283,17 @@ def test_positions_are_the_first(op, dtype, extent):
     x = np.random.default_rng(extent).integers(-3, 4, (5, extent)).astype(numpy)
     if dtype == "f32":
         x[1, extent // 2 :: 3] = np.nan
-    text = f"graph f(x: {dtype}[5,n]) -> (i64[5], i64[n]) {{\n %0: i64[5] = {op} x {{axis=1}}\n %1: i64[n] = {op} x {{axis=0}}\n return %0, %1\n}}"
+    text = (
+        f"graph f(x: {dtype}[5,n]) -> (i64[5], i64[n]) {{\n %0: i64[5] = {op} x {{axis=1}}\n"
+        " %1: i64[n] = {op} x {{axis=0}}\n return %0, %1\n}}"
+    )
     rows, columns = run(text, x, extents={"n": extent})
     function = getattr(np, op)
     assert np.array_equal(rows, function(x, axis=1))
     assert np.array_equal(columns, function(x, axis=0))
+
+
+@pytest.mark.parametrize("case", ["map", "softmax", "columns", "both", "check"])
+def test_documentation_shows_what_is_printed(case):
+    document = Path(__file__).parents[2] / "docs" / "kernels.md"
+    assert f"```\n{GOLDEN[case][1]}\n```" in document.read_text(encoding="utf-8")

@@ -1,4 +1,5 @@
 """Reads and writes of variables, text in and text out: reads first, one write for each variable last."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -15,17 +16,21 @@ CASES = {
         W, "assign_variable w, x\n%0: f32[4] = read_variable w\n%1: f32[4] = exp %0\nreturn %1",
         "%0: f32[4] = exp x\nassign_variable w, x\nreturn %0"),
     "read before and after write": (
-        W, "%0: f32[4] = read_variable w\n%1: f32[4] = add %0, x\nassign_variable w, %1\n%2: f32[4] = read_variable w\nreturn %0, %2",
+        W, "%0: f32[4] = read_variable w\n%1: f32[4] = add %0, x\nassign_variable w, %1\n"
+        "%2: f32[4] = read_variable w\nreturn %0, %2",
         "%0: f32[4] = read_variable w\n%1: f32[4] = add %0, x\nassign_variable w, %1\nreturn %0, %1"),
     "overwritten write": (
         W, "%0: f32[4] = exp x\nassign_variable w, %0\n%1: f32[4] = negative x\nassign_variable w, %1\nreturn %0",
         "%0: f32[4] = exp x\n%1: f32[4] = negative x\nassign_variable w, %1\nreturn %0"),
     "reads are one, and first": (
-        W, "%0: f32[4] = exp x\n%1: f32[4] = read_variable w\n%2: f32[4] = read_variable w\n%3: f32[4] = add %1, %2\nreturn %0, %3",
+        W, "%0: f32[4] = exp x\n%1: f32[4] = read_variable w\n%2: f32[4] = read_variable w\n"
+        "%3: f32[4] = add %1, %2\nreturn %0, %3",
         "%0: f32[4] = read_variable w\n%1: f32[4] = exp x\n%2: f32[4] = add %0, %0\nreturn %1, %2"),
     "swap": (
-        VW, "%0: f32[4] = read_variable v\n%1: f32[4] = read_variable w\nassign_variable v, %1\nassign_variable w, %0\nreturn",
-        "%0: f32[4] = read_variable v\n%1: f32[4] = read_variable w\nassign_variable v, %1\nassign_variable w, %0\nreturn"),
+        VW, "%0: f32[4] = read_variable v\n%1: f32[4] = read_variable w\nassign_variable v, %1\n"
+        "assign_variable w, %0\nreturn",
+        "%0: f32[4] = read_variable v\n%1: f32[4] = read_variable w\nassign_variable v, %1\nassign_variable w, %0\n"
+        "return"),
     "copied through another variable": (
         VW, "%0: f32[4] = read_variable v\nassign_variable w, %0\n%1: f32[4] = read_variable w\n%2: f32[4] = exp %1\n"
             "assign_variable v, %2\nreturn %1",

@@ -1,4 +1,5 @@
 """Fusion, text in and text out: which nodes become one loop, and the remarks about those that do not."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -45,7 +46,8 @@ def unfused(graph):
 
 @pytest.fixture
 def fused(graph_of, run_graph, same_bits):
-    """fused(inputs, body, **context) -> (graph, remarks): the pass, verified; the result lowers, and computes what the graph did."""
+    """fused(inputs, body, **context) -> (graph, remarks): the pass, verified; the result lowers, and computes what the
+    graph did."""
 
     def run(inputs, body, **settings):
         graph = graph_of(inputs, body)
@@ -71,7 +73,9 @@ def fused(graph_of, run_graph, same_bits):
 
 def test_whole_text(fused):
     graph, remarks = fused(XY, "%0: f32[n,4] = multiply x, y\n%1: f32[n,4] = add %0, y\nreturn %1")
-    assert print_graph(graph, sources=False) == """\
+    assert (
+        print_graph(graph, sources=False)
+        == """\
 graph f(x: f32[n,4], y: f32[n,4]) -> (f32[n,4]) {
   %0: f32[n,4] = fused x, y {
     body = graph body(a0: f32[n,4], a1: f32[n,4]) -> (f32[n,4]) {
@@ -82,32 +86,39 @@ graph f(x: f32[n,4], y: f32[n,4]) -> (f32[n,4]) {
   }
   return %0
 }"""
+    )
     assert not remarks
     (node,) = graph.nodes
     assert [s.line for s in node.source.all()] == [2, 3]
 
 
 JOINED = {
-    "chain": (X, "%0: f32[n,4] = exp x\n%1: f32[n,4] = negative %0\n%2: f32[n,4] = tanh %1\nreturn %2", "fused(exp negative tanh)"),
+    "chain": (X, "%0: f32[n,4] = exp x\n%1: f32[n,4] = negative %0\n%2: f32[n,4] = tanh %1\n"
+    "return %2", "fused(exp negative tanh)"),
     "tree": (
         XY, "%0: f32[n,4] = exp x\n%1: f32[n,4] = tanh y\n%2: f32[n,4] = add %0, %1\nreturn %2", "fused(exp tanh add)"),
     "fan-out inside": (
-        X, "%0: f32[n,4] = exp x\n%1: f32[n,4] = negative %0\n%2: f32[n,4] = square %0\n%3: f32[n,4] = add %1, %2\nreturn %3",
+        X, "%0: f32[n,4] = exp x\n%1: f32[n,4] = negative %0\n%2: f32[n,4] = square %0\n%3: f32[n,4] = add %1, %2\n"
+        "return %3",
         "fused(exp negative square add)"),
     "several outputs": (
-        X, "%0: f32[n,4] = exp x\n%1: f32[n,4] = negative %0\n%2: f32[n,4] = square %0\nreturn %0, %1, %2", "fused(exp negative square)"),
-    "row broadcast": ("x: f32[n,4], y: f32[4]", "%0: f32[n,4] = exp x\n%1: f32[n,4] = add %0, y\nreturn %1", "fused(exp add)"),
+        X, "%0: f32[n,4] = exp x\n%1: f32[n,4] = negative %0\n%2: f32[n,4] = square %0\n"
+        "return %0, %1, %2", "fused(exp negative square)"),
+    "row broadcast": ("x: f32[n,4], y: f32[4]", "%0: f32[n,4] = exp x\n%1: f32[n,4] = add %0, y\n"
+    "return %1", "fused(exp add)"),
     "scalar computed once": (
         "x: f32[n,4], y: f32[]", "%0: f32[] = exp y\n%1: f32[n,4] = add x, %0\nreturn %1", "fused(exp add)"),
     "cheap value for each row": (
-        "x: f32[4], y: f32[n,4]", "%0: f32[4] = negative x\n%1: f32[n,4] = add %0, y\nreturn %1", "fused(negative add)"),
+        "x: f32[4], y: f32[n,4]", "%0: f32[4] = negative x\n%1: f32[n,4] = add %0, y\n"
+        "return %1", "fused(negative add)"),
     "column value for each row": (
         "x: f32[n,1], y: f32[n,4]", "%0: f32[n,1] = exp x\n%1: f32[n,4] = add %0, y\nreturn %1", "fused(exp add)"),
     "reduction prologue": (
         "x: f32[n,4], y: f32[4]", "%0: f32[n,4] = multiply x, y\n%1: f32[n] = reduce_sum %0 {axes=(1,)}\nreturn %1",
         "fused(multiply reduce_sum)"),
     "broadcast into a prologue": (
-        "x: f32[n,1]", "%0: f32[n,4] = broadcast_to x {shape=(n, 4)}\n%1: f32[n] = reduce_sum %0 {axes=(1,)}\nreturn %1",
+        "x: f32[n,1]", "%0: f32[n,4] = broadcast_to x {shape=(n, 4)}\n%1: f32[n] = reduce_sum %0 {axes=(1,)}\n"
+        "return %1",
         "fused(broadcast_to reduce_sum)"),
     "reduction epilogue": (
         X, "%0: f32[n] = reduce_sum x {axes=(1,)}\n%1: f32[n] = exp %0\nreturn %1", "fused(reduce_sum exp)"),
@@ -118,33 +129,49 @@ JOINED = {
         X, "%0: f32[n,4] = square x\n%1: f32[4] = reduce_sum %0 {axes=(0,)}\n%2: f32[4] = sqrt %1\nreturn %2",
         "fused(square reduce_sum sqrt)"),
     "softmax": (
-        X, "%0: f32[n,1] = reduce_max x {axes=(1,), keepdims=True}\n%1: f32[n,4] = subtract x, %0\n%2: f32[n,4] = exp %1\n"
+        X, "%0: f32[n,1] = reduce_max x {axes=(1,), keepdims=True}\n%1: f32[n,4] = subtract x, %0\n"
+        "%2: f32[n,4] = exp %1\n"
            "%3: f32[n,1] = reduce_sum %2 {axes=(1,), keepdims=True}\n%4: f32[n,4] = divide %2, %3\nreturn %4",
         "fused(reduce_max subtract exp reduce_sum divide)"),
     "two reductions of one pass": (
-        X, "%0: f32[n] = reduce_sum x {axes=(1,)}\n%1: f32[n] = reduce_max x {axes=(1,)}\n%2: f32[n] = subtract %0, %1\nreturn %2",
+        X, "%0: f32[n] = reduce_sum x {axes=(1,)}\n%1: f32[n] = reduce_max x {axes=(1,)}\n"
+        "%2: f32[n] = subtract %0, %1\nreturn %2",
         "fused(reduce_sum reduce_max subtract)"),
     "siblings": (X, "%0: f32[n,4] = exp x\n%1: f32[n,4] = negative x\nreturn %0, %1", "fused(exp negative)"),
     "sibling reductions": (
-        X, "%0: f32[n] = reduce_sum x {axes=(1,)}\n%1: f32[n] = reduce_max x {axes=(1,)}\nreturn %0, %1", "fused(reduce_sum reduce_max)"),
+        X, "%0: f32[n] = reduce_sum x {axes=(1,)}\n%1: f32[n] = reduce_max x {axes=(1,)}\n"
+        "return %0, %1", "fused(reduce_sum reduce_max)"),
     "view in a chain": (
-        X, "%0: f32[n,4] = negative x\n%1: f32[4,n] = transpose %0 {permutation=(1, 0)}\n%2: f32[4,n] = exp %1\nreturn %2",
+        X, "%0: f32[n,4] = negative x\n%1: f32[4,n] = transpose %0 {permutation=(1, 0)}\n%2: f32[4,n] = exp %1\n"
+        "return %2",
         "fused(negative transpose exp)"),
     "view at two positions of a cheap value": (
-        "x: f32[4,4]", "%0: f32[4,4] = negative x\n%1: f32[4,4] = transpose %0 {permutation=(1, 0)}\n%2: f32[4,4] = add %0, %1\nreturn %2",
+        "x: f32[4,4]", "%0: f32[4,4] = negative x\n%1: f32[4,4] = transpose %0 {permutation=(1, 0)}\n"
+        "%2: f32[4,4] = add %0, %1\nreturn %2",
         "fused(negative transpose add)"),
     "unit reshape": (
-        X, "%0: f32[n,4] = exp x\n%1: f32[n,1,4] = reshape %0 {shape=(n, 1, 4)}\n%2: f32[n,1,4] = negative %1\nreturn %2",
+        X, "%0: f32[n,4] = exp x\n%1: f32[n,1,4] = reshape %0 {shape=(n, 1, 4)}\n%2: f32[n,1,4] = negative %1\n"
+        "return %2",
         "fused(exp reshape negative)"),
     "constant": (
-        X, "%0: f32[] = constant {value=f32 2.0}\n%1: f32[n,4] = add x, %0\n%2: f32[n,4] = exp %1\nreturn %2", "fused(constant add exp)"),
+        X, "%0: f32[] = constant {value=f32 2.0}\n%1: f32[n,4] = add x, %0\n%2: f32[n,4] = exp %1\n"
+        "return %2", "fused(constant add exp)"),
     "gather with an epilogue": (
-        "x: f32[8,4], i: i32[n]", "%0: f32[n,4] = gather x, i {axis=0}\n%1: f32[n,4] = exp %0\nreturn %1", "fused(gather exp)"),
-    "iota": (X, "%0: f32[n,4] = iota {shape=(n, 4), axis=1, dtype=f32}\n%1: f32[n,4] = add x, %0\nreturn %1", "fused(iota add)"),
+        "x: f32[8,4], i: i32[n]", "%0: f32[n,4] = gather x, i {axis=0}\n%1: f32[n,4] = exp %0\n"
+        "return %1", "fused(gather exp)"),
+    "iota": (X, "%0: f32[n,4] = iota {shape=(n, 4), axis=1, dtype=f32}\n%1: f32[n,4] = add x, %0\n"
+    "return %1", "fused(iota add)"),
     "division that can fail, all of it": (
-        "x: i32[n], y: i32[n]", "%0: i32[n] = floordiv x, y\n%1: i32[n] = negative %0\nreturn %1", "fused(floordiv negative)"),
+        "x: i32[n], y: i32[n]", "%0: i32[n] = floordiv x, y\n%1: i32[n] = negative %0\n"
+        "return %1", "fused(floordiv negative)"),
+    "power of floats, read in part": (
+        "x: f32[4]", "%0: f32[4] = floordiv x, x\n"
+        "%1: f32[2] = strided_slice %0 {begin=(0,), sizes=(2,), strides=(1,)}\n"
+                     "%2: f32[2] = negative %1\nreturn %2",
+        "fused(floordiv strided_slice negative)"),
     "division that can fail and is not read": (
-        "x: i32[4], y: i32[4]", "%0: i32[4] = floordiv x, y\n%1: i32[4] = negative x\nreturn %1", "fused(floordiv negative)"),
+        "x: i32[4], y: i32[4]", "%0: i32[4] = floordiv x, y\n%1: i32[4] = negative x\n"
+        "return %1", "fused(floordiv negative)"),
 }  # fmt: skip
 
 
@@ -161,7 +188,8 @@ APART = {
         "x: f32[4,4]", "%0: f32[4,4] = exp x\n%1: f32[4,4] = matmul %0, x\n%2: f32[4,4] = add %0, %1\nreturn %2",
         "fused(exp); matmul; fused(add)", {"convexity"}),
     "costly value at two positions": (
-        "x: f32[4,4]", "%0: f32[4,4] = exp x\n%1: f32[4,4] = transpose %0 {permutation=(1, 0)}\n%2: f32[4,4] = add %0, %1\nreturn %2",
+        "x: f32[4,4]", "%0: f32[4,4] = exp x\n%1: f32[4,4] = transpose %0 {permutation=(1, 0)}\n"
+        "%2: f32[4,4] = add %0, %1\nreturn %2",
         "fused(exp); fused(transpose add)", {"computed again"}),
     "costly value for each row": (
         "x: f32[4], y: f32[n,4]", "%0: f32[4] = exp x\n%1: f32[n,4] = add %0, y\nreturn %1",
@@ -170,7 +198,8 @@ APART = {
         "x: f32[8,4], i: i32[n]", "%0: f32[8,4] = exp x\n%1: f32[n,4] = gather %0, i {axis=0}\nreturn %1",
         "fused(exp); fused(gather)", {"computed positions"}),
     "reshape": (
-        "x: f32[8,4]", "%0: f32[8,4] = exp x\n%1: f32[4,8] = reshape %0 {shape=(4, 8)}\n%2: f32[4,8] = negative %1\nreturn %2",
+        "x: f32[8,4]", "%0: f32[8,4] = exp x\n%1: f32[4,8] = reshape %0 {shape=(4, 8)}\n%2: f32[4,8] = negative %1\n"
+        "return %2",
         "fused(exp); reshape; fused(negative)", {"reshape"}),
     "second pass over columns": (
         X, "%0: f32[4] = reduce_sum x {axes=(0,)}\n%1: f32[n,4] = subtract x, %0\nreturn %1",
@@ -179,16 +208,20 @@ APART = {
         X, "%0: f32[n] = reduce_sum x {axes=(1,)}\n%1: f32[] = reduce_max %0 {axes=(0,)}\nreturn %1",
         "fused(reduce_sum); fused(reduce_max)", {"reductions differ"}),
     "reduced value moved": (
-        "x: f32[4,4]", "%0: f32[4] = reduce_sum x {axes=(1,)}\n%1: f32[4,4] = subtract x, %0\n%2: f32[4] = reduce_sum %1 {axes=(1,)}\nreturn %2",
+        "x: f32[4,4]", "%0: f32[4] = reduce_sum x {axes=(1,)}\n%1: f32[4,4] = subtract x, %0\n"
+        "%2: f32[4] = reduce_sum %1 {axes=(1,)}\nreturn %2",
         "fused(reduce_sum); fused(subtract reduce_sum)", {"reduced value moved"}),
     "view that does not flatten": (
-        "x: f32[8,4]", "%0: f32[4,8] = transpose x {permutation=(1, 0)}\n%1: f32[] = reduce_sum %0 {axes=(0, 1)}\nreturn %1",
+        "x: f32[8,4]", "%0: f32[4,8] = transpose x {permutation=(1, 0)}\n%1: f32[] = reduce_sum %0 {axes=(0, 1)}\n"
+        "return %1",
         "fused(transpose); fused(reduce_sum)", {"view stored"}),
     "prologue that does not flatten": (
-        "x: f32[2,8,4], y: f32[4]", "%0: f32[2,8,4] = multiply x, y\n%1: f32[2] = reduce_sum %0 {axes=(1, 2)}\nreturn %1",
+        "x: f32[2,8,4], y: f32[4]", "%0: f32[2,8,4] = multiply x, y\n%1: f32[2] = reduce_sum %0 {axes=(1, 2)}\n"
+        "return %1",
         "fused(multiply); fused(reduce_sum)", {"reduction does not flatten"}),
     "failing value read in part": (
-        "x: i32[4], y: i32[4]", "%0: i32[4] = floordiv x, y\n%1: i32[2] = strided_slice %0 {begin=(0,), sizes=(2,), strides=(1,)}\n"
+        "x: i32[4], y: i32[4]", "%0: i32[4] = floordiv x, y\n"
+        "%1: i32[2] = strided_slice %0 {begin=(0,), sizes=(2,), strides=(1,)}\n"
                                 "%2: i32[2] = negative %1\nreturn %2",
         "fused(floordiv); fused(strided_slice negative)", {"run-time check"}),
     "failing value in a loop that may be empty": (
@@ -218,22 +251,27 @@ def test_no_path_leaves_and_returns_through_a_later_group(graph_of):
         "%0: f32[4,4] = exp x\n%1: f32[4,4] = tanh y\n%2: f32[4,4] = matmul %0, x\n%3: f32[4,4] = add %1, %2\n"
         "%4: f32[4,4] = matmul %1, y\n%5: f32[4,4] = add %0, %4\nreturn %3, %5, %1",
     )
-    result, _ = run_pipeline(graph, [fuse], PassContext(), verify=True)  # the verifier rejects a use before its definition
+    result, _ = run_pipeline(
+        graph, [fuse], PassContext(), verify=True
+    )  # the verifier rejects a use before its definition
     assert summary(result).count("add") == 2
 
 
 def test_alias_output_and_clone(fused):
-    """A unit reshape that is an output exists by itself, and the loop that reads it takes a copy: no circle between the two."""
+    """A unit reshape that is an output exists by itself, and the loop that reads it takes a copy: no circle between
+    the two."""
     body = "%0: f32[n] = exp x\n%1: f32[n,1] = reshape %0 {shape=(n, 1)}\n%2: f32[n,1] = negative %1\nreturn %1, %2"
     graph, _ = fused("x: f32[n]", body)
     assert summary(graph) == "fused(exp reshape negative); reshape"
 
 
 def test_effect_between_two_halves(graph_of):
-    """A print reads one half and comes before the read that the other half needs: in order once reads are moved to the front."""
+    """A print reads one half and comes before the read that the other half needs: in order once reads are moved to the
+    front."""
     graph = graph_of(
         "x: f32[4], w: var f32[4]",
-        '%0: f32[4] = exp x\nprint %0 {template="{}"}\n%1: f32[4] = read_variable w\n%2: f32[4] = add %0, %1\nreturn %2',
+        '%0: f32[4] = exp x\nprint %0 {template="{}"}\n'
+        "%1: f32[4] = read_variable w\n%2: f32[4] = add %0, %1\nreturn %2",
     )
     result, _ = run_pipeline(graph, [forward_state, fuse], PassContext(), verify=True)
     assert summary(result) == "fused(exp add); print"

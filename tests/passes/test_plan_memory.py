@@ -1,4 +1,5 @@
 """The memory plan of optimised graphs, as text: where every value lives, what is copied at the end."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -21,10 +22,9 @@ def shown(graph):
     lines = []
     for node in graph.nodes:
         for value in node.outputs:
-            root = plan.root(value)
-            place = plan.place(value)
-            target = {"variable": graph.inputs[place.index].name, "input": graph.inputs[place.index].name}.get(
-                place.kind, f"{place.kind} {place.index}") if place.kind in ("variable", "input") else f"{place.kind} {place.index}"  # fmt: skip
+            root, place = plan.root(value), plan.place(value)
+            named = place.kind in ("variable", "input")
+            target = graph.inputs[place.index].name if named else f"{place.kind} {place.index}"
             lines.append(f"{names[value]} {node.op.name} -> {target}" + ("" if root is value else " (alias)"))
     lines += [f"temporary {k}: {t.bytes} bytes, steps {t.first} to {t.last}" for k, t in enumerate(plan.temporaries)]
     lines += [f"commit {variable.name} = {names[value]}" for variable, value in plan.commits]
@@ -43,20 +43,23 @@ CASES = {
         "x: f32[4]", "%0: f32[4] = exp x\n%1: f32[2,2] = reshape %0 {shape=(2, 2)}\nreturn %0, %1",
         "%0 fused -> output 0\n%1 reshape -> output 0 (alias)\noutput 1 = %1"),
     "constant as an output": (
-        "x: f32[4]", "%0: f32[2] = constant {value=f32 [1.0, 2.0]}\nreturn %0", "%0 constant -> constant 0\noutput 0 = %0"),
+        "x: f32[4]", "%0: f32[2] = constant {value=f32 [1.0, 2.0]}\nreturn %0", "%0 constant -> constant 0\n"
+        "output 0 = %0"),
     "product between": (
         "x: f32[4,4]", "%0: f32[4,4] = exp x\n%1: f32[4,4] = matmul %0, x\n%2: f32[4,4] = tanh %1\nreturn %2",
         "%0 fused -> temporary 0\n%1 matmul -> temporary 1\n%2 fused -> output 0\n"
         "temporary 0: 64 bytes, steps 0 to 1\ntemporary 1: 64 bytes, steps 1 to 2"),
     "in place of a dying operand": (
         "x: f32[4,4]", "%0: f32[4,4] = matmul x, x\n%1: f32[4,4] = tanh %0\n%2: f32[4,4] = matmul %1, x\nreturn %2",
-        "%0 matmul -> temporary 0\n%1 fused -> temporary 0\n%2 matmul -> output 0\ntemporary 0: 64 bytes, steps 0 to 2"),
+        "%0 matmul -> temporary 0\n%1 fused -> temporary 0\n%2 matmul -> output 0\n"
+        "temporary 0: 64 bytes, steps 0 to 2"),
     "not in place of a living operand": (
         "x: f32[4,4]", "%0: f32[4,4] = matmul x, x\n%1: f32[4,4] = tanh %0\n%2: f32[4,4] = matmul %1, %0\nreturn %2",
         "%0 matmul -> temporary 0\n%1 fused -> temporary 1\n%2 matmul -> output 0\n"
         "temporary 0: 64 bytes, steps 0 to 2\ntemporary 1: 64 bytes, steps 1 to 2"),
     "not in place of an operand read elsewhere": (
-        "x: f32[4,4]", "%0: f32[4,4] = matmul x, x\n%1: f32[4,4] = transpose %0 {permutation=(1, 0)}\n%2: f32[4,4] = add %0, %1\n"
+        "x: f32[4,4]", "%0: f32[4,4] = matmul x, x\n%1: f32[4,4] = transpose %0 {permutation=(1, 0)}\n"
+        "%2: f32[4,4] = add %0, %1\n"
                        "%3: f32[4,4] = matmul %2, x\nreturn %3",
         "%0 matmul -> temporary 0\n%1 fused -> temporary 1\n%2 matmul -> output 0\n"
         "temporary 0: 64 bytes, steps 0 to 1\ntemporary 1: 64 bytes, steps 1 to 2"),
@@ -73,24 +76,31 @@ CASES = {
         "%0 read_variable -> w (alias)\n%1 fused -> output 0\ncommit w = %1"),
     "old value returned": (
         W, "%0: f32[4] = read_variable w\n%1: f32[4] = add %0, x\nassign_variable w, %1\nreturn %0",
-        "%0 read_variable -> w (alias)\n%1 fused -> temporary 0\ntemporary 0: 16 bytes, steps 1 to 3\ncommit w = %1\noutput 0 = %0"),
+        "%0 read_variable -> w (alias)\n%1 fused -> temporary 0\ntemporary 0: 16 bytes, steps 1 to 3\n"
+        "commit w = %1\noutput 0 = %0"),
     "old value read at other places": (
         "w: var f32[4]", "%0: f32[4] = read_variable w\n%1: f32[4] = reverse %0 {axes=(0,)}\n%2: f32[4] = add %0, %1\n"
                          "assign_variable w, %2\nreturn",
         "%0 read_variable -> w (alias)\n%1 fused -> temporary 0\ntemporary 0: 16 bytes, steps 1 to 3\ncommit w = %1"),
     "old value read by a later kernel": (
-        "w: var f32[4,4]", "%0: f32[4,4] = read_variable w\n%1: f32[4,4] = exp %0\nassign_variable w, %1\n%2: f32[4,4] = matmul %0, %0\nreturn %2",
-        "%0 read_variable -> w (alias)\n%1 fused -> temporary 0\n%2 matmul -> output 0\ntemporary 0: 64 bytes, steps 1 to 4\ncommit w = %1"),
+        "w: var f32[4,4]", "%0: f32[4,4] = read_variable w\n%1: f32[4,4] = exp %0\nassign_variable w, %1\n"
+        "%2: f32[4,4] = matmul %0, %0\nreturn %2",
+        "%0 read_variable -> w (alias)\n%1 fused -> temporary 0\n%2 matmul -> output 0\n"
+        "temporary 0: 64 bytes, steps 1 to 4\ncommit w = %1"),
     "swap": (
-        VW, "%0: f32[4] = read_variable v\n%1: f32[4] = read_variable w\nassign_variable v, %1\nassign_variable w, %0\nreturn",
+        VW, "%0: f32[4] = read_variable v\n%1: f32[4] = read_variable w\nassign_variable v, %1\n"
+        "assign_variable w, %0\nreturn",
         "%0 read_variable -> v (alias)\n%1 read_variable -> w (alias)\ncommit v = %1\ncommit w = %0"),
     "one new value for two variables": (
-        VW, "%0: f32[4] = read_variable v\n%1: f32[4] = negative %0\nassign_variable v, %1\nassign_variable w, %1\nreturn",
+        VW, "%0: f32[4] = read_variable v\n%1: f32[4] = negative %0\nassign_variable v, %1\nassign_variable w, %1\n"
+        "return",
         "%0 read_variable -> v (alias)\n%1 fused -> v\ncommit w = %1"),
-    "assign of itself": (W, "%0: f32[4] = read_variable w\nassign_variable w, %0\nreturn", "%0 read_variable -> w (alias)"),
+    "assign of itself": (W, "%0: f32[4] = read_variable w\nassign_variable w, %0\n"
+    "return", "%0 read_variable -> w (alias)"),
     "assign of an input": (W, "assign_variable w, x\nreturn", "commit w = x"),
     "a check that can fail: commit at the end": (
-        "x: i32[4], w: var i32[4]", "%0: i32[4] = read_variable w\n%1: i32[4] = floordiv %0, x\nassign_variable w, %1\nreturn",
+        "x: i32[4], w: var i32[4]", "%0: i32[4] = read_variable w\n%1: i32[4] = floordiv %0, x\n"
+        "assign_variable w, %1\nreturn",
         "%0 read_variable -> w (alias)\n%1 fused -> temporary 0\ntemporary 0: 16 bytes, steps 1 to 3\ncommit w = %1"),
 }  # fmt: skip
 
@@ -144,6 +154,10 @@ def test_sizes_are_symbolic(graph_of):
 
 def test_fallible(graph_of):
     assert is_fallible(graph_of("x: i32[4]", "%0: i32[4] = floordiv x, x\nreturn %0"))
-    assert is_fallible(optimise(graph_of("x: i32[4]", "%0: i32[4] = floordiv x, x\nreturn %0"))[0])  # inside a fused body
+    assert is_fallible(
+        optimise(graph_of("x: i32[4]", "%0: i32[4] = floordiv x, x\nreturn %0"))[0]
+    )  # inside a fused body
     assert is_fallible(graph_of("c: b1[]", 'assert_true c {message="no"}\nreturn'))
     assert not is_fallible(graph_of("x: f32[4]", "%0: f32[4] = exp x\nreturn %0"))
+    assert not is_fallible(graph_of("x: f32[4]", "%0: f32[4] = pow x, x\n%1: f32[4] = floordiv %0, x\nreturn %1"))
+    assert is_fallible(graph_of("x: i32[4]", "%0: i32[4] = pow x, x\nreturn %0"))

@@ -1,4 +1,5 @@
-"""Profiles of the property tests: `quick`, the default, tries the same 500 graphs on every run; GRAPHFLOW_PROPERTY=search looks at new
+"""Profiles of the property tests: `quick`, the default, tries the same 500 graphs on every run;
+GRAPHFLOW_PROPERTY=search looks at new
 ones, 20 times as many."""
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def pytest_terminal_summary(terminalreporter):
     if counts.get("graphs"):
         ops = sorted(((n, name[3:]) for name, n in counts.items() if name.startswith("op ")), reverse=True)
         terminalreporter.write_line(
-            f"random graphs: {counts['graphs']} with {counts['nodes']} nodes, {counts['outputs']} outputs, {counts['assigns']} assigns, "
-            f"{counts['failed runs']} runs that fail; run {counts['runs']} times; "
+            f"random graphs: {counts['graphs']} with {counts['nodes']} nodes, {counts['outputs']} outputs, "
+            f"{counts['assigns']} assigns, {counts['failed runs']} runs that fail; run {counts['runs']} times; "
             + ", ".join(f"{name} {n}" for n, name in ops)
         )

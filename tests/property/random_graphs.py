@@ -1,6 +1,7 @@
 """Random graphs for hypothesis, and two ways to run one: node by node as eager mode does, and compiled.
 
-Every choice is a small integer that hypothesis draws, later choices depend on earlier ones, and 0 is always the plainest choice, so
+Every choice is a small integer that hypothesis draws, later choices depend on earlier ones, and 0 is always the
+plainest choice, so
 a failing graph shrinks to a few nodes. Arrays come from a drawn seed.
 """
 
@@ -34,8 +35,10 @@ LARGE = (1000, 4100, 8200, 16500)
 """Extents past one chunk of a map (4096), past one and two blocks of a reduction (8192)."""
 MOST_ELEMENTS = 40_000
 
-FLOAT_UNARY = (ops.negative, ops.absolute, ops.exp, ops.square, ops.tanh, ops.sqrt, ops.relu, ops.sign, ops.floor, ops.log, ops.sigmoid,
-               ops.reciprocal, ops.round_)  # fmt: skip
+FLOAT_UNARY = (
+    ops.negative, ops.absolute, ops.exp, ops.square, ops.tanh, ops.sqrt, ops.relu, ops.sign,
+    ops.floor, ops.log, ops.reciprocal, ops.round_, ops.sigmoid,
+)  # fmt: skip
 INTEGER_UNARY = (ops.negative, ops.absolute, ops.square, ops.sign, ops.bitwise_invert)
 FLOAT_BINARY = (ops.add, ops.multiply, ops.subtract, ops.divide, ops.maximum, ops.minimum, ops.squared_difference)
 INTEGER_BINARY = (ops.add, ops.multiply, ops.subtract, ops.maximum, ops.minimum, ops.bitwise_and, ops.bitwise_xor)
@@ -106,7 +109,8 @@ class Maker:
             self.extents.append(self.choose(LARGE))
         self.line = 0
 
-    # Choices ---------------------------------------------------------------------------------------------------------------
+    # Choices
+    # ---------------------------------------------------------------------------------------------------------------
     def number(self, most: int) -> int:
         return self.draw(st.integers(0, most))
 
@@ -130,7 +134,8 @@ class Maker:
         size = product(d if isinstance(d, int) else 20 for d in shape)
         return isinstance(size, int) and size <= MOST_ELEMENTS
 
-    # Nodes -----------------------------------------------------------------------------------------------------------------
+    # Nodes
+    # -----------------------------------------------------------------------------------------------------------------
     def add(self, op: Op, inputs: list[Value], **attributes: Any) -> Value | None:
         """Add a node; None, and no node, if its type rule refuses the operands or it would be too large."""
         self.line += 1
@@ -175,9 +180,11 @@ class Maker:
         self.extents = [d for d in self.extents if isinstance(d, int) or str(d) in known] or [2]
 
     def step(self) -> None:
-        choices = [self.unary, self.binary, self.binary, self.reduction, self.view, self.compare, self.select, self.cast, self.reshape,
-                   self.softmax, self.matmul, self.gather, self.concat, self.normalize, self.variable, self.argument, self.generate,
-                   self.variable]  # fmt: skip
+        choices = [
+            self.unary, self.binary, self.binary, self.reduction, self.view, self.compare, self.select, self.cast,
+            self.reshape, self.softmax, self.matmul, self.gather, self.concat, self.normalize, self.variable,
+            self.argument, self.generate, self.variable,
+        ]  # fmt: skip
         self.choose(choices)()
 
     def unary(self) -> None:
@@ -413,7 +420,8 @@ class Maker:
                 self.add(ops.pad, [x], paddings=paddings, mode="constant", constant=1.5)
 
     def variable(self) -> None:
-        """Read a variable, or assign to it: a value of its type, of its type after a reshape, or what another variable holds."""
+        """Read a variable, or assign to it: a value of its type, of its type after a reshape, or what another variable
+        holds."""
         if not self.held:
             self.unary()
             return
@@ -456,7 +464,8 @@ def broadcasts(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> bool:
 
 @st.composite
 def cases(draw: Any, symbolic: bool = False, fallible: bool = False, most_steps: int = 9) -> Case:
-    """A random graph with inputs for it. symbolic: extents are symbols, and there are several sets of extents, 0 and 1 among them.
+    """A random graph with inputs for it. symbolic: extents are symbols, and there are several sets of extents, 0 and 1
+    among them.
     fallible: integer divisions and gathers that may fail at run time."""
     maker = Maker(draw, symbolic, fallible)
     maker.inputs()
@@ -473,7 +482,8 @@ def cases(draw: Any, symbolic: bool = False, fallible: bool = False, most_steps:
     return Case(graph, extents, maker.number(999))
 
 
-# Running ---------------------------------------------------------------------------------------------------------------------
+# Running
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 def concrete(value: Any, extents: dict[str, int]) -> Any:
@@ -516,7 +526,8 @@ def run_compiled(
     variables: dict[Value, np.ndarray[Any, Any]],
     extents: dict[str, int],
 ) -> tuple[int, list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]]:
-    """One native call: (status, outputs, variables afterwards). Fails if the call writes beside its outputs, or to its inputs."""
+    """One native call: (status, outputs, variables afterwards). Fails if the call writes beside its outputs, or to its
+    inputs."""
     old = [v for v in executable.traced.inputs if v.is_variable]
     new = [v for v in executable.graph.inputs if v.is_variable]
     own = {b: variables[a].copy() for a, b in zip(old, new, strict=True)}
@@ -554,5 +565,6 @@ def assert_same_bits(wanted: list[np.ndarray[Any, Any]], found: list[np.ndarray[
                 )
             )
             first = tuple(differ[0]) if len(differ) else ()
-            raise AssertionError(f"{what}: output {k} differs at {len(differ)} of {a.size} places, first {list(map(int, first))}: "
-                                 f"{np.atleast_1d(a)[first]!r} and {np.atleast_1d(b)[first]!r}")  # fmt: skip
+            here, there = np.atleast_1d(a)[first], np.atleast_1d(b)[first]
+            where = f"{len(differ)} of {a.size} places, first {list(map(int, first))}"
+            raise AssertionError(f"{what}: output {k} differs at {where}: {here!r} and {there!r}")

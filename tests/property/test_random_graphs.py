@@ -1,4 +1,5 @@
-"""Random graphs: eager and compiled give the same bits, whatever the passes, the threads, the chunks and the width of the vectors; text
+"""Random graphs: eager and compiled give the same bits, whatever the passes, the threads, the chunks and the width of
+the vectors; text
 reads back; every pass keeps the rules of the verifier."""
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from graphflow.errors import GraphflowError
 from graphflow.ir import parse, print_graph
 from graphflow.runtime.cpu import llvm, nests, pool, program
 
-EXAMPLES = {"static": 200, "symbolic": 120, "fallible": 90, "threads": 70, "widths": 70, "unoptimised": 50}
+EXAMPLES = {"static": 340, "symbolic": 180, "fallible": 140, "threads": 100, "widths": 100, "unoptimised": 80}
 if os.environ.get("GRAPHFLOW_PROPERTY") == "search":
     EXAMPLES = {name: 20 * count for name, count in EXAMPLES.items()}
 
@@ -27,7 +28,8 @@ def compiled(case: Case, fuel: int | None = None) -> Executable:
 
 
 def check_runs(case: Case, executable: Executable) -> None:
-    """Run eagerly and compiled on all extents of the case. A run that fails in eager mode fails compiled, and leaves every variable
+    """Run eagerly and compiled on all extents of the case. A run that fails in eager mode fails compiled, and leaves
+    every variable
     as it was."""
     for number, extents in enumerate(case.extents):
         tensors, variables = case.arrays(number)

@@ -1,4 +1,5 @@
 """Placing intervals in an arena."""
+
 from __future__ import annotations
 
 from hypothesis import given, settings
@@ -41,5 +42,7 @@ def test_no_two_alive_at_once_overlap(items):
             apart = offset + size <= offsets[j] or offsets[j] + sizes[j] <= offset
             assert apart or not together or not size or not sizes[j]
     rounded = [-(-size // ALIGNMENT) * ALIGNMENT for size in sizes]
-    peak = max((sum(r for r, (a, b) in zip(rounded, lifetimes, strict=True) if a <= t <= b) for t in range(32)), default=0)
+    peak = max(
+        (sum(r for r, (a, b) in zip(rounded, lifetimes, strict=True) if a <= t <= b) for t in range(32)), default=0
+    )
     assert peak <= total <= sum(rounded)

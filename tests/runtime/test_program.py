@@ -1,4 +1,6 @@
-"""Programs: status words, memory they may touch, variables, threads, and one binding called from many Python threads."""
+"""Programs: status words, memory they may touch, variables, threads, and one binding called from many Python
+threads."""
+
 from __future__ import annotations
 
 import gc
@@ -53,7 +55,8 @@ def many_units(monkeypatch):
 DIVIDE = "graph f(x: i32[n,m], y: i32[n,m]) -> (i32[n,m]) {\n %0: i32[n,m] = floordiv x, y\n return %0\n}"
 
 
-# Status words --------------------------------------------------------------------------------------------------------------
+# Status words
+# --------------------------------------------------------------------------------------------------------------
 
 
 def test_lowest_failing_element_is_reported():
@@ -95,7 +98,10 @@ def test_element_of_the_node_not_of_the_loop():
         y = one.copy()
         y.ravel()[zeros] = 0
         first = [min(zeros) // 3, min(zeros) % 3]
-        with pytest.raises(DivisionByZeroError, match=rf"^floordiv: integer division by zero at \[{first[0]}, {first[1]}\]\n  at <text>:2"):
+        with pytest.raises(
+            DivisionByZeroError,
+            match=rf"^floordiv: integer division by zero at \[{first[0]}, {first[1]}\]\n  at <text>:2",
+        ):
             divide(one, y, np.ones((3, 2), np.int32))
 
 
@@ -114,7 +120,10 @@ def test_first_check_in_program_order_wins():
 
 
 def test_check_that_nobody_reads():
-    text = "graph f(x: i32[4], y: i32[4]) -> (i32[4]) {\n %0: i32[4] = floordiv x, y\n %1: i32[4] = negative x\n return %1\n}"
+    text = (
+        "graph f(x: i32[4], y: i32[4]) -> (i32[4]) {\n %0: i32[4] = floordiv x, y\n %1: i32[4] = negative x\n"
+        " return %1\n}"
+    )
     run, x = Compiled(text), np.ones(4, np.int32)
     assert (run(x, x)[0] == -1).all()
     with pytest.raises(DivisionByZeroError):
@@ -127,7 +136,10 @@ def test_check_of_a_value_read_in_part_or_by_an_empty_loop():
  %1: i32[2] = strided_slice %0 {begin=(0,), sizes=(2,), strides=(1,)}
  return %1
 }"""
-    empty = "graph f(x: i32[4], y: i32[4], z: i32[n,4]) -> (i32[n,4]) {\n %0: i32[4] = floordiv x, y\n %1: i32[n,4] = add %0, z\n return %1\n}"
+    empty = (
+        "graph f(x: i32[4], y: i32[4], z: i32[n,4]) -> (i32[n,4]) {\n %0: i32[4] = floordiv x, y\n"
+        " %1: i32[n,4] = add %0, z\n return %1\n}"
+    )
     x, y = np.ones(4, np.int32), np.array([1, 1, 1, 0], np.int32)
     with pytest.raises(DivisionByZeroError, match=r"at \[3\]"):
         Compiled(part)(x, y)
@@ -187,15 +199,21 @@ def test_variables_after_a_failed_call(failing):
         assert w.tolist() == [8, 4, 2, 1]
 
 
-# Memory --------------------------------------------------------------------------------------------------------------------
+# Memory
+# --------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("extent", [1, 2, 7, 9, 15, 17, 31, 33, 65])
-@pytest.mark.parametrize(("start", "end"), [("i64", "i32"), ("i64", "i8"), ("i32", "i8"), ("f64", "f32"), ("f32", "b1"), ("i8", "i64")])
+@pytest.mark.parametrize(
+    ("start", "end"), [("i64", "i32"), ("i64", "i8"), ("i32", "i8"), ("f64", "f32"), ("f32", "b1"), ("i8", "i64")]
+)
 def test_nothing_beside_the_output_is_written(extent, start, end):
-    """LLVM 22 compiles a masked store of truncated integers whose mask is a known single lane into a store of the whole wide integer:
-    an element too many for 17 of i64 -> i32, say. Masks are hidden from it (nests._masked)."""
-    text = f"graph f(x: {start}[{extent}]) -> ({end}[{extent}]) {{\n %0: {end}[{extent}] = cast x {{dtype={end}}}\n return %0\n}}"
+    """LLVM 22 compiles a masked store of truncated integers whose mask is a known single lane into a store of the
+    whole wide integer: an element too many for 17 of i64 -> i32, say. Masks are hidden from it (nests._masked)."""
+    text = (
+        f"graph f(x: {start}[{extent}]) -> ({end}[{extent}]) {{\n %0: {end}[{extent}] = cast x {{dtype={end}}}\n"
+        " return %0\n}"
+    )
     executable = compile_graph(parse(text))
     source, target = executable.graph.inputs[0].type.dtype.numpy, executable.graph.outputs[0].type.dtype.numpy
     x = np.arange(extent).astype(source)
@@ -266,7 +284,10 @@ def test_one_new_value_in_two_variables():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_arenas_are_reused_and_freed():
-    text = "graph f(x: f32[256,256]) -> (f32[256,256]) {\n %0: f32[256,256] = exp x\n %1: f32[256,256] = matmul %0, x\n return %1\n}"
+    text = (
+        "graph f(x: f32[256,256]) -> (f32[256,256]) {\n %0: f32[256,256] = exp x\n"
+        " %1: f32[256,256] = matmul %0, x\n return %1\n}"
+    )
     run = Compiled(text)
     x, out = np.zeros((256, 256), np.float32), np.empty((256, 256), np.float32)
     run.binding.call(x, out)
@@ -292,7 +313,10 @@ def resident():
 
 def test_a_call_outlives_its_binding():
     """The built-in keeps its definition, its variables and its code alive by itself."""
-    text = "graph f(x: f32[64], w: var f32[64]) -> () {\n %0: f32[64] = read_variable w\n %1: f32[64] = add %0, x\n assign_variable w, %1\n return\n}"
+    text = (
+        "graph f(x: f32[64], w: var f32[64]) -> () {\n %0: f32[64] = read_variable w\n %1: f32[64] = add %0, x\n"
+        " assign_variable w, %1\n return\n}"
+    )
     calls, held = [], []
     for _ in range(20):
         held.append(np.zeros(64, np.float32))
@@ -319,7 +343,8 @@ def test_scratch_rows_of_one_row_are_not_multiplied():
     np.testing.assert_allclose(run(x)[0].sum(dtype=np.float64), 1, rtol=1e-4)
 
 
-# Threads -------------------------------------------------------------------------------------------------------------------
+# Threads
+# -------------------------------------------------------------------------------------------------------------------
 
 WORK = """graph f(x: f32[n,m]) -> (f32[n,m], f32[]) {
  %0: f32[n,1] = reduce_max x {axes=(1,), keepdims=True}
@@ -377,8 +402,74 @@ def test_failures_on_one_thread_do_not_show_on_another():
 @pytest.mark.parametrize(("rows", "columns"), [(0, 5), (5, 0), (1, 1), (200, 3), (3, 5000)])
 def test_units_of_any_number(rows, columns):
     x = np.random.default_rng(0).normal(size=(rows, columns)).astype(np.float32)
-    text = "graph f(x: f32[n,m], y: f32[m]) -> (f32[n,m], f32[m]) {\n %0: f32[n,m] = add x, y\n %1: f32[m] = reduce_sum %0 {axes=(0,)}\n return %0, %1\n}"
+    text = (
+        "graph f(x: f32[n,m], y: f32[m]) -> (f32[n,m], f32[m]) {\n %0: f32[n,m] = add x, y\n"
+        " %1: f32[m] = reduce_sum %0 {axes=(0,)}\n return %0, %1\n}"
+    )
     y = np.ones(columns, np.float32)
     added, summed = Compiled(text, n=rows, m=columns)(x, y)
     assert np.array_equal(added, x + y)
     np.testing.assert_allclose(summed, (x + y).sum(0), rtol=1e-3, atol=1e-4)
+
+
+EMPTY = {
+    "columns of an empty axis, with a stored row": """graph f(x: f32[m,0,1]) -> (f32[m,0,1], f32[m,1,1]) {
+ %0: f32[m,0,1] = exp x
+ %1: f32[m,1,1] = reduce_sum %0 {axes=(1,), keepdims=True}
+ return %0, %1
+}""",
+    "slice of nothing, summed": """graph f(x: f32[m,1]) -> (f32[0,0], f32[1,1]) {
+ %0: f32[0,0] = strided_slice x {begin=(2, 0), sizes=(0, 0), strides=(-3, 1)}
+ %1: f32[1,1] = reduce_sum %0 {axes=(0, 1), keepdims=True}
+ %2: f32[0,0] = add %0, %1
+ return %2, %1
+}""",
+    "largest of nothing": """graph f(x: f32[m,3]) -> (f32[0,3], f32[3], f32[0]) {
+ %0: f32[0,3] = strided_slice x {begin=(0, 0), sizes=(0, 3), strides=(1, 1)}
+ %1: f32[3] = reduce_max %0 {axes=(0,)}
+ %2: f32[0] = reduce_max %0 {axes=(1,)}
+ return %0, %1, %2
+}""",
+    "product over nothing": """graph f(x: f32[m,0], y: f32[0,m]) -> (f32[m,m]) {
+ %0: f32[m,m] = matmul x, y
+ return %0
+}""",
+}
+
+
+@pytest.mark.parametrize("case", EMPTY)
+def test_empty_axes(case, run_references):
+    """Strides of arrays without elements are those that NumPy gives, not 0, which would say that nothing varies."""
+    graph = parse(EMPTY[case])
+    arrays = [np.ones([5 if not isinstance(d, int) else d for d in v.type.shape], np.float32) for v in graph.inputs]
+    for expected, found in zip(run_references(graph, arrays), Compiled(EMPTY[case], m=5)(*arrays), strict=True):
+        assert np.array_equal(expected, found)
+
+
+@pytest.fixture
+def run_references():
+    """run_references(graph, arrays) -> outputs, each node through its NumPy definition."""
+
+    def run(graph, arrays):
+        held = dict(zip(graph.inputs, arrays, strict=True))
+        for node in graph.nodes:
+            held[node.output] = node.op.reference(*(held[v] for v in node.inputs), **node.attributes)
+        return [held[v] for v in graph.outputs]
+
+    return run
+
+
+def test_check_beside_a_reduction_over_a_unit_axis():
+    """What is gathered is a full element and, as the reduced axis has one position, a row value too: computed, and
+    checked, twice."""
+    text = """graph f(x: i32[3,1,3], i: i32[3]) -> (i32[3,1,3], i64[3,3]) {
+ %0: i32[3,1,3] = gather x, i {axis=2}
+ %1: i64[3,3] = argmin %0 {axis=1}
+ return %0, %1
+}"""
+    run, x = Compiled(text), np.arange(9, dtype=np.int32).reshape(3, 1, 3)
+    gathered, positions = run(x, np.array([2, 1, 1], np.int32))
+    assert np.array_equal(gathered, x[:, :, [2, 1, 1]])
+    assert not positions.any()
+    with pytest.raises(IndexOutOfRangeError, match=r"at \[0, 0, 1\]"):
+        run(x, np.array([2, 3, 1], np.int32))

@@ -1,4 +1,5 @@
-"""Captured Python values are guarded: when one changes the function is traced again and says so; a stale answer is never given."""
+"""Captured Python values are guarded: when one changes the function is traced again and says so; a stale answer is
+never given."""
 
 from __future__ import annotations
 
@@ -52,7 +53,13 @@ def check(function, change, before, after, why=""):
 
 
 def test_global(monkeypatch):
-    check(lambda x: x * SCALE, lambda: monkeypatch.setitem(globals(), "SCALE", 5.0), 6, 15, "global 'SCALE' changed from 2.0 to 5.0")
+    check(
+        lambda x: x * SCALE,
+        lambda: monkeypatch.setitem(globals(), "SCALE", 5.0),
+        6,
+        15,
+        "global 'SCALE' changed from 2.0 to 5.0",
+    )
 
 
 def test_global_of_a_helper(monkeypatch):
@@ -65,7 +72,12 @@ def test_the_helper_itself(monkeypatch):
 
 def test_type_of_a_global_counts(monkeypatch):
     monkeypatch.setitem(globals(), "SCALE", 2)
-    check(lambda x: x * (0.0 if isinstance(SCALE, float) else SCALE), lambda: monkeypatch.setitem(globals(), "SCALE", 2.0), 6, 0)
+    check(
+        lambda x: x * (0.0 if isinstance(SCALE, float) else SCALE),
+        lambda: monkeypatch.setitem(globals(), "SCALE", 2.0),
+        6,
+        0,
+    )
 
 
 def test_dictionary_and_list_contents(monkeypatch):
@@ -144,10 +156,12 @@ class Layer:
 
 
 CHANGES = [
-    (lambda layer: setattr(layer, "rate", 5.0), 15), (lambda layer: layer.options.update(extra=1.0), 7),
-    (lambda layer: setattr(layer, "options", {"extra": 2.0}), 8), (lambda layer: setattr(layer, "bias", 1.0), 7),
+    (lambda layer: setattr(layer, "rate", 5.0), 15),
+    (lambda layer: layer.options.update(extra=1.0), 7),
+    (lambda layer: setattr(layer, "options", {"extra": 2.0}), 8),
+    (lambda layer: setattr(layer, "bias", 1.0), 7),
     (lambda layer: setattr(layer, "activate", lambda x: x * 0.0), 0),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("change", "after"), CHANGES)
@@ -256,7 +270,7 @@ def test_equal_values_do_not_retrace():
     assert compiled.experimental_get_tracing_count() == 1
 
 
-# What the function writes itself --------------------------------------------------------------------------------------------
+# What the function writes itself --------------------------------------------------------------------------------------
 def test_a_counter_does_not_retrace_for_ever():
     layer = Layer(2.0)
     seen = []
@@ -317,7 +331,7 @@ def test_temporary_objects_do_not_retrace():
     assert compiled.experimental_get_tracing_count() == 1
 
 
-# The watching of classes ------------------------------------------------------------------------------------------------------
+# The watching of classes ----------------------------------------------------------------------------------------------
 def test_classes_are_left_as_they_were():
     class Own:
         def __getattribute__(self, name):
@@ -419,3 +433,107 @@ def test_deep_recursion_in_a_structure_is_no_problem():
     loop[0] = 5.0
     assert compiled(X).numpy() == 15
     assert sys.getrecursionlimit() >= 1000
+
+
+# More containers and callables ----------------------------------------------------------------------------------------
+class Options(dict):
+    def __getattr__(self, name):
+        return self[name]
+
+
+def test_subclasses_of_containers_long_lists_and_deep_ones():
+    import collections
+
+    options = Options(rate=2.0)
+    check(lambda x: x * options.rate, lambda: options.update(rate=5.0), 6, 15)
+    ordered = collections.OrderedDict(rate=2.0)
+    check(lambda x: x * ordered["rate"], lambda: ordered.update(rate=5.0), 6, 15)
+    queue = collections.deque([2.0])
+    check(lambda x: x * queue[0], lambda: queue.__setitem__(0, 5.0), 6, 15)
+    long = [2.0] * 500
+    check(lambda x: x * long[499], lambda: long.__setitem__(499, 5.0), 6, 15)
+    deep = {"a": {"b": {"c": [{"d": 2.0}]}}}
+    check(lambda x: x * deep["a"]["b"]["c"][0]["d"], lambda: deep["a"]["b"]["c"][0].update(d=5.0), 6, 15)
+    names = {"fast"}
+    check(lambda x: x * (2.0 if "fast" in names else 1.0), lambda: names.add("more"), 6, 6)
+    keyed = {("a", 1): 2.0}
+    check(lambda x: x * keyed["a", 1], lambda: keyed.update({("a", 1): 5.0}), 6, 15)
+    truth = [1]
+    check(lambda x: x * (1.0 if truth[0] is True else 2.0), lambda: truth.__setitem__(0, True), 6, 3)
+
+
+def test_what_is_too_large_to_guard_is_reported():
+    large = np.ones(100_000, "f4")
+    compiled = gf.function(lambda x: x * large[0])
+    compiled(X)
+    assert any(r.category == "unguarded" and "large" in r.message for r in compiled.explain().remarks)
+
+
+def test_bound_methods_partials_and_callable_objects():
+    layer = Layer(2.0)
+    check(gf.function(layer.activate), lambda: setattr(layer, "bias", 1.0), 3, 4, "bias")
+    other = Layer(2.0)
+    check(
+        gf.function(functools.partial(lambda obj, x: obj(x), other)), lambda: setattr(other, "rate", 5.0), 6, 15, "rate"
+    )
+    third = Layer(2.0)
+    check(gf.function(third), lambda: setattr(third, "rate", 5.0), 6, 15, "rate")
+
+
+def test_strange_objects_do_no_harm():
+    import unittest.mock
+
+    class Refuses(type):
+        def __setattr__(cls, name, value):
+            raise AttributeError(name)
+
+    class Odd(metaclass=Refuses):
+        def __init__(self):
+            self.rate = 2.0
+
+        @property
+        def broken(self):
+            raise RuntimeError("never read")
+
+        def __eq__(self, other):
+            raise RuntimeError("never compared")
+
+        __hash__ = None
+
+    mock, odd, layer = unittest.mock.Mock(rate=2.0), Odd(), Layer(2.0)
+    proxy = weakref.proxy(layer)
+    for body in (lambda x: x * odd.rate, lambda x: x * proxy.rate, lambda x: x * mock.rate):
+        compiled = gf.function(body)
+        for _ in range(3):
+            assert compiled(X).numpy() == 6
+        assert compiled.experimental_get_tracing_count() == 1
+
+
+def test_super_calls_and_inherited_methods():
+    class Base:
+        @gf.function
+        def run(self, x):
+            return x * self.rate * SCALE
+
+    class Derived(Base):
+        rate = 2.0
+
+        @gf.function
+        def run(self, x):
+            return super().run(x) + 1.0
+
+    derived = Derived()
+    check(derived.run, lambda: setattr(derived, "rate", 5.0), 13, 31, "rate")
+
+
+def test_global_read_by_a_parent_method(monkeypatch):
+    class Base:
+        def go(self, x):
+            return x * SCALE
+
+    class Derived(Base):
+        def go(self, x):
+            return super().go(x)
+
+    derived = Derived()
+    check(lambda x: derived.go(x), lambda: monkeypatch.setitem(globals(), "SCALE", 5.0), 6, 15, "SCALE")

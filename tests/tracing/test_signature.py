@@ -32,7 +32,23 @@ def test_spec_without_a_rank_cannot_be_traced():
 
 
 def test_keys_tell_types_and_signs_apart():
-    values = [1, 1.0, True, 0.0, -0.0, float("nan"), "1", b"1", None, 1j, (1).__class__, gf.float32, range(3), slice(1, 2), ...]
+    values = [
+        1,
+        1.0,
+        True,
+        0.0,
+        -0.0,
+        float("nan"),
+        "1",
+        b"1",
+        None,
+        1j,
+        (1).__class__,
+        gf.float32,
+        range(3),
+        slice(1, 2),
+        ...,
+    ]
     keys = [argument_key(v) for v in values]
     for k, key in enumerate(keys):
         assert key == argument_key(values[k])
@@ -63,14 +79,19 @@ def test_symbols_bind_to_extents():
 
 
 CHANGES = [
-    ((1.0,), {}, (2.0,), {}, "argument 'a' changed from 1.0 to 2.0"), ((1,), {}, (1.0,), {}, "argument 'a' changed from 1 to 1.0"),
-    ((True,), {}, (1,), {}, "argument 'a' changed from True to 1"), (("x",), {}, (None,), {}, "argument 'a' changed from 'x' to None"),
+    ((1.0,), {}, (2.0,), {}, "argument 'a' changed from 1.0 to 2.0"),
+    ((1,), {}, (1.0,), {}, "argument 'a' changed from 1 to 1.0"),
+    ((True,), {}, (1,), {}, "argument 'a' changed from True to 1"),
+    (("x",), {}, (None,), {}, "argument 'a' changed from 'x' to None"),
     ((np.zeros(2, "f4"),), {}, (np.zeros(2, "i4"),), {}, "argument 'a' changed from f32 of rank 1 to i32 of rank 1"),
-    (([1, 2],), {}, ([1, 3],), {}, "argument 'a_1' changed from 2 to 3"), (({"k": 1},), {}, ({"k": 2},), {}, "argument 'a_k' changed from 1 to 2"),
+    (([1, 2],), {}, ([1, 3],), {}, "argument 'a_1' changed from 2 to 3"),
+    (({"k": 1},), {}, ({"k": 2},), {}, "argument 'a_k' changed from 1 to 2"),
     (([1, 2],), {}, ([1, 2, 3],), {}, "the arguments' structure changed: 3 leaves became 4"),
-    (([1, 2],), {}, ((1, 2),), {}, "the arguments' structure changed"), ((1,), {"T": 1}, (1,), {"T": 2}, "argument 'T' changed from 1 to 2"),
-    ((float("nan"),), {}, (1.0,), {}, "argument 'a' changed from nan to 1.0"), ((range(2),), {}, (range(3),), {}, "argument 'a' changed from range(0, 2) to range(0, 3)"),
-]  # fmt: skip
+    (([1, 2],), {}, ((1, 2),), {}, "the arguments' structure changed"),
+    ((1,), {"T": 1}, (1,), {"T": 2}, "argument 'T' changed from 1 to 2"),
+    ((float("nan"),), {}, (1.0,), {}, "argument 'a' changed from nan to 1.0"),
+    ((range(2),), {}, (range(3),), {}, "argument 'a' changed from range(0, 2) to range(0, 3)"),
+]
 
 
 @pytest.mark.parametrize(("args", "kwargs", "new_args", "new_kwargs", "reason"), CHANGES)
@@ -86,7 +107,10 @@ def test_variable_reasons():
     v, w = gf.Variable(1.0), gf.Variable(2.0)
     compiled(v, w)
     compiled(v, v)
-    assert compiled.explain().traces[-1].reason == "argument 'b' changed from a variable to a variable that is passed twice"
+    assert (
+        compiled.explain().traces[-1].reason
+        == "argument 'b' changed from a variable to a variable that is passed twice"
+    )
     compiled(v, gf.Variable(2.0, trainable=False))
     assert "variable" in compiled.explain().traces[-1].reason
 

@@ -127,7 +127,7 @@ class Binding:
                 template[slot] = ctypes.cast(function, ctypes.c_void_p).value or 0
         size = program.table_size
         template[size] = 0
-        template[size + 1] = max(64, -(-total // 64) * 64)
+        template[size + 1] = -(-total // 64) * 64 + 64  # past the end: a gather from an empty array loads, and drops, one element
         template[size + 2] = evaluate(_work(program.nests, program.graph), extents) > GIL_WORK
         self.template = template
         self.extents = dict(extents)
