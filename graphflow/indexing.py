@@ -49,7 +49,8 @@ def index_tensor(tensor: Any, key: Any) -> Tensor:
     positions, which may be negative. Raises IndexOutOfRangeError, DTypeError."""
     x = convert_to_tensor(tensor)
     items = _expand(key if isinstance(key, tuple) else (key,), x)
-    has_arrays = any(isinstance(item, (np.ndarray, Tensor)) for item in items)
+    together = _is_contiguous(items)
+    items = [item for item in items if item is not Ellipsis]
     plan, axis = _Plan(), 0
     for item in items:
         if item is None:
@@ -75,7 +76,7 @@ def index_tensor(tensor: Any, key: Any) -> Tensor:
         x = ops.strided_slice(x, begin=tuple(plan.begin), sizes=tuple(plan.sizes), strides=tuple(plan.strides))
     if tuple(plan.shape) != tuple(x.dims):
         x = ops.reshape(x, shape=tuple(plan.shape))
-    return _read(x, plan.arrays, together=_is_contiguous(items) if has_arrays else True) if plan.arrays else x
+    return _read(x, plan.arrays, together=together) if plan.arrays else x
 
 
 def _expand(key: tuple[Any, ...], x: Any) -> list[Any]:
@@ -105,7 +106,10 @@ def _expand(key: tuple[Any, ...], x: Any) -> list[Any]:
         raise IndexOutOfRangeError(f"{axes} indices for {x.type} of rank {rank}")
     missing = [builtins.slice(None)] * (rank - axes)
     position = next((k for k, item in enumerate(items) if item is Ellipsis), None)
-    return [*items, *missing] if position is None else [*items[:position], *missing, *items[position + 1 :]]
+    if position is None:
+        return [*items, *missing]
+    # A `...` that stands for no axis stays, because it still parts the positions on its two sides.
+    return [*items[:position], *(missing or [Ellipsis]), *items[position + 1 :]]
 
 
 def _item(item: Any) -> Any:
@@ -205,8 +209,14 @@ def _positions(item: Any, x: Any, axis: int) -> Any:
 
 def _is_contiguous(items: Sequence[Any]) -> bool:
     """NumPy's rule: positions (ints among them) that stand together leave their axes in place, else they move to the
-    front."""
-    places = [k for k, item in enumerate(items) if item is not None and not isinstance(item, builtins.slice)]
+    front. Without arrays among them there is nothing to move."""
+    if not any(isinstance(item, (np.ndarray, Tensor)) for item in items):
+        return True
+    places = [
+        k
+        for k, item in enumerate(items)
+        if item is not None and item is not Ellipsis and not isinstance(item, builtins.slice)
+    ]
     return places == list(range(places[0], places[-1] + 1))
 
 

@@ -11,7 +11,7 @@ from .autodiff.record import record_access, recorders
 from .errors import DTypeError, FailedPreconditionError, ShapeError, VariableCreationError
 from .ir.op import OPS
 from .ir.types import TensorType, VariableType
-from .tensor import Tensor, TensorLike, TensorShape, active_trace, convert_to_tensor, located
+from .tensor import Tensor, TensorLike, TensorShape, active_trace, convert_to_tensor
 
 __all__ = ["Variable"]
 
@@ -30,14 +30,22 @@ class Variable(TensorLike):
     def __init__(
         self,
         initial_value: Any = None,
-        trainable: bool = True,
+        trainable: bool | None = None,
         validate_shape: bool = True,
+        caching_device: Any = None,
         name: str | None = None,
+        variable_def: Any = None,
         dtype: Any = None,
+        import_scope: Any = None,
+        constraint: Any = None,
+        synchronization: Any = None,
+        aggregation: Any = None,
         shape: Any = None,
     ) -> None:
+        """The arguments without a meaning here are taken for TensorFlow's sake."""
+        del validate_shape, caching_device, variable_def, import_scope, constraint, synchronization, aggregation
         if initial_value is None:
-            raise located(ShapeError("Variable: needs an initial value"))
+            raise ShapeError("Variable: needs an initial value")
         trace = active_trace.get()
         if trace is not None:
             trace.check_creation()
@@ -49,11 +57,8 @@ class Variable(TensorLike):
                 else initial_value
             )
             if trace is not None and isinstance(value, Tensor) and value.is_symbolic:
-                raise located(
-                    VariableCreationError(
-                        "Variable: the initial value is computed inside the traced function; pass a callable or a "
-                        "constant"
-                    )
+                raise VariableCreationError(
+                    "Variable: the initial value is computed inside the traced function; pass a callable or a constant"
                 )
             initial = convert_to_tensor(value, dtype)
             initial.require_usable()
@@ -61,10 +66,10 @@ class Variable(TensorLike):
             if token is not None:
                 active_trace.reset(token)
         if shape is not None and tuple(shape) != tuple(initial.shape):
-            raise located(ShapeError(f"Variable: initial value has shape {list(initial.shape)}, not {list(shape)}"))
+            raise ShapeError(f"Variable: initial value has shape {list(initial.shape)}, not {list(shape)}")
         self._array: np.ndarray[Any, Any] = _aligned_copy(initial._array)
         self.dtype = initial.dtype
-        self.trainable = trainable
+        self.trainable = trainable is not False
         self.name = f"{name or 'Variable'}:0"
         self._unique = next(_names)
         self._key: Any = None
@@ -84,10 +89,8 @@ class Variable(TensorLike):
 
     def numpy(self) -> Any:
         if active_trace.get() is not None:
-            raise located(
-                FailedPreconditionError(
-                    "Variable.numpy() inside a traced function; use the variable itself, or gf.print"
-                )
+            raise FailedPreconditionError(
+                "Variable.numpy() inside a traced function; use the variable itself, or gf.print"
             )
         return self._array.copy() if self._array.shape else self._array[()]
 
@@ -187,22 +190,17 @@ class Variable(TensorLike):
         else:
             new = convert_to_tensor(value, self.dtype)
         if new.dtype is not self.dtype:
-            raise located(
-                DTypeError(
-                    f"{verb}: variable {self.name} is {self.type} and the value {new.type} ({self.dtype.name} and "
-                    f"{new.dtype.name}); use gf.cast"
-                )
+            raise DTypeError(
+                f"{verb}: variable {self.name} is {self.type} and the value {new.type} ({self.dtype.name} and "
+                f"{new.dtype.name}); use gf.cast"
             )
         from .ir.dims import require_equal
 
         if len(new.dims) != len(self.dims) or not all(
             require_equal(a, b) for a, b in zip(self.dims, new.dims, strict=True)
         ):
-            raise located(
-                ShapeError(
-                    f"{verb}: variable {self.name} is {self.type} and the value {new.type}; assignment does not "
-                    f"broadcast"
-                )
+            raise ShapeError(
+                f"{verb}: variable {self.name} is {self.type} and the value {new.type}; assignment does not broadcast"
             )
         return new
 

@@ -60,6 +60,9 @@ KEYS = [
     (),
     (None, None, 0),
     (slice(1, 100), slice(-100, 2)),
+    (slice(None), 0, ..., [0]),
+    (..., 0, [1, 2]),
+    (slice(None), [0], None, 1),
 ]
 KEYS = [k for k in KEYS if not (isinstance(k, np.ndarray) and k.shape == (4,))]
 

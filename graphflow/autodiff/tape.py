@@ -7,6 +7,7 @@ line N") that are optimised with the rest, and an outer tape sees it too (higher
 
 from __future__ import annotations
 
+import enum
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ from .record import Record, active_trace, recorders, stop
 __all__ = ["GradientTape", "UnconnectedGradients"]
 
 
-class UnconnectedGradients:
+class UnconnectedGradients(enum.Enum):
     """What `gradient` returns for a source that the target does not depend on."""
 
     NONE = "none"
@@ -147,7 +148,7 @@ class GradientTape:
         target: Any,
         sources: Any,
         output_gradients: Any = None,
-        unconnected_gradients: str = UnconnectedGradients.NONE,
+        unconnected_gradients: UnconnectedGradients | str = UnconnectedGradients.NONE,
     ) -> Any:
         """d(sum of targets)/d(sources), in the structure of `sources`; None (or zeros) where a target does not depend
         on a source.
@@ -156,8 +157,7 @@ class GradientTape:
         non-persistent tape is used twice, NoGradientError when a float op on the way has no gradient rule.
         """
         self._require_unused()
-        if unconnected_gradients not in (UnconnectedGradients.NONE, UnconnectedGradients.ZERO):
-            raise ValueError(f"unconnected_gradients must be 'none' or 'zero', got {unconnected_gradients!r}")
+        unconnected = _unconnected(unconnected_gradients)
         targets = flatten(target)
         weights = [None] * len(targets) if output_gradients is None else flatten(output_gradients)
         if len(weights) != len(targets):
@@ -165,7 +165,7 @@ class GradientTape:
         if self._recording and not self._persistent:
             self._stop()
         try:
-            return self._backward(targets, weights, sources, unconnected_gradients)
+            return self._backward(targets, weights, sources, unconnected)
         finally:
             if not self._persistent:
                 self._used = True
@@ -175,7 +175,7 @@ class GradientTape:
         self,
         target: Any,
         sources: Any,
-        unconnected_gradients: str = UnconnectedGradients.NONE,
+        unconnected_gradients: UnconnectedGradients | str = UnconnectedGradients.NONE,
         parallel_iterations: Any = None,
         experimental_use_pfor: bool = True,
     ) -> Any:
@@ -183,13 +183,12 @@ class GradientTape:
         element of target. The tape must be persistent or not used yet."""
         del parallel_iterations, experimental_use_pfor
         self._require_unused()
-        rows = self._rows(target, sources, unconnected_gradients, _elements(target))
+        unconnected = _unconnected(unconnected_gradients)
+        rows = self._rows(target, sources, unconnected, _elements(target))
 
         def assemble(source: Any, *parts: Any) -> Any:
             if any(part is None for part in parts) or not parts:
-                return (
-                    None if parts or unconnected_gradients == UnconnectedGradients.NONE else _zero_rows(target, source)
-                )
+                return None if parts or unconnected is UnconnectedGradients.NONE else _zero_rows(target, source)
             from ..ops import concat, reshape
 
             shaped = [reshape(part, shape=(1, *part.dims)) for part in parts]
@@ -205,7 +204,7 @@ class GradientTape:
         self,
         target: Any,
         source: Any,
-        unconnected_gradients: str = UnconnectedGradients.NONE,
+        unconnected_gradients: UnconnectedGradients | str = UnconnectedGradients.NONE,
         parallel_iterations: Any = None,
         experimental_use_pfor: bool = True,
     ) -> Any:
@@ -221,7 +220,7 @@ class GradientTape:
         from ..ops import concat, reshape
 
         batch, own = target.dims[0], tuple(target.dims[1:])
-        rows = self._rows(target, source, unconnected_gradients, _elements(target, batched=True))
+        rows = self._rows(target, source, _unconnected(unconnected_gradients), _elements(target, batched=True))
         if any(row[0] is None for row in rows):
             return None
         inner = tuple(source.dims[1:])
@@ -230,10 +229,10 @@ class GradientTape:
         shaped = [reshape(row[0], shape=(batch, 1, *inner)) for row in rows]
         return reshape(concat(*shaped, axis=1) if len(shaped) > 1 else shaped[0], shape=(batch, *own, *inner))
 
-    def _rows(self, target: Any, sources: Any, unconnected: str, weights: Sequence[Any]) -> list[list[Any]]:
+    def _rows(
+        self, target: Any, sources: Any, unconnected: UnconnectedGradients, weights: Sequence[Any]
+    ) -> list[list[Any]]:
         """The gradients of the sources (flat), once for each weight of the target."""
-        if unconnected not in (UnconnectedGradients.NONE, UnconnectedGradients.ZERO):
-            raise ValueError(f"unconnected_gradients must be 'none' or 'zero', got {unconnected!r}")
         if self._recording and not self._persistent:
             self._stop()
         try:
@@ -251,7 +250,9 @@ class GradientTape:
                 "a non-persistent GradientTape can give gradients only once; use GradientTape(persistent=True)"
             )
 
-    def _backward(self, targets: Sequence[Any], weights: Sequence[Any], sources: Any, unconnected: str) -> Any:
+    def _backward(
+        self, targets: Sequence[Any], weights: Sequence[Any], sources: Any, unconnected: UnconnectedGradients
+    ) -> Any:
         sums: dict[int, Any] = {}
         for target, weight in zip(targets, weights, strict=True):
             if not hasattr(target, "dims"):
@@ -281,7 +282,7 @@ class GradientTape:
             if id(source) in sums and (id(source) in self._connected or hasattr(source, "assign")):
                 parts.append(sums[id(source)])
             if not parts:
-                return None if unconnected == UnconnectedGradients.NONE else _zeros(source)
+                return None if unconnected is UnconnectedGradients.NONE else _zeros(source)
             total = parts[0]
             for part in parts[1:]:
                 total = total + part
@@ -353,6 +354,13 @@ class GradientTape:
             f"{cut.op.name} cuts the gradient: {reason}\n  at {cut.source.file}:{cut.source.line}   "
             f"{cut.source.expression}"
         )
+
+
+def _unconnected(value: UnconnectedGradients | str) -> UnconnectedGradients:
+    try:
+        return UnconnectedGradients(value)
+    except ValueError:
+        raise ValueError(f"unconnected_gradients must be 'none' or 'zero', got {value!r}") from None
 
 
 _warned: set[tuple[str, int, str]] = set()

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..ir.builder import rewrite
 from ..ir.dims import Dim
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import OPS, Alias, Effect, Indexed, Pointwise, Reduce, View
@@ -32,7 +33,33 @@ CHEAP = 3
 
 def fuse(graph: Graph, context: Any) -> Graph:
     """graph -> graph whose loops are `fused` nodes."""
-    return _Fusion(graph, context).run()
+    return _Fusion(rewrite(graph, _side_by_side), context).run()
+
+
+def _side_by_side(node: Node, inputs: tuple[Value, ...]) -> Sequence[Value] | None:
+    """Bring the reduced axes before the trailing ones together where kept axes lie between them: a nest walks them as one.
+
+    reduce_sum x {axes=(0, 2)}, x: [a,b,c,d]   ->   reduce_sum (transpose x to [a,c,b,d]) {axes=(0, 1)}
+    """
+    if not isinstance(node.op.kernel, Reduce) or "axes" not in node.attributes:
+        return None
+    shape, axes = inputs[0].type.shape, node.attributes["axes"]
+    reduced = set(axes)
+    last = len(shape)
+    while last and last - 1 in reduced:
+        last -= 1
+    wide = [a for a in range(last) if shape[a] != 1]
+    other = [a for a in wide if a in reduced]
+    if not other or wide[wide.index(other[0]) :][: len(other)] == other:
+        return None
+    before = [a for a in range(last) if a in reduced]
+    order = (*before, *(a for a in range(last) if a not in reduced), *range(last, len(shape)))
+    moved = Node(OPS["transpose"], inputs, {"permutation": order}, node.source).output
+    attributes = {"axes": (*range(len(before)), *range(last, len(shape))), "keepdims": False}
+    result = Node(node.op, [moved], attributes, node.source).output
+    if result.type.shape != node.output.type.shape:
+        result = Node(OPS["reshape"], [result], {"shape": node.output.type.shape}, node.source).output
+    return [result]
 
 
 def is_copied(node: Node) -> bool:

@@ -193,7 +193,7 @@ class Captures:
             if isinstance(static, (types.MemberDescriptorType, types.GetSetDescriptorType)):
                 self._add(f"{_name_of(owner)}.{name}", "attribute", owner, name, value)
                 return
-            if isinstance(static, types.FunctionType):
+            if isinstance(static, types.FunctionType) and not _is_library(static.__code__.co_filename):
                 self._add(f"{_name_of(owner)}.{name}", "method", owner, name, static)
             for ancestor in cls.__mro__:  # methods and properties: what they read is seen; their code is looked at
                 self._late.append(vars(ancestor).get(name))

@@ -207,7 +207,7 @@ def test_trailing_axis(op, dtype):
 def test_other_axis(width):
     text = (
         f"graph f(x: f32[n,{width}]) -> (f32[{width}]) {{\n %0: f32[{width}] = reduce_sum x {{axes=(0,)}}\n"
-        " return %0\n}}"
+        " return %0\n}"
     )
     executable = compile_graph(parse(text))
     generator = np.random.default_rng(0)
@@ -226,6 +226,26 @@ def test_both_axes(outer, inner):
     )
     x = np.random.default_rng(0).normal(size=(outer, 2, inner)).astype(np.float32)
     rows = np.array([[lane_tree(row, np.add, 0) for row in pair] for pair in x])
+    assert run(text, x)[0].tobytes() == other_tree(rows, np.add, 0).tobytes()
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("axes", [(0, 2), (0, 2, 4), (1, 3), (0, 1, 3)])
+def test_other_axes_apart(axes, keepdims):
+    """Kept axes between the reduced ones: the tree is that of the reduced positions in row-major order."""
+    x = np.random.default_rng(0).normal(size=(3, 7, 20, 2, 5)).astype(np.float32)
+    trailing = 4 in axes
+    other = [a for a in axes if a != 4]
+    kept = [a for a in range(5) if a not in axes]
+    rows = x.transpose([*other, *kept, *([4] if trailing else [])])
+    rows = rows.reshape(-1, *[x.shape[a] for a in kept], *([5] if trailing else []))
+    if trailing:
+        rows = np.apply_along_axis(lane_tree, -1, rows, np.add, 0).astype(np.float32)
+    shape = ",".join(str(1 if a in axes else d) for a, d in enumerate(x.shape) if keepdims or a not in axes)
+    text = (
+        f"graph f(x: f32[3,7,20,2,5]) -> (f32[{shape}]) {{\n"
+        f" %0: f32[{shape}] = reduce_sum x {{axes={axes}, keepdims={keepdims}}}\n return %0\n}}"
+    )
     assert run(text, x)[0].tobytes() == other_tree(rows, np.add, 0).tobytes()
 
 
@@ -285,7 +305,7 @@ def test_positions_are_the_first(op, dtype, extent):
         x[1, extent // 2 :: 3] = np.nan
     text = (
         f"graph f(x: {dtype}[5,n]) -> (i64[5], i64[n]) {{\n %0: i64[5] = {op} x {{axis=1}}\n"
-        " %1: i64[n] = {op} x {{axis=0}}\n return %0, %1\n}}"
+        f" %1: i64[n] = {op} x {{axis=0}}\n return %0, %1\n}}"
     )
     rows, columns = run(text, x, extents={"n": extent})
     function = getattr(np, op)

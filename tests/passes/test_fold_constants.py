@@ -125,7 +125,7 @@ def test_a_node_without_kernel_is_remarked(graph_of):
     context = PassContext(failing(UnimplementedError("no kernel yet")))
     graph = graph_of("", TWO + "%1: f32[] = sqrt %0\nreturn %1")
     assert fold_constants(graph, context) is graph
-    assert context.remarks[0].message == "sqrt: no kernel yet"
+    assert context.remarks[0].message.startswith("sqrt: no kernel yet")
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("broken"), RuntimeError("broken")])

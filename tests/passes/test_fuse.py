@@ -215,6 +215,9 @@ APART = {
         "x: f32[8,4]", "%0: f32[4,8] = transpose x {permutation=(1, 0)}\n%1: f32[] = reduce_sum %0 {axes=(0, 1)}\n"
         "return %1",
         "fused(transpose); fused(reduce_sum)", {"view stored"}),
+    "reduced axes with a kept one between": (
+        "x: f32[2,3,4,n]", "%0: f32[1,3,1,n] = reduce_sum x {axes=(0, 2), keepdims=True}\nreturn %0",
+        "fused(transpose); fused(reduce_sum); reshape", {"view stored"}),
     "prologue that does not flatten": (
         "x: f32[2,8,4], y: f32[4]", "%0: f32[2,8,4] = multiply x, y\n%1: f32[2] = reduce_sum %0 {axes=(1, 2)}\n"
         "return %1",
