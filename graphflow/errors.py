@@ -153,3 +153,7 @@ class ParseError(GraphError, SyntaxError):
 
 class CompileError(GraphflowError):
     """The compiler failed on a valid graph; the message names the pass or kernel and the user's line."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.place = None

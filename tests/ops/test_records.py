@@ -103,7 +103,7 @@ def test_reductions_declare_what_the_kernel_level_needs(op: Op) -> None:
 
 
 def test_every_op_is_exported_under_its_name() -> None:
-    for op in OPS.values():
+    for op in (op for op in OPS.values() if not op.name.startswith("t_")):  # tests call their toy ops t_...
         assert any(getattr(graphflow.ops, n, None) is op for n in (op.name, f"{op.name}_")), op.name
     assert set(graphflow.ops.__all__) == {
         n for n in vars(graphflow.ops) if isinstance(getattr(graphflow.ops, n), Op)
