@@ -10,8 +10,14 @@ from typing import Any
 import numpy as np
 
 from . import config
-from .errors import AssertionFailedError, CompileError, DivisionByZeroError, GraphflowError, IndexOutOfRangeError, InvalidArgumentError
-from .ir.dims import Dim, DimensionsMustAgree, evaluate, symbol
+from .errors import (
+    AssertionFailedError,
+    DivisionByZeroError,
+    GraphflowError,
+    IndexOutOfRangeError,
+    InvalidArgumentError,
+)
+from .ir.dims import DimensionsMustAgree, evaluate, symbol
 from .ir.graph import Graph, Node, Value, comparable
 from .ir.op import Op
 from .ir.source import Source

@@ -9,8 +9,25 @@ import numpy as np
 from .errors import DTypeError
 
 __all__ = [
-    "DType", "as_dtype", "from_short", "of_numpy", "float16", "bfloat16", "float32", "float64", "int8", "int16",
-    "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool_", "complex64", "complex128",
+    "DType",
+    "as_dtype",
+    "bfloat16",
+    "bool_",
+    "complex64",
+    "complex128",
+    "float16",
+    "float32",
+    "float64",
+    "from_short",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "of_numpy",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
 ]  # fmt: skip
 
 

@@ -92,6 +92,7 @@ class Results:
     cached_calls: dict[str, FirstCall] = field(default_factory=dict)
     imports: dict[str, list[float]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    load_before: float | None = None
 
 
 class WorkerProcess:
@@ -193,7 +194,7 @@ def measure(
 ) -> Results:
     """Measure the given workloads and contenders. `say` is told, a line at a time, what is going on."""
     workload_names = list(workload_names)
-    results = Results(threads)
+    results = Results(threads, load_before=os.getloadavg()[0] if hasattr(os, "getloadavg") else None)
     contenders = []
     for name in contender_names:
         problem = CONTENDERS[name].problem()

@@ -145,6 +145,10 @@ def first_call_rows(results: Results) -> tuple[Row, list[Row]]:
 def notes(results: Results) -> list[str]:
     """What a reader has to know besides the tables."""
     lines = list(results.problems)
+    if results.load_before is not None:
+        lines.append(
+            f"Load average when the run began: {results.load_before:.2f}; above about 0.5 others were at work."
+        )
     if results.imports:
         pairs = ", ".join(f"{name} {duration(statistics.median(times))}" for name, times in results.imports.items())
         lines.append(f"Import statement in a fresh interpreter, median: {pairs}.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .dims import Dim, SymbolicDim, product, symbol
 from .graph import Node, Value
@@ -135,10 +136,11 @@ def mergeable(space: Sequence[Dim], axes: Sequence[int], accesses: Sequence[tupl
     """Can the axes be walked as one, in every access?"""
     axes = [a for a in axes if space[a] != 1]
     extents = [d if d != 0 else 1 for d in space]
-    return all(s[a] == s[b] * extents[b] for a, b in zip(axes, axes[1:], strict=False) for s in accesses)
+    return all(s[a] == s[b] * extents[b] for a, b in pairwise(axes) for s in accesses)
 
 
 def only_unit_dims_differ(a: Sequence[Dim], b: Sequence[Dim]) -> bool:
+    """Are two shapes the same but for extents of 1?"""
     return [d for d in a if d != 1] == [d for d in b if d != 1]
 
 

@@ -14,7 +14,17 @@ from ..ir.dims import Dim
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import Alias, Effect, Indexed, Pointwise, Reduce, View
 from ..ir.region import (
-    Affine, Coordinates, Refusal, Region, access, analyse, broadcast_coordinates, can_fail, identity, mergeable, reshape_coordinates,
+    Affine,
+    Coordinates,
+    Refusal,
+    Region,
+    access,
+    analyse,
+    broadcast_coordinates,
+    can_fail,
+    identity,
+    mergeable,
+    reshape_coordinates,
     view_coordinates,
 )  # fmt: skip
 from ..ir.source import merge_sources
@@ -197,7 +207,7 @@ class _Lowering:
         stores = [(v, Store(self._access(self.outputs[v], v.type.shape, at), self.scalar(v, at)))
                   for v, at in self.region.output_coordinates.items()]  # fmt: skip
         operands = [r.operand for r in self.reductions]
-        for k, operand in enumerate(operands):
+        for operand in operands:
             self._levels([operand], level, full, reduced_axes, stage_of)
             stage_of.append(level[id(operand)])
         self._levels([s.value for _, s in stores], level, full, reduced_axes, stage_of)

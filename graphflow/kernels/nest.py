@@ -4,9 +4,10 @@ A nest walks kept axes (one output row each) and, inside, at most one `other` an
 stages: each walks the reduced axes once, storing full elements and reducing; row values (what depends on no reduced axis) are
 computed between the stages. A map has no reduced axes and one stage.
 
-The reduction tree is part of the meaning, not of the schedule (see docs/kernels.md): along the trailing axis blocks of
-BLOCK positions; in a block LANE_BYTES of lanes, position p adding to lane p mod lanes in ascending order; lanes folded by halves; blocks
-added in ascending order. Along the other axis blocks of OTHER_BLOCK positions, each added up in ascending order, the blocks' sums in ascending order.
+The reduction tree is part of the meaning, not of the schedule (see docs/kernels.md). Along the trailing axis: blocks of BLOCK
+positions; in a block LANE_BYTES of lanes, position p adding to lane p mod lanes in ascending order; lanes folded by halves;
+blocks added in ascending order. Along the other axis: blocks of OTHER_BLOCK positions, each added up in ascending order, and
+the blocks' sums in ascending order.
 """
 from __future__ import annotations
 
@@ -72,6 +73,8 @@ class Reduction:
 
 @dataclass(frozen=True, eq=False)
 class Store:
+    """An element of a buffer that gets a scalar's value."""
+
     access: Access
     value: Scalar
 

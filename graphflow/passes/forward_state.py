@@ -17,6 +17,7 @@ __all__ = ["forward_state"]
 
 
 def forward_state(graph: Graph, context: Any) -> Graph:
+    """graph -> graph whose reads all come first and whose writes come last, one for each variable."""
     held: dict[Value, Value] = {}
     mapping: dict[Value, Value] = {}
     reads: list[Node] = []

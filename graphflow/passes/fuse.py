@@ -3,9 +3,9 @@
     %0 = multiply x, x            %0 = fused x, y { multiply, add }
     %1 = add %0, y          ->
 
-Greedy over the edges in topological order, then over siblings that read the same data. Two groups join when the union is one region
-(graphflow/ir/region.py), no path leaves and re-enters it, and nothing costly would be computed again for each row. Constants of one element,
-views and unit reshapes are copied into every consumer. An edge that stays unfused leaves a remark with its reason.
+Greedy over the edges in topological order, then over siblings that read the same data. Two groups join when the union is one
+region (graphflow/ir/region.py), no path leaves and re-enters it, and nothing costly would be computed again for each row.
+Constants of one element, views and unit reshapes are copied into every consumer. An edge that stays unfused leaves a remark with its reason.
 """
 from __future__ import annotations
 
@@ -388,7 +388,8 @@ class _Fusion:
         for number in order:
             members = units[number]
             first = members[0]
-            if first not in self.group and not (is_copied(first) and is_fusable(first) and not isinstance(first.op.kernel, (Effect, Alias))):
+            is_loop = is_copied(first) and is_fusable(first) and not isinstance(first.op.kernel, (Effect, Alias))
+            if first not in self.group and not is_loop:
                 inputs = tuple(mapping.get(v, v) for v in first.inputs)
                 node = first if inputs == first.inputs else Node(
                     first.op, inputs, first.attributes, first.source, [v.type for v in first.outputs])  # fmt: skip

@@ -1,6 +1,6 @@
 """Every error of the parser: line, column, what was expected."""
 
-# ruff: noqa: E501 (the texts of graphs are one line a node)
+
 from __future__ import annotations
 
 import re

@@ -1,6 +1,6 @@
 """The text form: printed as documented, parsed back to an equal graph."""
 
-# ruff: noqa: E501 (the texts of graphs are one line a node)
+
 from __future__ import annotations
 
 import math

@@ -1,5 +1,5 @@
 """Every rule of the verifier: a graph that breaks it is refused, naming graph, node, rule and the user's line."""
-# ruff: noqa: E501 (tables)
+
 
 from __future__ import annotations
 

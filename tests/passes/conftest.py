@@ -1,6 +1,6 @@
 """Helpers of the pass tests: a graph from a few lines of text, one pass over it, text compared, and both graphs run on
 special values."""
-# ruff: noqa: E501 (tables)
+
 
 from __future__ import annotations
 

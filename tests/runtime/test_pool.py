@@ -139,7 +139,7 @@ def test_worker_numbers_are_below_the_number_of_threads() -> None:
         table = np.full(200_000, -1, np.int64)
         for _ in range(20):
             parallel_for("workers", table, len(table), 1)
-            assert 0 <= table.min() and table.max() < threads
+            assert table.min() >= 0 and table.max() < threads
 
 
 def test_nested_regions() -> None:

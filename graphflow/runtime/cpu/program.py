@@ -355,7 +355,8 @@ class _Emitter:
                 self._field(arguments, position, f"ptr {pointer}")
             writer.line(f"call void @{name}(ptr {arguments})")
         else:
-            self._batch_loop(name, arguments, batch_shape, [(pa, a_strides), (pb, b_strides), (pc, _batch_strides(c, batch_shape))], c.type.dtype)
+            operands = [(pa, a_strides), (pb, b_strides), (pc, _batch_strides(c, batch_shape))]
+            self._batch_loop(name, arguments, batch_shape, operands, c.type.dtype)
         self.kernels += 1
 
     def _field(self, arguments: str, position: int, value: str) -> None:
@@ -429,7 +430,8 @@ class _Emitter:
         name = f"kernel_scatter{len(self.functions)}"
         kind, index_kind = memory_type(dtype), memory_type(index_type)
         add = "fadd" if dtype.is_floating else "add"
-        self.functions.append(f"""define internal void @{name}(ptr noalias %table, ptr noalias %out, ptr noalias %indices, ptr noalias %updates, i64 %count, i64 %width, i64 %rows) #0 {{
+        parameters = "ptr noalias %table, ptr noalias %out, ptr noalias %indices, ptr noalias %updates, i64 %count, i64 %width, i64 %rows"
+        self.functions.append(f"""define internal void @{name}({parameters}) #0 {{
 entry:
   %cells = mul i64 %rows, %width
   %bytes = mul i64 %cells, {dtype.itemsize}
