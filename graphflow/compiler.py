@@ -1,4 +1,5 @@
 """Graph -> executable: the only module that joins passes, kernels and runtime."""
+
 from __future__ import annotations
 
 import threading
@@ -43,7 +44,9 @@ class Executable:
     backend: str = "cpu"
     _bindings: dict[Any, Any] = field(default_factory=dict)
 
-    def bind(self, variables: Mapping[Value, np.ndarray[Any, Any]], extents: Mapping[str, int], callback: Any = None) -> Any:
+    def bind(
+        self, variables: Mapping[Value, np.ndarray[Any, Any]], extents: Mapping[str, int], callback: Any = None
+    ) -> Any:
         key = tuple(extents[name] for name in self.graph.symbols)
         found = self._bindings.get(key)
         if found is None:
@@ -81,7 +84,11 @@ def build(final: Graph) -> tuple[Any, str]:
 
 # Run-time errors -------------------------------------------------------------------------------------------------------
 _ERRORS: dict[str, tuple[type[GraphflowError], str, str]] = {
-    "division_by_zero": (DivisionByZeroError, "integer division by zero", "guard the divisor with gf.where, or use floats"),
+    "division_by_zero": (
+        DivisionByZeroError,
+        "integer division by zero",
+        "guard the divisor with gf.where, or use floats",
+    ),
     "index_out_of_range": (IndexOutOfRangeError, "index out of range", "clip the indices, or check how they are made"),
     "negative_exponent": (InvalidArgumentError, "integer power with a negative exponent", "cast to float first"),
     "assertion": (AssertionFailedError, "assertion failed", "see the condition on this line"),
@@ -157,7 +164,10 @@ def prepare_op(
             if executable is None:
                 executable = _eager[key] = compile_graph(one_node_graph(op, types, attributes))
     binding = executable.bind({}, extents)
-    made = [(shape, v.type.dtype.numpy) for shape, v in zip(executable.output_shapes(extents), executable.graph.outputs, strict=True)]
+    made = [
+        (shape, v.type.dtype.numpy)
+        for shape, v in zip(executable.output_shapes(extents), executable.graph.outputs, strict=True)
+    ]
     call, empty = binding.call, np.empty
 
     def run(arrays: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:

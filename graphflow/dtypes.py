@@ -1,4 +1,5 @@
 """Element types: one frozen record per dtype, with its NumPy twin and its short name in IR text."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -137,7 +138,7 @@ class _LazyNumpy(dict[str, Any]):
             self[name] = np.dtype(ml_dtypes.bfloat16)
         else:
             self[name] = np.dtype(name)
-        return self[name]  # type: ignore[no-any-return]
+        return self[name]
 
 
 _NUMPY: dict[str, np.dtype[Any]] = _LazyNumpy()

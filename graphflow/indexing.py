@@ -104,7 +104,7 @@ def _expand(key: tuple[Any, ...], x: Any) -> list[Any]:
         raise IndexOutOfRangeError("an index may have one `...` only")
     if axes > rank:
         raise IndexOutOfRangeError(f"{axes} indices for {x.type} of rank {rank}")
-    missing = [builtins.slice(None)] * (rank - axes)
+    missing: list[Any] = [builtins.slice(None)] * (rank - axes)
     position = next((k for k, item in enumerate(items) if item is Ellipsis), None)
     if position is None:
         return [*items, *missing]

@@ -1,4 +1,5 @@
 """Building and rebuilding graphs."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence

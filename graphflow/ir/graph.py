@@ -1,4 +1,5 @@
 """The graph: values, nodes, and a frozen list of nodes in an order that keeps effects in program order."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -115,7 +116,9 @@ class Graph:
         return tuple(names)
 
     def replace(self, nodes: Sequence[Node], outputs: Sequence[Value] | None = None) -> Graph:
-        return Graph(self.name, self.inputs, tuple(nodes), tuple(self.outputs if outputs is None else outputs), self.metadata)
+        return Graph(
+            self.name, self.inputs, tuple(nodes), tuple(self.outputs if outputs is None else outputs), self.metadata
+        )
 
     def networkx(self) -> networkx.DiGraph:
         """The nodes and their data edges as a networkx graph, for analyses and drawing."""

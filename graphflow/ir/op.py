@@ -2,6 +2,7 @@
 
 A kernel description says what the op computes in target-neutral terms; what may be fused follows from its kind.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping

@@ -4,6 +4,7 @@ The fusion pass asks `analyse` whether a set of nodes can be one nest; lowering 
 be lowered. A coordinate is an affine function of the nest's axes; walking from the outputs to the operands, every value gets the
 coordinates at which it is read (one, unless views shift it).
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -14,7 +15,17 @@ from .dims import Dim, SymbolicDim, product, symbol
 from .graph import Node, Value
 from .op import Alias, Effect, Indexed, Pointwise, Reduce, View
 
-__all__ = ["Affine", "Coordinates", "Refusal", "Region", "analyse", "can_fail", "is_fusable", "only_unit_dims_differ", "view_coordinates"]
+__all__ = [
+    "Affine",
+    "Coordinates",
+    "Refusal",
+    "Region",
+    "analyse",
+    "can_fail",
+    "is_fusable",
+    "only_unit_dims_differ",
+    "view_coordinates",
+]
 
 
 @dataclass(frozen=True)
@@ -226,19 +237,22 @@ def analyse(nodes: Sequence[Node], outputs: Sequence[Value]) -> Region | Refusal
     inputs: dict[Value, None] = {}
     whole = tuple(ZERO if d == 1 else Affine(0, ((a, 1),)) for a, d in enumerate(space))
     for node in reversed(nodes):
-
         kernel = node.op.kernel
         for position in [c for v in node.outputs for c in demands.get(v, ())]:
             if isinstance(kernel, Reduce):
                 if position != identity(node.output.type.shape, kept, space):
-                    return Refusal("reduced value moved", f"the result of {node.op.name} is read at other positions than its own")
+                    return Refusal(
+                        "reduced value moved", f"the result of {node.op.name} is read at other positions than its own"
+                    )
                 demands.setdefault(node.inputs[0], {})[whole] = None
             elif isinstance(kernel, View):
                 demands.setdefault(node.inputs[0], {})[view_coordinates(node, position)] = None
             elif isinstance(kernel, Alias):
                 shape = node.inputs[0].type.shape
                 if not only_unit_dims_differ(shape, node.output.type.shape):
-                    return Refusal("reshape", f"reshape {list(shape)} -> {list(node.output.type.shape)} is not an index map")
+                    return Refusal(
+                        "reshape", f"reshape {list(shape)} -> {list(node.output.type.shape)} is not an index map"
+                    )
                 moved = reshape_coordinates(shape, node.output.type.shape, position)
                 demands.setdefault(node.inputs[0], {})[moved] = None
             elif isinstance(kernel, Indexed):
@@ -296,7 +310,9 @@ def _refuse_reduction(region: Region) -> Refusal | None:
     for axes in (trailing, other):
         wide = [a for a in axes if region.space[a] != 1]
         if len(wide) > 1 and (indexed or not mergeable(region.space, axes, strides)):
-            return Refusal("reduction does not flatten", f"axes {axes} of {list(region.space)} are not one axis in every operand")
+            return Refusal(
+                "reduction does not flatten", f"axes {axes} of {list(region.space)} are not one axis in every operand"
+            )
     if not other:
         return None
     after: set[Value] = set()

@@ -1,4 +1,5 @@
 """Where a node comes from in the user's program."""
+
 from __future__ import annotations
 
 import linecache
@@ -79,7 +80,9 @@ def source_of(code: CodeType, instruction: int) -> Source:
         positions = _positions.get(code)
         if positions is None:
             positions = _positions[code] = list(code.co_positions())
-        line, end_line, column, end_column = positions[instruction // 2] if instruction // 2 < len(positions) else (None,) * 4
+        line, end_line, column, end_column = (
+            positions[instruction // 2] if instruction // 2 < len(positions) else (None,) * 4
+        )
         line = line or code.co_firstlineno
         text = linecache.getline(code.co_filename, line)
         if column is not None and end_column is not None:

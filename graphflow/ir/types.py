@@ -1,4 +1,5 @@
 """Types of values: tensors and references to variables."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -1,7 +1,8 @@
 """Lowering: a region of the graph becomes a loop nest.
 
-    region -> scalars (every value at its coordinates) -> stages (what must wait for which reduction) -> rows kept in scratch
+region -> scalars (every value at its coordinates) -> stages (what must wait for which reduction) -> rows kept in scratch
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -183,7 +184,9 @@ class _Lowering:
             return self.scalar(operand, reshape_coordinates(operand.type.shape, node.output.type.shape, at))
         if isinstance(kernel, Indexed):
             loads = [_Operand(s, self.inputs[v], v.type.dtype, v.type.shape) for v in node.inputs]
-            return _typed(kernel.emit(s, loads, [self._index(a) for a in at], **node.attributes), node.output.type.dtype, node)
+            return _typed(
+                kernel.emit(s, loads, [self._index(a) for a in at], **node.attributes), node.output.type.dtype, node
+            )
         if isinstance(kernel, Effect):
             element = np.asarray(node.attributes["value"]).reshape(())
             return s.const(element.item() if element.dtype.kind != "V" else float(element), node.output.type.dtype)
@@ -234,9 +237,22 @@ class _Lowering:
         buffers_out = [Buffer(f"out{k}" if len(self.outputs) > 1 else "out", v.type.dtype, v.type.shape)
                        for k, v in enumerate(self.body.outputs)]  # fmt: skip
         source = merge_sources([n.source for n in self.region.nodes])
-        return Nest(self.name, self.axes, buffers_in, buffers_out, self.scratch, stages, row_stores, self.s.checks, source, effects)
+        return Nest(
+            self.name,
+            self.axes,
+            buffers_in,
+            buffers_out,
+            self.scratch,
+            stages,
+            row_stores,
+            self.s.checks,
+            source,
+            effects,
+        )
 
-    def _levels(self, roots: list[Scalar], level: dict[int, int], full: set[int], reduced: set[int], stage_of: list[int]) -> None:
+    def _levels(
+        self, roots: list[Scalar], level: dict[int, int], full: set[int], reduced: set[int], stage_of: list[int]
+    ) -> None:
         """For every scalar: the stage it can be computed in, and whether it differs along the reduced axes."""
         for scalar in walk(roots):
             if id(scalar) in level:

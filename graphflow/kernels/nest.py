@@ -9,6 +9,7 @@ positions; in a block LANE_BYTES of lanes, position p adding to lane p mod lanes
 blocks added in ascending order. Along the other axis: blocks of OTHER_BLOCK positions, each added up in ascending order, and
 the blocks' sums in ascending order.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -141,7 +142,17 @@ class Nest:
         return print_nest(self)
 
 
-_COST = {"const": 0, "parameter": 0, "reduced": 0, "index": 0, "div": 4, "sqrt": 4, "quotient": 12, "remainder": 12, "gather": 4}
+_COST = {
+    "const": 0,
+    "parameter": 0,
+    "reduced": 0,
+    "index": 0,
+    "div": 4,
+    "sqrt": 4,
+    "quotient": 12,
+    "remainder": 12,
+    "gather": 4,
+}
 
 
 def print_nest(nest: Nest) -> str:
@@ -152,7 +163,9 @@ def print_nest(nest: Nest) -> str:
     results = ", ".join(f"{b.name}: {b.dtype.short}[{','.join(map(str, b.shape))}]" for b in nest.outputs)
     lines.append(f"kernel {nest.name}({arguments}) -> ({results})    # {places}")
     for buffer in nest.scratch:
-        lines.append(f"  scratch {buffer.name}: {buffer.dtype.short}[{','.join(map(str, buffer.shape))}] for each worker")
+        lines.append(
+            f"  scratch {buffer.name}: {buffer.dtype.short}[{','.join(map(str, buffer.shape))}] for each worker"
+        )
     indent = "  "
     kept = nest.kept
     for axis in kept:
@@ -177,7 +190,9 @@ def print_nest(nest: Nest) -> str:
             lines.append(f"{body}{nest.buffers[store.access.buffer].name}[{_position(store.access)}] = {value}")
         for reduction in stage.reductions:
             value = _print_scalar(reduction.operand, nest, lines, body, printed, names)
-            lines.append(f"{body}{names[id(reduction.result)]} = {reduction.op.name}({names[id(reduction.result)]}, {value})")
+            lines.append(
+                f"{body}{names[id(reduction.result)]} = {reduction.op.name}({names[id(reduction.result)]}, {value})"
+            )
     printed = {}
     for store in nest.row_stores:
         value = _print_scalar(store.value, nest, lines, indent, printed, names)
@@ -199,7 +214,18 @@ def _position(access: Access) -> str:
     return " + ".join(parts)
 
 
-_SIGN = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+_SIGN = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "div": "/",
+    "lt": "<",
+    "le": "<=",
+    "gt": ">",
+    "ge": ">=",
+    "eq": "==",
+    "ne": "!=",
+}
 
 
 def _print_scalar(

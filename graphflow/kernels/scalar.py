@@ -4,6 +4,7 @@ printed as LLVM vectors for the CPU and as Python source for CUDA, so both compu
 Every operation is IEEE 754 with one rounding; `fma` is the only fused one. Comparisons are ordered (false on NaN), `ne` is
 unordered. Integer arithmetic wraps. Shifts take amounts in [0, bits).
 """
+
 from __future__ import annotations
 
 import math
@@ -45,30 +46,72 @@ class Scalar:
             left, right = right, left
         return self.builder.make(operation, left, right)
 
-    def __add__(self, other: Any) -> Scalar: return self._binary("add", other)
-    def __radd__(self, other: Any) -> Scalar: return self._binary("add", other, True)
-    def __sub__(self, other: Any) -> Scalar: return self._binary("sub", other)
-    def __rsub__(self, other: Any) -> Scalar: return self._binary("sub", other, True)
-    def __mul__(self, other: Any) -> Scalar: return self._binary("mul", other)
-    def __rmul__(self, other: Any) -> Scalar: return self._binary("mul", other, True)
-    def __truediv__(self, other: Any) -> Scalar: return self._binary("div", other)
-    def __rtruediv__(self, other: Any) -> Scalar: return self._binary("div", other, True)
-    def __and__(self, other: Any) -> Scalar: return self._binary("and", other)
-    def __or__(self, other: Any) -> Scalar: return self._binary("or", other)
-    def __xor__(self, other: Any) -> Scalar: return self._binary("xor", other)
-    def __lshift__(self, other: Any) -> Scalar: return self._binary("shl", other)
+    def __add__(self, other: Any) -> Scalar:
+        return self._binary("add", other)
+
+    def __radd__(self, other: Any) -> Scalar:
+        return self._binary("add", other, True)
+
+    def __sub__(self, other: Any) -> Scalar:
+        return self._binary("sub", other)
+
+    def __rsub__(self, other: Any) -> Scalar:
+        return self._binary("sub", other, True)
+
+    def __mul__(self, other: Any) -> Scalar:
+        return self._binary("mul", other)
+
+    def __rmul__(self, other: Any) -> Scalar:
+        return self._binary("mul", other, True)
+
+    def __truediv__(self, other: Any) -> Scalar:
+        return self._binary("div", other)
+
+    def __rtruediv__(self, other: Any) -> Scalar:
+        return self._binary("div", other, True)
+
+    def __and__(self, other: Any) -> Scalar:
+        return self._binary("and", other)
+
+    def __or__(self, other: Any) -> Scalar:
+        return self._binary("or", other)
+
+    def __xor__(self, other: Any) -> Scalar:
+        return self._binary("xor", other)
+
+    def __lshift__(self, other: Any) -> Scalar:
+        return self._binary("shl", other)
+
     def __rshift__(self, other: Any) -> Scalar:
         """Arithmetic for signed integers, logical for unsigned ones."""
         return self._binary("lshr" if self.dtype.kind in ("uint", "bool") else "ashr", other)
-    def __lt__(self, other: Any) -> Scalar: return self._binary("lt", other)
-    def __le__(self, other: Any) -> Scalar: return self._binary("le", other)
-    def __gt__(self, other: Any) -> Scalar: return self._binary("gt", other)
-    def __ge__(self, other: Any) -> Scalar: return self._binary("ge", other)
-    def equal(self, other: Any) -> Scalar: return self._binary("eq", other)
-    def not_equal(self, other: Any) -> Scalar: return self._binary("ne", other)
-    def __neg__(self) -> Scalar: return self.builder.make("neg", self)
-    def __invert__(self) -> Scalar: return self.builder.make("not", self)
-    def __bool__(self) -> bool: raise TypeError("a Scalar has no Python truth value; use builder.select")
+
+    def __lt__(self, other: Any) -> Scalar:
+        return self._binary("lt", other)
+
+    def __le__(self, other: Any) -> Scalar:
+        return self._binary("le", other)
+
+    def __gt__(self, other: Any) -> Scalar:
+        return self._binary("gt", other)
+
+    def __ge__(self, other: Any) -> Scalar:
+        return self._binary("ge", other)
+
+    def equal(self, other: Any) -> Scalar:
+        return self._binary("eq", other)
+
+    def not_equal(self, other: Any) -> Scalar:
+        return self._binary("ne", other)
+
+    def __neg__(self) -> Scalar:
+        return self.builder.make("neg", self)
+
+    def __invert__(self) -> Scalar:
+        return self.builder.make("not", self)
+
+    def __bool__(self) -> bool:
+        raise TypeError("a Scalar has no Python truth value; use builder.select")
 
 
 class ScalarBuilder:
@@ -96,7 +139,7 @@ class ScalarBuilder:
         """A constant; floats are rounded to dtype once, here. -0.0 and NaN keep their sign and payload class."""
         if dtype.is_floating:
             value = float(dtype.numpy.type(value))
-            key: Any = (value.hex() if math.isfinite(value) else ("nan" if value != value else str(value)))
+            key: Any = value.hex() if math.isfinite(value) else ("nan" if value != value else str(value))
         elif dtype.is_bool:
             value = key = bool(value)
         else:
@@ -122,17 +165,30 @@ class ScalarBuilder:
             result = self.fma(result, x, coefficient)
         return result
 
-    def sqrt(self, x: Scalar) -> Scalar: return self.make("sqrt", x)
-    def abs(self, x: Scalar) -> Scalar: return self.make("abs", x)
-    def floor(self, x: Scalar) -> Scalar: return self.make("floor", x)
-    def ceil(self, x: Scalar) -> Scalar: return self.make("ceil", x)
-    def trunc(self, x: Scalar) -> Scalar: return self.make("trunc", x)
+    def sqrt(self, x: Scalar) -> Scalar:
+        return self.make("sqrt", x)
+
+    def abs(self, x: Scalar) -> Scalar:
+        return self.make("abs", x)
+
+    def floor(self, x: Scalar) -> Scalar:
+        return self.make("floor", x)
+
+    def ceil(self, x: Scalar) -> Scalar:
+        return self.make("ceil", x)
+
+    def trunc(self, x: Scalar) -> Scalar:
+        return self.make("trunc", x)
+
     def rint(self, x: Scalar) -> Scalar:
         """Nearest integer, half to even."""
         return self.make("rint", x)
-    def copysign(self, magnitude: Scalar, sign: Scalar) -> Scalar: return self.make("copysign", magnitude, sign)
 
-    def is_nan(self, x: Scalar) -> Scalar: return self.make("ne", x, x)
+    def copysign(self, magnitude: Scalar, sign: Scalar) -> Scalar:
+        return self.make("copysign", magnitude, sign)
+
+    def is_nan(self, x: Scalar) -> Scalar:
+        return self.make("ne", x, x)
 
     def maximum(self, a: Scalar, b: Scalar) -> Scalar:
         """The larger; NaN if either is NaN; the first operand on ties (so max(0.0, -0.0) is the first)."""
@@ -169,7 +225,8 @@ class ScalarBuilder:
         """`value`, but the kernel reports status `code` at this element where `ok` is false. Never optimised away."""
         return self.make("check", value, ok, self.const(0, int32), data=code)
 
-    def logical_not(self, x: Scalar) -> Scalar: return self.make("not", x)
+    def logical_not(self, x: Scalar) -> Scalar:
+        return self.make("not", x)
 
     def _like(self, model: Scalar, value: Any) -> Scalar:
         return value if isinstance(value, Scalar) else self.const(value, model.dtype)
@@ -212,5 +269,3 @@ def walk(roots: list[Scalar] | tuple[Scalar, ...]) -> Iterator[Scalar]:
 def integer_twin(dtype: DType) -> DType:
     """The signed integer dtype as wide as a float dtype."""
     return {float32: int32, float64: int64}[dtype]
-
-

@@ -100,7 +100,9 @@ def normalize_axes(name: str, axes: Any, rank: int) -> tuple[int, ...]:
         return tuple(range(rank))
     if isinstance(axes, (int, float, str)):
         axes = (axes,)
-    found = [normalize_axis(name, index(a) if hasattr(a, "__index__") and not isinstance(a, bool) else a, rank) for a in axes]
+    found = [
+        normalize_axis(name, index(a) if hasattr(a, "__index__") and not isinstance(a, bool) else a, rank) for a in axes
+    ]
     if len(set(found)) != len(found):
         raise ShapeError(f"{name}: axes {tuple(axes)} name an axis twice (rank {rank})")
     return tuple(sorted(found))

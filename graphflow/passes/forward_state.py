@@ -6,6 +6,7 @@
 After this pass "all reads come first, all writes last" holds, which lets the scheduler move kernels freely and lets a failed call
 leave every variable as it was.
 """
+
 from __future__ import annotations
 
 from typing import Any

@@ -5,8 +5,10 @@
 
 Greedy over the edges in topological order, then over siblings that read the same data. Two groups join when the union is one
 region (graphflow/ir/region.py), no path leaves and re-enters it, and nothing costly would be computed again for each row.
-Constants of one element, views and unit reshapes are copied into every consumer. An edge that stays unfused leaves a remark with its reason.
+Constants of one element, views and unit reshapes are copied into every consumer. An edge that stays unfused leaves a remark
+with its reason.
 """
+
 from __future__ import annotations
 
 import heapq
@@ -108,7 +110,9 @@ class _Fusion:
         #: nodes that no loop can compute together with the copied nodes they read: those are stored for them
         self.apart: set[Node] = set()
         for node in self.group:
-            if isinstance(node.op.kernel, Reduce) and isinstance(analyse(self._with_copies([node]), node.outputs), Refusal):
+            if isinstance(node.op.kernel, Reduce) and isinstance(
+                analyse(self._with_copies([node]), node.outputs), Refusal
+            ):
                 self.apart.add(node)
         self.needed = self._copies_needed()
         self._reachability()
@@ -464,4 +468,6 @@ class _Fusion:
             inner.update(zip(node.outputs, clone.outputs, strict=True))
         graph = Graph("body", tuple(operands.values()), tuple(body), tuple(inner[v] for v in outputs))
         kinds = [n for n in full if isinstance(n.op.kernel, (Pointwise, Indexed, Reduce))] or list(full)
-        return Node(op, tuple(operands), {"body": graph}, merge_sources([n.source for n in kinds]), [v.type for v in outputs])
+        return Node(
+            op, tuple(operands), {"body": graph}, merge_sources([n.source for n in kinds]), [v.type for v in outputs]
+        )

@@ -1,4 +1,5 @@
 """The passes, in order."""
+
 from __future__ import annotations
 
 from .canonicalise import canonicalise

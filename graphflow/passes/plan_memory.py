@@ -4,6 +4,7 @@ Runs last, on a graph of kernels. Reshapes and variable reads share their operan
 for its lifetime, in place of a dying operand where every element is read before it is written; a variable is updated in place
 where no later kernel needs the old value and no run-time check could still fail, else its new value is committed at the end.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
@@ -131,7 +132,11 @@ def plan_memory(graph: Graph) -> MemoryPlan:
 
 
 def _direct_assigns(
-    graph: Graph, plan: MemoryPlan, assigns: dict[Value, Value], last_use: dict[Value, int], wanted_outputs: dict[Value, int]
+    graph: Graph,
+    plan: MemoryPlan,
+    assigns: dict[Value, Value],
+    last_use: dict[Value, int],
+    wanted_outputs: dict[Value, int],
 ) -> dict[Value, Value]:
     """Produced value -> the variable it may be written to at once."""
     position = {node: k for k, node in enumerate(graph.nodes)}

@@ -1,4 +1,5 @@
 """Placing intervals in an arena."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -18,7 +19,9 @@ def pack(sizes: Sequence[int], lifetimes: Sequence[tuple[int, int]]) -> tuple[li
     for k in sorted(range(len(sizes)), key=lambda k: (-rounded[k], k)):
         first, last = lifetimes[k]
         at = 0
-        for other in sorted((o for o in placed if lifetimes[o][0] <= last and first <= lifetimes[o][1]), key=lambda o: offsets[o]):
+        for other in sorted(
+            (o for o in placed if lifetimes[o][0] <= last and first <= lifetimes[o][1]), key=lambda o: offsets[o]
+        ):
             if at + rounded[k] <= offsets[other]:
                 break
             at = max(at, offsets[other] + rounded[other])

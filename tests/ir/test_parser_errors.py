@@ -1,6 +1,5 @@
 """Every error of the parser: line, column, what was expected."""
 
-
 from __future__ import annotations
 
 import re

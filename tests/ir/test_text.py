@@ -1,6 +1,5 @@
 """The text form: printed as documented, parsed back to an equal graph."""
 
-
 from __future__ import annotations
 
 import math

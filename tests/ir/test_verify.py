@@ -1,6 +1,5 @@
 """Every rule of the verifier: a graph that breaks it is refused, naming graph, node, rule and the user's line."""
 
-
 from __future__ import annotations
 
 import numpy as np

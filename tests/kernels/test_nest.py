@@ -12,7 +12,7 @@ import graphflow.ops  # noqa: F401  (registers the ops)
 from graphflow.compiler import compile_graph
 from graphflow.ir import parse
 from graphflow.kernels.nest import BLOCK, LANE_BYTES, OTHER_BLOCK, lanes_of, total_bytes
-from graphflow.runtime.cpu import llvm, pool, program
+from graphflow.runtime.cpu import emit_program, llvm, pool
 
 
 def kernels(text):
@@ -278,7 +278,7 @@ def test_fused_is_unfused(axes, extent):
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_threads_keep_the_tree(monkeypatch, count):
     """A sum to a scalar over many blocks, on several threads."""
-    monkeypatch.setattr(program, "PARALLEL_WORK", 0)
+    monkeypatch.setattr(emit_program, "PARALLEL_WORK", 0)
     before = pool.threads()
     pool.set_threads(count)
     try:

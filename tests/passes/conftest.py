@@ -1,7 +1,6 @@
 """Helpers of the pass tests: a graph from a few lines of text, one pass over it, text compared, and both graphs run on
 special values."""
 
-
 from __future__ import annotations
 
 import itertools

@@ -14,7 +14,7 @@ from graphflow import config
 from graphflow.compiler import Executable, compile_graph, runtime_error
 from graphflow.errors import GraphflowError
 from graphflow.ir import parse, print_graph
-from graphflow.runtime.cpu import llvm, nests, pool, program
+from graphflow.runtime.cpu import emit_program, llvm, nests, pool
 
 EXAMPLES = {"static": 340, "symbolic": 180, "fallible": 140, "threads": 100, "widths": 100, "unoptimised": 80}
 if os.environ.get("GRAPHFLOW_PROPERTY") == "search":
@@ -99,7 +99,7 @@ def test_without_any_rewrite(case):
 def small_chunks(monkeypatch):
     """Even small kernels are split into many units, which run on several threads."""
     before = pool.threads()
-    monkeypatch.setattr(program, "PARALLEL_WORK", 0)
+    monkeypatch.setattr(emit_program, "PARALLEL_WORK", 0)
     monkeypatch.setattr(nests, "MAP_CHUNK", 64)
     yield
     pool.set_threads(before)

@@ -16,7 +16,7 @@ import graphflow.ops  # noqa: F401  (registers the ops)
 from graphflow.compiler import compile_graph, runtime_error
 from graphflow.errors import DivisionByZeroError, IndexOutOfRangeError
 from graphflow.ir import parse
-from graphflow.runtime.cpu import nests, pool, program
+from graphflow.runtime.cpu import emit_program, nests, pool, program
 from graphflow.runtime.cpu.program import locate
 
 
@@ -44,7 +44,7 @@ class Compiled:
 @pytest.fixture
 def many_units(monkeypatch):
     """Small kernels split into many units on three threads."""
-    monkeypatch.setattr(program, "PARALLEL_WORK", 0)
+    monkeypatch.setattr(emit_program, "PARALLEL_WORK", 0)
     monkeypatch.setattr(nests, "MAP_CHUNK", 64)
     before = pool.threads()
     pool.set_threads(3)
@@ -363,7 +363,7 @@ WORK = """graph f(x: f32[n,m]) -> (f32[n,m], f32[]) {
 @pytest.mark.parametrize("threads", [1, 2, 4])
 def test_one_binding_called_from_many_python_threads(monkeypatch, gil, threads):
     """Arenas, scratch rows and the pool are shared by the calls: all of them give the same bits."""
-    monkeypatch.setattr(program, "PARALLEL_WORK", 0)
+    monkeypatch.setattr(emit_program, "PARALLEL_WORK", 0)
     monkeypatch.setattr(program, "GIL_WORK", -1 if gil == "released" else 1 << 60)
     before = pool.threads()
     pool.set_threads(threads)

@@ -3,6 +3,7 @@
 Text instead of llvmlite's builder objects: about ten times less Python time for each instruction, and what is hashed for the
 compile cache is exactly what is compiled. No fast-math flag is ever written, so LLVM keeps every rounding.
 """
+
 from __future__ import annotations
 
 import struct
@@ -191,9 +192,7 @@ class Emitter:
                 return writer.let(f"{_FLOAT_BINARY[operation]} {result} {a[0]}, {a[1]}")
             if operation == "neg":
                 return writer.let(f"fneg {result} {a[0]}")
-            return writer.intrinsic(
-                f"llvm.{_FLOAT_CALL[operation]}", result, [(result, v) for v in a], _suffix(result)
-            )
+            return writer.intrinsic(f"llvm.{_FLOAT_CALL[operation]}", result, [(result, v) for v in a], _suffix(result))
         if operation in _INTEGER_BINARY:
             return writer.let(f"{_INTEGER_BINARY[operation]} {result} {a[0]}, {a[1]}")
         if operation == "neg":
@@ -229,7 +228,9 @@ def pointwise_function(name: str, roots: list[Scalar], inputs: list[DType], lane
     """A free-standing module with `void name(ptr in0, ..., ptr out0, ..., i64 n)` over contiguous arrays, a vector loop and a
     scalar tail. Used to test and measure scalar programs (the math library) alone."""
     writer = Writer()
-    arguments = [f"ptr noalias %in{k}" for k in range(len(inputs))] + [f"ptr noalias %out{k}" for k in range(len(roots))]
+    arguments = [f"ptr noalias %in{k}" for k in range(len(inputs))] + [
+        f"ptr noalias %out{k}" for k in range(len(roots))
+    ]
 
     def loop(lanes: int, begin: str, limit: str, after: str) -> str:
         body = writer.label("body")

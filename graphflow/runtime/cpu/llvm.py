@@ -57,7 +57,7 @@ if hasattr(os, "register_at_fork"):
 
 def _binding() -> Any:
     """`llvmlite.binding` with the native target ready. Imported at the first compile: it costs 90 ms."""
-    from llvmlite import binding  # type: ignore[import-untyped]
+    from llvmlite import binding
 
     _initialise()
     return binding
@@ -98,7 +98,9 @@ def target_machine(opt: int = 3) -> Any:
     """The llvmlite TargetMachine of this machine's processor, one for the process and level of instruction selection."""
     binding = _binding()
     target = binding.Target.from_triple(binding.get_process_triple())
-    return target.create_target_machine(cpu=host_cpu(), features=features(), opt=opt, reloc="pic", codemodel="jitdefault")
+    return target.create_target_machine(
+        cpu=host_cpu(), features=features(), opt=opt, reloc="pic", codemodel="jitdefault"
+    )
 
 
 @functools.cache

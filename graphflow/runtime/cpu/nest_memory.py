@@ -1,4 +1,5 @@
 """What a nest's code does to memory: addresses, loads, gathers, stores, and the status word of run-time checks."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ class Slots:
             self.count += 1
         return table[key]
 
+
 def vector_axis(nest: Nest) -> int | None:
     """The axis whose elements fill vectors: trailing if there is one, else the last kept axis."""
     for k, axis in enumerate(nest.axes):
@@ -41,11 +43,14 @@ def vector_axis(nest: Nest) -> int | None:
     kept = nest.kept
     return kept[-1] if kept else None
 
+
 class MemoryEmitter:
     """The part of a nest's emitter that knows buffers and indices. slots maps the nest's buffers (by number) to table slots; check_base is
     the program's number of the nest's first check."""
 
-    def __init__(self, nest: Nest, name: str, buffer_slots: Sequence[int], slots: Slots, vector_bytes: int, check_base: int) -> None:
+    def __init__(
+        self, nest: Nest, name: str, buffer_slots: Sequence[int], slots: Slots, vector_bytes: int, check_base: int
+    ) -> None:
         self.nest, self.name, self.slots, self.check_base = nest, name, slots, check_base
         self.buffer_slots = buffer_slots
         self.writer = Writer()
@@ -67,6 +72,7 @@ class MemoryEmitter:
     def _load_slot(self, slot: int, kind: str) -> str:
         address = self.writer.let(f"getelementptr i64, ptr %table, i64 {slot}")
         return self.writer.let(f"load {kind}, ptr {address}, align 8")
+
     def _splat(self, kind: str, value: str) -> str:
         vector = f"<{self.lanes} x {kind}>"
         one = self.writer.let(f"insertelement {vector} poison, {kind} {value}, i64 0")
@@ -74,6 +80,7 @@ class MemoryEmitter:
 
     def _iota(self, kind: str) -> str:
         return "<" + ", ".join(f"{kind} {k}" for k in range(self.lanes)) + ">"
+
     # Memory -----------------------------------------------------------------------------------------------------------
     def _load_memory(self, dtype: DType, address: str) -> str:
         value = self.writer.let(f"load {memory_type(dtype)}, ptr {address}, align {dtype.itemsize}")
@@ -104,7 +111,9 @@ class MemoryEmitter:
             return self.dim(x.data), False
         if x.operation == "index":
             if x.data == self.vector:
-                return self.writer.let(f"add <{self.lanes} x i64> {self._splat('i64', self.index[x.data])}, {self._iota('i64')}"), True
+                return self.writer.let(
+                    f"add <{self.lanes} x i64> {self._splat('i64', self.index[x.data])}, {self._iota('i64')}"
+                ), True
             return self.index[x.data], False
         if x.operation == "check":
             return self._check(emitter, x)
@@ -147,7 +156,9 @@ class MemoryEmitter:
         base = self.bases[x.data]
         stretch = self._stretch(emitter, x.operands[0]) if is_vector else None
         if stretch is not None:
-            return self._load_vector(x.dtype, self.writer.let(f"getelementptr {memory_type(x.dtype)}, ptr {base}, i64 {stretch}")), True
+            return self._load_vector(
+                x.dtype, self.writer.let(f"getelementptr {memory_type(x.dtype)}, ptr {base}, i64 {stretch}")
+            ), True
         if is_vector:
             return self._gather_from(x.dtype, base, position), True
         address = self.writer.let(f"getelementptr {memory_type(x.dtype)}, ptr {base}, i64 {position}")
@@ -177,7 +188,9 @@ class MemoryEmitter:
             if dtype.is_bool:
                 value = writer.let(f"zext <{lanes} x i1> {value} to {kind}")
             if step != 1:
-                places = writer.let(f"getelementptr {memory_type(dtype)}, ptr {address}, <{lanes} x i64> {self._steps(step)}")
+                places = writer.let(
+                    f"getelementptr {memory_type(dtype)}, ptr {address}, <{lanes} x i64> {self._steps(step)}"
+                )
                 writer.intrinsic("llvm.masked.scatter", "void", [(kind, value), (f"<{lanes} x ptr>", places), ("i32", str(dtype.itemsize)),
                                  (f"<{lanes} x i1>", self.mask or "splat (i1 true)")], f"v{lanes}{_suffix(dtype)}.v{lanes}p0")  # fmt: skip
             elif self.mask is None:
@@ -208,9 +221,15 @@ class MemoryEmitter:
         position = self._element(place)
         if along and self.vector is not None:
             # the lowest element, which is not that of the first lane where a view walks backwards
-            places = writer.let(f"add <{lanes} x i64> {self._splat('i64', position)}, {self._steps(place.strides[self.vector])}")
-            failed = writer.let(f"select <{lanes} x i1> {bad}, <{lanes} x i64> {places}, <{lanes} x i64> splat (i64 {2**63 - 1})")
-            position = writer.intrinsic("llvm.vector.reduce.umin", "i64", [(f"<{lanes} x i64>", failed)], f"v{lanes}i64")
+            places = writer.let(
+                f"add <{lanes} x i64> {self._splat('i64', position)}, {self._steps(place.strides[self.vector])}"
+            )
+            failed = writer.let(
+                f"select <{lanes} x i1> {bad}, <{lanes} x i64> {places}, <{lanes} x i64> splat (i64 {2**63 - 1})"
+            )
+            position = writer.intrinsic(
+                "llvm.vector.reduce.umin", "i64", [(f"<{lanes} x i64>", failed)], f"v{lanes}i64"
+            )
         code = (self.check_base + x.data) << 44
         word = writer.let(f"or i64 {position}, {code}")
         writer.let(f"atomicrmw umin ptr %table, i64 {word} monotonic")

@@ -1,4 +1,5 @@
 """Accumulators of reductions: where they live, how they combine, and how lanes fold. The tree is described in kernels/nest.py."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -16,6 +17,7 @@ def reduction_is_index(reduction: Reduction) -> bool:
     """Does the reduction carry positions (argmax)?"""
     return getattr(reduction.op.kernel, "better", None) is not None
 
+
 class ReductionEmitter(MemoryEmitter):
     """The part of a nest's emitter that keeps accumulators: vectors of lanes, results and totals on the stack, all promoted to registers
     where their index is known."""
@@ -30,7 +32,10 @@ class ReductionEmitter(MemoryEmitter):
             is_column = not any(axis.role == "trailing" for axis in self.nest.axes)
             count = columns if is_column else lanes_of(reduction.dtype) // self.lanes
             place = {}
-            for kind, dtype in (("value", reduction.dtype), *((("where", int64),) if reduction_is_index(reduction) else ())):
+            for kind, dtype in (
+                ("value", reduction.dtype),
+                *((("where", int64),) if reduction_is_index(reduction) else ()),
+            ):
                 place[kind] = writer.let(f"alloca [{count} x {register_type(dtype, self.lanes)}], align 64", "acc")
                 place[kind + "_result"] = writer.let(f"alloca {register_type(dtype)}, align 8", "result")
             place["total"] = writer.let(f"alloca [2 x {register_type(reduction.dtype)}], align 8", "total")
@@ -55,7 +60,9 @@ class ReductionEmitter(MemoryEmitter):
         for name, dtype, start in self._parts(reduction):
             vector = register_type(dtype, self.lanes)
             address = writer.let(f"getelementptr {vector}, ptr {place[name]}, i64 {slot}")
-            writer.line(f"store {vector} splat ({register_type(dtype)} {literal(start, dtype)}), ptr {address}, align {self._align(dtype)}")
+            writer.line(
+                f"store {vector} splat ({register_type(dtype)} {literal(start, dtype)}), ptr {address}, align {self._align(dtype)}"
+            )
 
     def _get(self, reduction: Reduction, place: dict[str, str], slot: int | str) -> list[str]:
         values = []
@@ -71,7 +78,9 @@ class ReductionEmitter(MemoryEmitter):
             address = self.writer.let(f"getelementptr {vector}, ptr {place[name]}, i64 {slot}")
             self.writer.line(f"store {vector} {value}, ptr {address}, align {self._align(dtype)}")
 
-    def _accumulate(self, reduction: Reduction, place: dict[str, str], slot: int | str, value: str, where: str | None) -> None:
+    def _accumulate(
+        self, reduction: Reduction, place: dict[str, str], slot: int | str, value: str, where: str | None
+    ) -> None:
         held = self._get(reduction, place, slot)
         new = [value] if where is None else [value, where]
         self._put(reduction, place, slot, self._combine(reduction, held, new))
@@ -80,7 +89,9 @@ class ReductionEmitter(MemoryEmitter):
         merged = self._combine(reduction, self._get(reduction, place, into), self._get(reduction, place, other))
         self._put(reduction, place, into, merged)
 
-    def _combine(self, reduction: Reduction, a: list[str], b: list[str], scalar: bool = False, lanes: int = 0) -> list[str]:
+    def _combine(
+        self, reduction: Reduction, a: list[str], b: list[str], scalar: bool = False, lanes: int = 0
+    ) -> list[str]:
         """combine(a, b) on vectors (or scalars), through the op's own scalar program."""
         lanes = 1 if scalar else lanes or self.lanes
         s = ScalarBuilder()
@@ -121,7 +132,9 @@ class ReductionEmitter(MemoryEmitter):
                         halves[which].append(writer.let(f"extractelement {vector} {whole}, i64 {which}"))
                     else:
                         mask = ", ".join(f"i32 {which * width + m}" for m in range(width))
-                        halves[which].append(writer.let(f"shufflevector {vector} {whole}, {vector} poison, <{width} x i32> <{mask}>"))
+                        halves[which].append(
+                            writer.let(f"shufflevector {vector} {whole}, {vector} poison, <{width} x i32> <{mask}>")
+                        )
             value = self._combine(reduction, halves[0], halves[1], scalar=width == 1, lanes=width)
         return value
 
@@ -130,7 +143,9 @@ class ReductionEmitter(MemoryEmitter):
 
     def _put_result(self, reduction: Reduction, k: int, values: list[str]) -> None:
         for (name, dtype, _), value in zip(self._parts(reduction), values, strict=True):
-            self.writer.line(f"store {register_type(dtype)} {value}, ptr {self.accumulators[k][name + '_result']}, align 8")
+            self.writer.line(
+                f"store {register_type(dtype)} {value}, ptr {self.accumulators[k][name + '_result']}, align 8"
+            )
 
     def _result(self, reduction: Reduction, k: int) -> list[str]:
         return [self.writer.let(f"load {register_type(dtype)}, ptr {self.accumulators[k][name + '_result']}, align 8")

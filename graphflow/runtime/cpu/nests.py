@@ -4,6 +4,7 @@ The table holds, in 8-byte slots, the addresses of buffers and the values of sym
 or one chunk of the vector axis at one position of the outer axes. Loops are explicit vectors; the last, shorter vector of an
 axis is masked, so nothing is left to LLVM's vectoriser and short axes are vectors too.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -73,10 +74,13 @@ class _Loop:
     entry: str
     begin: str
 
+
 class NestEmitter(ReductionEmitter):
     """Writes the loops of one nest."""
 
-    def __init__(self, nest: Nest, name: str, buffer_slots: Sequence[int], slots: Slots, vector_bytes: int, check_base: int) -> None:
+    def __init__(
+        self, nest: Nest, name: str, buffer_slots: Sequence[int], slots: Slots, vector_bytes: int, check_base: int
+    ) -> None:
         super().__init__(nest, name, buffer_slots, slots, vector_bytes, check_base)
         self.levels = self._classify()
 
@@ -102,9 +106,13 @@ class NestEmitter(ReductionEmitter):
                     level = 3  # re-read of something this nest wrote
             elif x.operation == "index":
                 level = of_axes({x.data})
-            elif x.operation == "check":  # in every loop that has elements of its node, so that it runs once for each of them
+            elif (
+                x.operation == "check"
+            ):  # in every loop that has elements of its node, so that it runs once for each of them
                 place = nest.checks[x.data].place
-                level = max(level, 1, of_axes({k for k, stride in enumerate(place.strides) if stride != 0}) if place else 3)
+                level = max(
+                    level, 1, of_axes({k for k, stride in enumerate(place.strides) if stride != 0}) if place else 3
+                )
             elif x.operation == "gather":
                 level = 3 if self.vector is not None and not self._in_row(x) else max(level, 1)
             elif x.operation == "reduced":
@@ -117,6 +125,7 @@ class NestEmitter(ReductionEmitter):
     def _in_row(self, x: Scalar) -> bool:
         """Does a check or gather belong to row values (after the reductions)?"""
         return any(y.operation == "reduced" for y in walk([x]))
+
     # Function ---------------------------------------------------------------------------------------------------------
     def emit(self) -> str:
         nest, writer = self.nest, self.writer
@@ -141,7 +150,6 @@ class NestEmitter(ReductionEmitter):
             step = writer.let(f"mul i64 %worker, {self.dim(buffer.shape[0])}")
             self.bases[first_scratch + k] = writer.let(
                 f"getelementptr {memory_type(buffer.dtype)}, ptr {self.bases[first_scratch + k]}, i64 {step}")  # fmt: skip
-
 
         self.accumulators = self._allocate(2 * COLUMN_CHUNK // self.lanes)
         self._emit_level(0)
@@ -169,7 +177,15 @@ class NestEmitter(ReductionEmitter):
     def _open(self, begin: str, limit: str, step: int | str, hint: str) -> _Loop:
         """Open `for index in range(begin, limit, step)`; runs zero times when begin >= limit."""
         writer = self.writer
-        loop = _Loop(writer.label(hint), writer.label(f"{hint}_done"), writer.name("i"), writer.name("next"), 0, writer.block, begin)
+        loop = _Loop(
+            writer.label(hint),
+            writer.label(f"{hint}_done"),
+            writer.name("i"),
+            writer.name("next"),
+            0,
+            writer.block,
+            begin,
+        )
         condition = writer.let(f"icmp slt i64 {begin}, {limit}")
         writer.line(f"br i1 {condition}, label %{loop.label}, label %{loop.after}")
         loop.entry = writer.block
@@ -224,6 +240,7 @@ class NestEmitter(ReductionEmitter):
         self.mask = None
         writer.line(f"br label %{after}")
         writer.open(after)
+
     # Map and column nests ---------------------------------------------------------------------------------------------
     def _chunks(self) -> None:
         nest, writer, kept = self.nest, self.writer, self.nest.kept
@@ -482,7 +499,11 @@ class NestEmitter(ReductionEmitter):
         def body() -> None:
             self._stores(stage.stores)
             distance = writer.let(f"sub i64 {self.index[axis]}, {begin}")
-            number = writer.let(f"sdiv exact i64 {distance}, {lanes}") if self.mask is None else writer.let(f"sdiv i64 {distance}, {lanes}")
+            number = (
+                writer.let(f"sdiv exact i64 {distance}, {lanes}")
+                if self.mask is None
+                else writer.let(f"sdiv i64 {distance}, {lanes}")
+            )
             for k, reduction in zip(numbers, stage.reductions, strict=True):
                 self.emitter.emit([reduction.operand])
                 value = self.emitter.vector(reduction.operand)
@@ -494,7 +515,9 @@ class NestEmitter(ReductionEmitter):
                 slot = writer.let(f"and i64 {number}, {own - 1}")
                 where = None
                 if reduction_is_index(reduction):
-                    where = writer.let(f"add <{lanes} x i64> {self._splat('i64', self.index[axis])}, {self._iota('i64')}")
+                    where = writer.let(
+                        f"add <{lanes} x i64> {self._splat('i64', self.index[axis])}, {self._iota('i64')}"
+                    )
                     if self.mask is not None:
                         where = writer.let(f"select <{lanes} x i1> {self.mask}, <{lanes} x i64> {where}, "
                                            f"<{lanes} x i64> splat (i64 {2**63 - 1})")  # fmt: skip
@@ -549,7 +572,11 @@ class NestEmitter(ReductionEmitter):
             base = self.bases[-1]
             for k, reduction in enumerate(stage.reductions):
                 for part, value in enumerate(self._fold(reduction, k)):
-                    kind = reduction.dtype if part == 0 and reduction_is_index(reduction) or not reduction_is_index(reduction) else int64
+                    kind = (
+                        reduction.dtype
+                        if part == 0 and reduction_is_index(reduction) or not reduction_is_index(reduction)
+                        else int64
+                    )
                     slot = self._partial_slot(loop.index, k, part)
                     address = writer.let(f"getelementptr i64, ptr {base}, i64 {slot}")
                     self._store_memory(kind, value, address)
@@ -568,7 +595,9 @@ class NestEmitter(ReductionEmitter):
         self.writer = writer = Writer()
         self.emitter.writer = writer
         self.emitter.values, self.emitter._splats, self.dims, self.bases = {}, {}, {}, []
-        self.levels = {id(x): 1 if self.levels[id(x)] == 3 and self._in_row(x) else self.levels[id(x)] for x in walk(nest.roots())}
+        self.levels = {
+            id(x): 1 if self.levels[id(x)] == 3 and self._in_row(x) else self.levels[id(x)] for x in walk(nest.roots())
+        }
         writer.open("entry")
         for slot in self.buffer_slots:
             self.bases.append(self._load_slot(slot, "ptr"))
@@ -592,7 +621,9 @@ class NestEmitter(ReductionEmitter):
         for k, reduction in enumerate(reductions):
             values = []
             for part in range(2 if reduction_is_index(reduction) else 1):
-                address = writer.let(f"getelementptr i64, ptr {self.bases[-1]}, i64 {self._partial_slot(loop.index, k, part)}")
+                address = writer.let(
+                    f"getelementptr i64, ptr {self.bases[-1]}, i64 {self._partial_slot(loop.index, k, part)}"
+                )
                 values.append(self._load_memory(int64 if part else reduction.dtype, address))
             held = self._result(reduction, k)
             self._put_result(reduction, k, self._combine(reduction, held, values, scalar=True))

@@ -35,7 +35,7 @@ def _c_function(name: str, kind: Any, count: int) -> Callable[..., float]:
     library = ctypes.CDLL(ctypes.util.find_library("m") or ctypes.util.find_library("ucrtbase") or None)
     function = getattr(library, name)
     function.restype, function.argtypes = kind, [kind] * count
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 _FMA = {"f32": _c_function("fmaf", ctypes.c_float, 3), "f64": _c_function("fma", ctypes.c_double, 3)}
