@@ -94,6 +94,7 @@ class _Lowering:
         self.outputs = {v: len(body.inputs) + k for k, v in enumerate(body.outputs)}
         self.scratch: list[Buffer] = []
         self.lone_column = False
+        self.row_costs: dict[int, int] = {}  # of a full element: how many operations it takes
         self.axes, self.axis_of = self._merge_axes()
         self.reductions: list[Reduction] = []
         self.stage_of_reduction: list[int] = []
@@ -318,7 +319,9 @@ class _Lowering:
     def _is_kept(self, x: Scalar, number: int, first: dict[int, int], full: set[int]) -> bool:
         if first.get(id(x), number) >= number or id(x) not in full or x.operation == "load":
             return False
-        return sum(1 for y in walk([x]) if id(y) in full) >= KEEP_ROW_COST
+        if id(x) not in self.row_costs:
+            self.row_costs[id(x)] = sum(1 for y in walk([x]) if id(y) in full)
+        return self.row_costs[id(x)] >= KEEP_ROW_COST
 
 
 def _typed(scalar: Scalar, dtype: DType, node: Node) -> Scalar:

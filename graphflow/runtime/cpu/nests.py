@@ -165,13 +165,15 @@ class NestEmitter(ReductionEmitter):
         return f"{head} {{\n{body}\n}}\n"
 
     def _emit_level(self, level: int, roots: Sequence[Scalar] | None = None) -> None:
-        """Emit what belongs to loop level `level` (and lower, as needed) of the roots."""
+        """Emit what belongs to loop level `level` of the roots, unless it waits for a reduction that has not run yet."""
+        waiting: set[int] = set()
         for x in walk(self.nest.roots() if roots is None else list(roots)):
-            if id(x) not in self.emitter.values and self.levels[id(x)] == level and not self._waits(x):
+            if id(x) in self.emitter.values:
+                continue
+            if x.operation == "reduced" or any(id(o) in waiting for o in x.operands):
+                waiting.add(id(x))
+            elif self.levels[id(x)] == level:
                 self.emitter.emit([x])
-
-    def _waits(self, x: Scalar) -> bool:
-        return any(y.operation == "reduced" and id(y) not in self.emitter.values for y in walk([x]))
 
     # Loops ------------------------------------------------------------------------------------------------------------
     def _open(self, begin: str, limit: str, step: int | str, hint: str) -> _Loop:
@@ -210,7 +212,8 @@ class NestEmitter(ReductionEmitter):
         self.emitter.values, self.emitter._splats = saved, splats
 
     def _vectors(self, axis: int, begin: str, limit: str, body: Callable[[], None]) -> None:
-        """Walk [begin, limit) along the vector axis: whole vectors, then one masked vector."""
+        """Walk [begin, limit) along the vector axis: whole vectors, then one masked vector (no code for it where the extent is
+        known to have none: that halves the kernel, hence the time to compile it)."""
         writer = self.writer
         span = writer.let(f"sub i64 {limit}, {begin}")
         whole = writer.let(f"and i64 {span}, {-self.lanes}")
@@ -219,7 +222,14 @@ class NestEmitter(ReductionEmitter):
         self.index[axis] = loop.index
         self._scoped(body)
         self._close(loop, end, self.lanes)
-        self._masked(axis, end, limit, body)
+        if not self._divides(self.lanes):
+            self._masked(axis, end, limit, body)
+
+    def _divides(self, step: int) -> bool:
+        """Is the vector axis's extent a known multiple of step? Chunks and blocks begin at multiples, so then all their spans are."""
+        assert self.vector is not None
+        extent = self.nest.axes[self.vector].extent
+        return isinstance(extent, int) and extent % step == 0
 
     def _masked(self, axis: int, begin: str, limit: str, body: Callable[[], None]) -> None:
         """One vector starting at begin, of which the lanes below limit are active; nothing if there are none."""
@@ -495,6 +505,8 @@ class NestEmitter(ReductionEmitter):
             whole = writer.let(f"and i64 {span}, {-step}")
             position = writer.let(f"add i64 {begin}, {whole}")
             self._unrolled(stage, numbers, count, begin, position)
+            if self._divides(step):
+                return
 
         def body() -> None:
             self._stores(stage.stores)
