@@ -6,8 +6,11 @@ name is a simulator in plain Python. Nothing else in graphflow imports `numba.cu
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
+import sys
+import threading
 from types import ModuleType
 from typing import Any
 
@@ -23,7 +26,38 @@ def importable() -> ModuleType | None:
     types that the primitives need.) In the simulator, the simulator."""
     if not is_simulator() and importlib.util.find_spec("numba_cuda") is None:
         return None
-    return importlib.import_module("numba.cuda")
+    module = importlib.import_module("numba.cuda")
+    if is_simulator():
+        _serialise_shared_arrays()
+    return module
+
+
+@functools.cache
+def _serialise_shared_arrays() -> None:
+    """Make `cuda.shared.array` of Numba's simulator safe to call from the threads of a block at once.
+
+    The simulator (0.68) looks the array up by the caller's line and makes it where it is missing, without a lock: two threads
+    that come together get two arrays, and one's writes are lost (seen as a wrong argmax once in about ten loaded test runs).
+    """
+    import numpy as np
+    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+    from numba.np import numpy_support
+
+    lock = threading.Lock()
+    unguarded = FakeCUDAShared.array
+
+    def array(self: Any, shape: Any, dtype: Any) -> Any:
+        if isinstance(shape, int) and shape == 0:  # dynamic shared memory: one buffer, made with the block
+            return unguarded(self, shape, dtype)
+        caller = sys._getframe(1)
+        key = (caller.f_code.co_filename, caller.f_lineno)
+        element = dtype if isinstance(dtype, (type, np.dtype)) else numpy_support.as_dtype(dtype)
+        with lock:
+            if key not in self._allocations:
+                self._allocations[key] = np.empty(shape, element)
+            return self._allocations[key]
+
+    FakeCUDAShared.array = array
 
 
 def is_simulator() -> bool:
