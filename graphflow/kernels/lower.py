@@ -97,7 +97,6 @@ class _Lowering:
         self.row_costs: dict[int, int] = {}  # of a full element: how many operations it takes
         self.axes, self.axis_of = self._merge_axes()
         self.reductions: list[Reduction] = []
-        self.stage_of_reduction: list[int] = []
 
     # Axes -------------------------------------------------------------------------------------------------------------
     def _merge_axes(self) -> tuple[list[Axis], dict[int, int]]:

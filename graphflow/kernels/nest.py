@@ -12,7 +12,6 @@ the blocks' sums in ascending order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..dtypes import DType
@@ -280,14 +279,3 @@ def _walk_calls(root: Scalar) -> list[Scalar]:
             call = scalar.builder.calls.get(id(scalar))
             stack.extend((o, False) for o in reversed(scalar.operands if call is None else call[1]))
     return order
-
-
-def total_bytes(buffers: Sequence[Buffer]) -> Dim:
-    """Bytes of the buffers, as an expression in the symbols."""
-    result: Dim = 0
-    for buffer in buffers:
-        size: Dim = buffer.dtype.itemsize
-        for dim in buffer.shape:
-            size = size * dim
-        result = result + size
-    return result

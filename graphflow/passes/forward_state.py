@@ -45,7 +45,3 @@ def forward_state(graph: Graph, context: Any) -> Graph:
             continue
         (reads if kind == "read" else nodes).append(node)
     return graph.replace([*reads, *nodes, *writes.values()], [mapping.get(v, v) for v in graph.outputs])
-
-
-#: the manager's check that effects keep their order does not hold for this pass: it is the one that gives them their final order
-forward_state.reorders_state = True  # type: ignore[attr-defined]

@@ -193,7 +193,6 @@ class NestEmitter(ReductionEmitter):
         loop.entry = writer.block
         writer.open(loop.label)
         loop.position = len(writer.lines)
-        self._limit_step = (limit, step)
         return loop
 
     def _close(self, loop: _Loop, limit: str, step: int | str) -> None:

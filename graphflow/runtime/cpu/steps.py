@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ...dtypes import DType
@@ -102,6 +103,22 @@ class StepEmitter:
         address = self.writer.let(f"getelementptr i64, ptr {arguments}, i64 {position}")
         self.writer.line(f"store {value}, ptr {address}, align 8")
 
+    @contextmanager
+    def _repeat(self, count: str, hint: str) -> Iterator[str]:
+        """Emit the block as the body of a loop over 0 .. count - 1; gives the index."""
+        writer = self.writer
+        loop, after, index, following = writer.label(hint), writer.label("done"), writer.name("i"), writer.name("next")
+        some = writer.let(f"icmp sgt i64 {count}, 0")
+        before = writer.block
+        writer.line(f"br i1 {some}, label %{loop}, label %{after}")
+        writer.open(loop)
+        writer.line(f"{index} = phi i64 [0, %{before}], [{following}, %{loop}]")
+        yield index
+        writer.line(f"{following} = add i64 {index}, 1")
+        more = writer.let(f"icmp slt i64 {following}, {count}")
+        writer.line(f"br i1 {more}, label %{loop}, label %{after}")
+        writer.open(after)
+
     def _batch_loop(
         self, name: str, arguments: str, shape: Sequence[Dim], operands: Sequence[tuple[str, list[Dim]]], dtype: DType
     ) -> None:
@@ -109,34 +126,20 @@ class StepEmitter:
         total = self.dim(product(shape))
         extents = [self.dim(d) for d in shape]
         strides = [[self.dim(s) for s in own] for _, own in operands]
-        loop, after, index, following = (
-            writer.label("batch"),
-            writer.label("batch_done"),
-            writer.name("b"),
-            writer.name("next"),
-        )
-        some = writer.let(f"icmp sgt i64 {total}, 0")
-        before = writer.block
-        writer.line(f"br i1 {some}, label %{loop}, label %{after}")
-        writer.open(loop)
-        writer.line(f"{index} = phi i64 [0, %{before}], [{following}, %{loop}]")
-        rest, places = index, []
-        for extent in reversed(extents):
-            places.append(writer.let(f"srem i64 {rest}, {extent}"))
-            rest = writer.let(f"sdiv i64 {rest}, {extent}")
-        places.reverse()
-        for position, ((pointer, _), own) in enumerate(zip(operands, strides, strict=True)):
-            offset = "0"
-            for place, stride in zip(places, own, strict=True):
-                step = writer.let(f"mul i64 {place}, {stride}")
-                offset = writer.let(f"add i64 {offset}, {step}")
-            moved = writer.let(f"getelementptr {memory_type(dtype)}, ptr {pointer}, i64 {offset}")
-            self._field(arguments, position, f"ptr {moved}")
-        writer.line(f"call void @{name}(ptr {arguments})")
-        writer.line(f"{following} = add i64 {index}, 1")
-        more = writer.let(f"icmp slt i64 {following}, {total}")
-        writer.line(f"br i1 {more}, label %{loop}, label %{after}")
-        writer.open(after)
+        with self._repeat(total, "batch") as index:
+            rest, places = index, []
+            for extent in reversed(extents):
+                places.append(writer.let(f"srem i64 {rest}, {extent}"))
+                rest = writer.let(f"sdiv i64 {rest}, {extent}")
+            places.reverse()
+            for position, ((pointer, _), own) in enumerate(zip(operands, strides, strict=True)):
+                offset = "0"
+                for place, stride in zip(places, own, strict=True):
+                    step = writer.let(f"mul i64 {place}, {stride}")
+                    offset = writer.let(f"add i64 {offset}, {step}")
+                moved = writer.let(f"getelementptr {memory_type(dtype)}, ptr {pointer}, i64 {offset}")
+                self._field(arguments, position, f"ptr {moved}")
+            writer.line(f"call void @{name}(ptr {arguments})")
 
     def _concat(self, node: Node) -> None:
         """Copy each operand's stretches into the result: one memcpy for each position of the axes before."""
@@ -148,29 +151,18 @@ class StepEmitter:
         for operand in node.inputs:
             stretch = self.dim(product(operand.type.shape[axis:]) * size)
             source = self.pointer(self.key(operand))
-            loop, after, index, following = (
-                writer.label("stretch"),
-                writer.label("copied"),
-                writer.name("o"),
-                writer.name("next"),
-            )
-            some = writer.let(f"icmp sgt i64 {outer}, 0")
-            before = writer.block
-            writer.line(f"br i1 {some}, label %{loop}, label %{after}")
-            writer.open(loop)
-            writer.line(f"{index} = phi i64 [0, %{before}], [{following}, %{loop}]")
-            from_offset = writer.let(f"mul i64 {index}, {stretch}")
-            row = writer.let(f"mul i64 {index}, {whole}")
-            to_offset = writer.let(f"add i64 {row}, {start}")
-            to = writer.let(f"getelementptr i8, ptr {target}, i64 {to_offset}")
-            source_at = writer.let(f"getelementptr i8, ptr {source}, i64 {from_offset}")
-            writer.intrinsic(
-                "llvm.memcpy", "void", [("ptr", to), ("ptr", source_at), ("i64", stretch), ("i1", "false")], "p0.p0.i64"
-            )
-            writer.line(f"{following} = add i64 {index}, 1")
-            more = writer.let(f"icmp slt i64 {following}, {outer}")
-            writer.line(f"br i1 {more}, label %{loop}, label %{after}")
-            writer.open(after)
+            with self._repeat(outer, "stretch") as index:
+                from_offset = writer.let(f"mul i64 {index}, {stretch}")
+                row = writer.let(f"mul i64 {index}, {whole}")
+                to_offset = writer.let(f"add i64 {row}, {start}")
+                to = writer.let(f"getelementptr i8, ptr {target}, i64 {to_offset}")
+                source_at = writer.let(f"getelementptr i8, ptr {source}, i64 {from_offset}")
+                writer.intrinsic(
+                    "llvm.memcpy",
+                    "void",
+                    [("ptr", to), ("ptr", source_at), ("i64", stretch), ("i1", "false")],
+                    "p0.p0.i64",
+                )
             start = writer.let(f"add i64 {start}, {stretch}")
         self.kernels += 1
 
