@@ -8,6 +8,8 @@ import math as _math
 from typing import Any
 
 from . import ops
+from .convolution import *  # noqa: F403
+from .convolution import __all__ as _convolutions
 from .dtypes import int32, int64
 from .errors import DTypeError, InvalidArgumentError, ShapeError
 from .math import (
@@ -23,6 +25,8 @@ from .math import (
     zero_fraction,
 )
 from .ops.rules import equal_shapes, normalize_axis
+from .pooling import *  # noqa: F403
+from .pooling import __all__ as _poolings
 from .reductions import axes_of, reduce_max, reduce_mean, reduce_sum, zeros_of
 from .tensor import Tensor, convert_to_tensor
 
@@ -31,6 +35,7 @@ __all__ = [
     "layer_normalization", "leaky_relu", "log_softmax", "moments", "relu", "relu6", "selu", "sigmoid",
     "sigmoid_cross_entropy_with_logits", "silu", "softmax", "softmax_cross_entropy_with_logits", "softplus", "softsign",
     "sparse_softmax_cross_entropy_with_logits", "swish", "tanh", "weighted_cross_entropy_with_logits", "zero_fraction",
+    *_convolutions, *_poolings,
 ]  # fmt: skip
 
 
