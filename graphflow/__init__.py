@@ -34,7 +34,7 @@ _NAMES = {
         "DType as_dtype bfloat16 complex64 complex128 float16 float32 float64 int8 int16 int32 int64 uint8 uint16 "
         "uint32 uint64"
     ),
-    "effects": "Assert group no_op print name_scope",
+    "effects": "Assert print name_scope",
     "linalg": "matmul tensordot",
     "math": (
         "abs acos acosh add add_n argmax argmin asin asinh atan atan2 atanh cos cosh divide equal exp floor "
@@ -43,6 +43,9 @@ _NAMES = {
         "reduce_prod reduce_sum round scalar_mul sigmoid sign sin sinh sqrt square subtract tan tanh truediv "
         "truncatediv truncatemod"
     ),
+    "module": "Module",
+    "ordering": "control_dependencies group no_op tuple",
+    "python_call": "ensure_shape numpy_function py_function",
     "tensor": "Tensor TensorShape constant convert_to_tensor is_tensor",
     "tracing.function": "Function function init_scope",
     "tracing.signature": "TensorSpec",
@@ -54,6 +57,7 @@ _SUBMODULES = (
     "cache",
     "config",
     "data",
+    "debugging",
     "dtypes",
     "errors",
     "ir",
@@ -63,18 +67,18 @@ _SUBMODULES = (
     "nn",
     "optimizers",
     "random",
+    "tree",
 )
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 _HOME |= {"bool": "dtypes"}
 _RENAMED = {"bool": "bool_"}
-_MODULES = {"nest": "tree"}
 
 __all__ = sorted([*_HOME, *_SUBMODULES, "newaxis"])
 
 
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
-        found: Any = importlib.import_module(f".{_MODULES.get(name, name)}", __name__)
+        found: Any = importlib.import_module(f".{name}", __name__)
     elif name in _HOME:
         for part in (
             "tensor",

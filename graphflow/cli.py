@@ -1,4 +1,4 @@
-"""The `graphflow` command: demo, bench, ir, doctor, cache. Each command imports what it needs when it runs."""
+"""The `graphflow` command: demo, bench, ir, run, doctor, cache. Each command imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -67,6 +67,21 @@ def _parser() -> argparse.ArgumentParser:
         "--kernels", nargs="?", const="nest", metavar="FORM", help="print the kernels: nest, llvm, asm or python"
     )
     ir.set_defaults(run=_ir)
+
+    run = commands.add_parser(
+        "run",
+        help="replay a reproduction file",
+        description="Compile and run the graph of a file that gf.debugging.reproduce wrote, run it node by node too, and compare the "
+        "bits.",
+        epilog="Exit status: 0 the results are the same in both modes, and those recorded; 1 they differ; 2 the file cannot be read or "
+        "replayed; 3 the recorded error happened again; 4 another error, or none where one was recorded.",
+    )
+    run.add_argument("file", metavar="FILE", help="the reproduction file")
+    how = run.add_mutually_exclusive_group()
+    how.add_argument("--eager", action="store_true", help="run node by node only, without the compiler")
+    how.add_argument("--debug", action="store_true", help="run node by node and print each node's values")
+    how.add_argument("--stage", metavar="NAME", help="run the graph as a pass left it, node by node, and compare it")
+    run.set_defaults(run=_run)
 
     doctor = commands.add_parser("doctor", help="check this installation and say what is wrong")
     doctor.set_defaults(run=_doctor)
@@ -191,6 +206,85 @@ def _parse_arguments(text: str) -> list[Any]:
     return found
 
 
+# run -----------------------------------------------------------------------------------------------------------------
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from graphflow.debugging import read_reproduction
+    from graphflow.errors import ReproductionError
+
+    try:
+        found = read_reproduction(arguments.file)
+        found.require_replayable()
+        for difference in found.foreign():
+            print(f"graphflow run: {difference}; results and errors may differ", file=sys.stderr)
+        return _replay(found, arguments)
+    except (ReproductionError, OSError) as error:
+        print(f"graphflow run: {error}", file=sys.stderr)
+        return 2
+
+
+def _replay(found: Any, arguments: argparse.Namespace) -> int:
+    """Run as asked, print the outcome, and say how it compares with the record and between the modes."""
+    hooks = []
+    if arguments.debug:
+        from graphflow.tracing.debug import node_logger
+
+        hooks.append(node_logger(sys.stdout))
+    if arguments.eager or arguments.debug:
+        outcome = found.run_eagerly(hooks, frames=arguments.debug)
+        other = None
+    else:
+        outcome = found.run()
+        other = found.run_eagerly(stage=arguments.stage or "traced", silent=True)
+    if outcome.error is not None:
+        print(f"{type(outcome.error).__name__}: {outcome.error}")
+    for place, array in enumerate(outcome.results):
+        print(f"result {place}: {_array_line(array)}")
+    names = [value.name for value in found.graph.inputs if value.is_variable]
+    for name, array in zip(names, outcome.variables, strict=False):
+        print(f"variable {name}: {_array_line(array)}")
+    if other is not None:
+        label = f"the graph after {arguments.stage}" if arguments.stage else "eager mode"
+        if not outcome.same(other):
+            shown = f": {type(other.error).__name__}: {other.error}" if other.error is not None else ""
+            print(f"DIFFERENT: the compiled graph and {label} do not agree{shown}")
+            return 1
+        print(f"The compiled graph and {label} {'agree, bit for bit' if outcome.error is None else 'give this error'}.")
+    return _against_record(found.about, outcome)
+
+
+def _against_record(about: Any, outcome: Any) -> int:
+    """Compare an outcome with the recorded one: the exit status."""
+    recorded = about.get("error")
+    if outcome.error is not None:
+        if recorded == type(outcome.error).__name__:
+            print("The recorded error happened again.")
+            return 3
+        print(f"The record says {recorded or 'that the call succeeds'}: this is another error.")
+        return 4
+    if recorded == "VerifyError":
+        print("The record says that eager and graph mode differ: here they do not.")
+        return 0
+    if recorded is not None:
+        print(f"The record says {recorded}: here there is no error.")
+        return 4
+    if about.get("results") not in (None, outcome.digest()):
+        print("DIFFERENT: the results do not have the recorded bits.")
+        return 1
+    if about.get("results"):
+        print("The results have the recorded bits.")
+    return 0
+
+
+def _array_line(array: Any) -> str:
+    from graphflow.dtypes import of_numpy
+    from graphflow.runtime.host import shown
+
+    shape = ",".join(map(str, array.shape))
+    return f"{of_numpy(array.dtype).short}[{shape}] = {' '.join(shown(array, 3).split())}"
+
+
 # doctor --------------------------------------------------------------------------------------------------------------
 
 
@@ -207,6 +301,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     lines += _cache_lines(problems)
     lines += _compile_line(problems)
     lines += [f"cuda       {_cuda_sentence()}"]
+    lines += _debugging_lines()
     changed = [(name, value) for name, _, default, _ in config.table() if (value := config.get(name)) != default]
     lines += [f"flag       {name} = {value!r}" for name, value in changed] or ["flags      all at their defaults"]
     print("\n".join(lines))
@@ -214,6 +309,24 @@ def _doctor(arguments: argparse.Namespace) -> int:
         print(f"PROBLEM    {problem}")
     print("Something is wrong, see above." if problems else "Everything is in order.")
     return 1 if problems else 0
+
+
+def _debugging_lines() -> list[str]:
+    """What the compiler compiles for, and what of gf.debugging is in force."""
+    from graphflow import debugging
+    from graphflow.runtime.cpu import llvm
+
+    features = [word[1:] for word in llvm.features().split(",") if word.startswith("+")]
+    wide = [word for word in ("sse4.2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bf16", "neon", "sve") if word in features]
+    state = ", ".join(f"{name}: {_state_text(value)}" for name, value in debugging.state().items())
+    return [
+        f"target     {llvm.host_cpu()}, vectors of {llvm.vector_bits()} bits ({' '.join(wide) or 'no known extensions'})",
+        f"debugging  {state}",
+    ]
+
+
+def _state_text(value: Any) -> str:
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value or "none")
 
 
 def _versions() -> list[tuple[str, str]]:

@@ -18,17 +18,24 @@ from .errors import (
     IndexOutOfRangeError,
     InvalidArgumentError,
 )
-from .ir.dims import DimensionsMustAgree, evaluate, symbol
+from .ir.dims import Dim, DimensionsMustAgree, evaluate, symbol, symbols_of
 from .ir.graph import Graph, Node, Value, comparable
 from .ir.op import Op
 from .ir.source import Source
 from .ir.types import CPU, TensorType
 from .passes.manager import PassContext, Stage, run_pipeline
 from .passes.pipeline import PIPELINE
-from .passes.plan_memory import plan_memory
+from .passes.plan_control import plan_program
+from .runtime.cpu.emit_rows import RowCheck
 from .runtime.cpu.program import build_program, locate
+from .runtime.faults import NEXT_STEP_FINITE, fault_text
 
 __all__ = ["Executable", "compile_graph", "optimise", "prepare_op"]
+
+
+def evaluate_known(dim: Dim, extents: Mapping[str, int]) -> int | None:
+    """The extent as a number, or None if it names a symbol that is not among the extents."""
+    return evaluate(dim, extents) if symbols_of(dim) <= extents.keys() else None
 
 
 @dataclass
@@ -53,8 +60,9 @@ class Executable:
             found = self._bindings[key] = self.program.bind(variables, extents, callback)
         return found
 
-    def output_shapes(self, extents: Mapping[str, int]) -> list[tuple[int, ...]]:
-        return [tuple(evaluate(d, extents) for d in v.type.shape) for v in self.graph.outputs]
+    def output_shapes(self, extents: Mapping[str, int]) -> list[tuple[int | None, ...]]:
+        """The outputs' shapes for these extents of the inputs; None stands for an extent that only the run decides."""
+        return [tuple(evaluate_known(d, extents) for d in v.type.shape) for v in self.graph.outputs]
 
 
 def optimise(graph: Graph, fuel: int | None = None) -> tuple[Graph, list[Stage], PassContext]:
@@ -74,11 +82,11 @@ def compile_graph(graph: Graph, fuel: int | None = None) -> Executable:
 
 def build(final: Graph) -> tuple[Any, str]:
     """The program of an optimised graph, and the back end that runs it."""
-    plan = plan_memory(final)
+    plan = plan_program(final)
     if any(v.type.device != CPU for n in final.nodes for v in n.outputs):
         from .runtime.cuda.program import build_program as build_cuda
 
-        return build_cuda(final, plan, plan_memory), "cuda"
+        return build_cuda(final, plan, plan_program), "cuda"
     return build_program(final, plan), "cpu"
 
 
@@ -91,6 +99,7 @@ _ERRORS: dict[str, tuple[type[GraphflowError], str, str]] = {
     ),
     "index_out_of_range": (IndexOutOfRangeError, "index out of range", "clip the indices, or check how they are made"),
     "negative_exponent": (InvalidArgumentError, "integer power with a negative exponent", "cast to float first"),
+    "not_finite": (InvalidArgumentError, "the tensor must be finite", NEXT_STEP_FINITE),
     "assertion": (AssertionFailedError, "assertion failed", "see the condition on this line"),
 }
 
@@ -99,8 +108,11 @@ def runtime_error(binding: Any, status: int) -> GraphflowError:
     """The exception of a call's status: op, element and the user's line."""
     check, element = locate(binding.program.checks, status)
     kind, text, step = _ERRORS.get(check.kind, (InvalidArgumentError, check.kind, "see the values on this line"))
-    shape = tuple(evaluate(d, binding.extents) for d in check.shape)
-    position = f" at {list(map(int, np.unravel_index(element, shape)))}" if shape and element < np.prod(shape) else ""
+    if isinstance(check, RowCheck):
+        rows = evaluate_known(check.extent, binding.extents)
+        position = f": index {check.index(element)}" + ("" if rows is None else f", extent {rows}")
+    else:
+        position = _place_of(element, [evaluate_known(d, binding.extents) for d in check.shape])
     error = kind(f"{check.op}: {check.message or text}{position}")
     error.hint = step
     if check.source is not _EAGER_SOURCE and check.source.file != _EAGER_SOURCE.file:
@@ -108,26 +120,17 @@ def runtime_error(binding: Any, status: int) -> GraphflowError:
     return error
 
 
-def values_at_fault(op: Op, arrays: Sequence[np.ndarray[Any, Any]], attributes: Mapping[str, Any]) -> str:
-    """The first values that an op's run-time check refuses: ": 7 and 0", ": index 9, extent 4"."""
-    if op.fallible == "index_out_of_range":
-        if op.name == "scatter_add":
-            indices, extents = arrays[0][..., None], [attributes["shape"][0]]
-        elif op.name == "gather_nd":
-            indices, extents = arrays[1], list(arrays[0].shape[: arrays[1].shape[-1]])
-        else:
-            indices, extents = arrays[1][..., None], [arrays[0].shape[attributes["axis"]]]
-        for axis, extent in enumerate(extents):
-            column = indices[..., axis]
-            bad = column[(column < 0) | (column >= extent)]
-            if bad.size:
-                return f": index {bad.flat[0]}, extent {extent}"
-    elif op.fallible and len(arrays) == 2:
-        x, y = np.broadcast_arrays(*arrays)
-        refused = y == 0 if op.fallible == "division_by_zero" else y < 0
-        if refused.any():
-            return f": {x[refused][0]} and {y[refused][0]}"
-    return ""
+def _place_of(element: int, shape: Sequence[int | None]) -> str:
+    """An element's indices as text, as far as the shape is known: the first extent is not needed for them."""
+    inner = [extent for extent in shape[1:] if extent is not None]
+    if not shape or len(inner) < len(shape) - 1 or 0 in inner:
+        return ""
+    indices = []
+    for extent in reversed(inner):
+        element, index = divmod(element, extent)
+        indices.append(index)
+    beyond = shape[0] is not None and element >= shape[0]
+    return "" if beyond else f" at {[element, *reversed(indices)]}"
 
 
 # Eager: one-node graphs -----------------------------------------------------------------------------------------------
@@ -164,7 +167,22 @@ def prepare_op(
             if executable is None:
                 executable = _eager[key] = compile_graph(one_node_graph(op, types, attributes))
     binding = executable.bind({}, extents)
-    made = [
+
+    def fault(status: int, arrays: Sequence[np.ndarray[Any, Any]]) -> GraphflowError:
+        error = runtime_error(binding, status)
+        error.args = (fault_text(str(error.args[0]), op, arrays, attributes),)
+        return error
+
+    if binding.dynamic_outputs:
+
+        def run_dynamic(arrays: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+            status, outputs = binding.run(arrays)
+            if status:
+                raise fault(status, arrays)
+            return outputs
+
+        return run_dynamic
+    made: list[Any] = [
         (shape, v.type.dtype.numpy)
         for shape, v in zip(executable.output_shapes(extents), executable.graph.outputs, strict=True)
     ]
@@ -174,9 +192,7 @@ def prepare_op(
         outputs = [empty(shape, dtype) for shape, dtype in made]
         status = call(*arrays, *outputs)
         if status:
-            error = runtime_error(binding, status)
-            error.args = (f"{error.args[0]}{values_at_fault(op, arrays, attributes)}",)
-            raise error
+            raise fault(status, arrays)
         return outputs
 
     return run

@@ -46,6 +46,16 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return text
+
+    read.choices = choices  # type: ignore[attr-defined]
+    return read
+
+
 def _flag(default: Any, variable: str, read: Callable[[str], Any], documentation: str) -> Any:
     return field(default=default, metadata={"variable": variable, "read": read, "documentation": documentation})
 
@@ -85,7 +95,25 @@ class Flags:
         False, "GRAPHFLOW_EAGER", _boolean, "Run the body of every function as plain Python."
     )
     retrace_warn: int = _flag(
-        5, "GRAPHFLOW_RETRACE_WARN", _count, "Warn when a function is traced this many times; 0: never."
+        5, "GRAPHFLOW_RETRACE_WARN", _count, "Traces that a function may have before `on_retrace` applies; 0: any number."
+    )
+    on_retrace: str = _flag(
+        "warn",
+        "GRAPHFLOW_ON_RETRACE",
+        _one_of("warn", "raise", "ignore"),
+        "What happens at one trace more than `retrace_warn`: warn (once a function), raise or ignore.",
+    )
+    most_traces: int = _flag(
+        256, "GRAPHFLOW_MOST_TRACES", _count, "Traces kept for a function (at least 1); the least recently used goes."
+    )
+    strict: bool = _flag(
+        False, "GRAPHFLOW_STRICT", _boolean, "Raise, instead of warning, at a Python side effect while tracing."
+    )
+    reproduce: str = _flag(
+        "",
+        "GRAPHFLOW_REPRODUCE",
+        str,
+        "Directory that gets a reproduction file of each failing call of a compiled function; empty: none.",
     )
     soft_placement: bool = _flag(
         True,
@@ -148,8 +176,12 @@ def override(**changes: Any) -> Iterator[Flags]:
 
 
 def run_functions_eagerly(run_eagerly: bool) -> None:
-    """TensorFlow's `tf.config.run_functions_eagerly`: run the bodies of functions as plain Python, to debug them."""
-    set_flags(run_functions_eagerly=run_eagerly)
+    """TensorFlow's `tf.config.run_functions_eagerly`: run the bodies of functions as plain Python, to debug them. For the
+    whole process, at once, functions called by functions and methods too; traces and compiled code are kept for later."""
+    set_flags(run_functions_eagerly=bool(run_eagerly))
+    scoped = _scoped.get()
+    if scoped is not None:  # an enclosing `override` holds a copy of all flags
+        _scoped.set(replace(scoped, run_functions_eagerly=bool(run_eagerly)))
 
 
 def functions_run_eagerly() -> bool:
@@ -168,6 +200,9 @@ def _changed(old: Flags, changes: Mapping[str, Any]) -> Flags:
         expected = str(known[name].type)
         if not isinstance(value, _TYPES[expected]) or (isinstance(value, bool) and expected != "bool"):
             raise TypeError(f"config.{name} is of type {expected}, got {value!r}")
+        choices = getattr(known[name].metadata["read"], "choices", None)
+        if choices and value not in choices:
+            raise TypeError(f"config.{name} must be one of {', '.join(choices)}, got {value!r}")
         if isinstance(value, int) and value < 0:
             raise TypeError(f"config.{name} must be at least 0, got {value!r}")
     return replace(old, **changes)

@@ -3,13 +3,16 @@ built-in that fits, so that `except ValueError` and `except gf.errors.InvalidArg
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import Any
 
 __all__ = [
     "AssertionFailedError",
+    "BranchError",
     "CompileError",
     "DTypeError",
+    "DTypeMismatchError",
     "DivisionByZeroError",
     "FailedPreconditionError",
     "GraphError",
@@ -17,15 +20,23 @@ __all__ = [
     "IndexOutOfRangeError",
     "InvalidArgumentError",
     "LiteralOverflowError",
+    "LoopError",
     "NoGradientError",
+    "NotPicklableError",
     "OpError",
     "OutOfRangeError",
     "ParseError",
+    "ReproductionError",
+    "RetraceError",
+    "RetraceWarning",
     "ShapeError",
+    "SideEffectError",
+    "SideEffectWarning",
     "SignatureError",
     "TapeError",
     "TensorLeakError",
     "TracedBoolError",
+    "UnguardedWarning",
     "UnimplementedError",
     "VariableCreationError",
     "VerifyError",
@@ -52,9 +63,11 @@ class GraphflowError(Exception):
     to take.
 
     place: the Source blamed (file, line, column, expression), or None. hint: the next step, where the message has none.
+    within: where in loops and branches it happened, outermost first ("iteration 3 of the loop at train.py:12").
     """
 
     hint: str = ""
+    within: tuple[str, ...] = ()
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -64,6 +77,8 @@ class GraphflowError(Exception):
         text = str(self.args[0]) if self.args else type(self).__name__
         if self.place is not None and self.place.file not in ("unknown", "eager"):
             text += f"\n  at {self.place.file}:{self.place.line}   {self.place.expression}".rstrip()
+        if self.within:
+            text += f"\n  in {', in '.join(reversed(self.within))}"
         return f"{text}\n  next: {self.hint}" if self.hint else text
 
 
@@ -103,6 +118,10 @@ class DivisionByZeroError(InvalidArgumentError, ZeroDivisionError):
     """An integer was divided by zero."""
 
 
+class DTypeMismatchError(DTypeError, ValueError):
+    """Tensors that must have one dtype have several, or it is not the kind of dtype that is asked for."""
+
+
 class LiteralOverflowError(InvalidArgumentError, OverflowError):
     """A Python literal does not fit the tensor's dtype."""
 
@@ -135,6 +154,43 @@ class TracedBoolError(GraphflowError, TypeError):
     """A symbolic tensor was used where Python needs a bool, int or float."""
 
 
+class NotPicklableError(GraphflowError, pickle.PicklingError, TypeError):
+    """A function cannot be pickled: names the reason and what to pickle instead."""
+
+
+class BranchError(GraphflowError, TypeError, ValueError):
+    """The branches of a choice give results that do not fit each other."""
+
+
+class LoopError(GraphflowError, TypeError, ValueError):
+    """A loop variable changes its structure, or a loop is not formed as it must be."""
+
+
+class RetraceError(GraphflowError, RuntimeError):
+    """A function needs more traces than its retrace_limit allows. reasons: text of a reason -> how often it was one."""
+
+    def __init__(self, *args: Any, reasons: dict[str, int] | None = None) -> None:
+        super().__init__(*args)
+        self.reasons = reasons or {}
+
+
+class SideEffectError(GraphflowError, RuntimeError):
+    """A function with strict=True changes Python state, which a compiled call does not."""
+
+
+class RetraceWarning(UserWarning):
+    """A function has been traced more often than its retrace_limit."""
+
+
+class SideEffectWarning(UserWarning):
+    """Python state was changed, or read anew, while tracing: a compiled call does not do that. The line warned about is
+    the side effect's."""
+
+
+class UnguardedWarning(UserWarning):
+    """A captured value is too large to be compared at each call: a change inside it is not seen."""
+
+
 class GraphError(GraphflowError):
     """A graph is not valid. The message names the place in the graph, so no line of Python is added."""
 
@@ -149,6 +205,11 @@ class VerifyError(GraphError):
 
 class ParseError(GraphError, SyntaxError):
     """IR text does not parse: names line and column."""
+
+
+class ReproductionError(GraphError, ValueError):
+    """A reproduction file cannot be read or replayed: torn, of a form that this version does not know, or of a function
+    that calls Python."""
 
 
 class CompileError(GraphflowError):

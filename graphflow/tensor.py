@@ -18,7 +18,7 @@ from . import dtypes
 from .autodiff.record import record_operation, recorders, set_trace
 from .dtypes import DType, as_dtype, of_numpy
 from .errors import DTypeError, GraphflowError, ShapeError, TracedBoolError, UnimplementedError, set_locator
-from .ir.dims import Dim, SymbolicDim, product
+from .ir.dims import Dim, SymbolicDim, product, require_equal
 from .ir.graph import comparable
 from .ir.op import OPS, Effect, Op, set_dispatcher
 from .ir.source import Source, capture
@@ -143,6 +143,16 @@ class Tensor(TensorLike):
 
     def get_shape(self) -> TensorShape:
         return self.shape
+
+    def set_shape(self, shape: Any) -> None:
+        """Check the shape; None extents are not checked, and a symbolic extent becomes the one given. Raises ShapeError."""
+        declared = tuple(shape)
+        agree = len(declared) == len(self.dims) and all(
+            d is None or require_equal(as_dim(d), e) for d, e in zip(declared, self.dims, strict=True)
+        )
+        if not agree:
+            shown = ", ".join(str(d) for d in declared)
+            raise ShapeError(f"set_shape: the shape must be [{shown}], got {self.type}")
 
     @property
     def device(self) -> str:
@@ -440,12 +450,12 @@ def _plan(
     if isinstance(op.kernel, Effect) and op.kernel.kind == "constant":
         value = attributes["value"]
         return lambda arrays: (Tensor(value, out_dtypes[0]),)
-    if isinstance(op.kernel, Effect) and op.kernel.kind in ("print", "assert"):
+    if isinstance(op.kernel, Effect) and op.kernel.kind in ("print", "assert", "call"):
         from .runtime.host import HOST_EFFECTS
 
         def run_effect(arrays: Sequence[np.ndarray[Any, Any]]) -> tuple[Tensor, ...]:
-            HOST_EFFECTS[op.name](arrays, **attributes)
-            return ()
+            found = HOST_EFFECTS[op.name](arrays, **attributes)
+            return tuple(Tensor(a, d) for a, d in zip(found or (), out_dtypes, strict=True))
 
         return run_effect
     if op.numpy is not None:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from .autodiff.record import record_access, recorders
+from .dtypes import as_dtype
 from .errors import DTypeError, FailedPreconditionError, ShapeError, VariableCreationError
 from .ir.op import OPS
 from .ir.types import TensorType, VariableType
 from .tensor import Tensor, TensorLike, TensorShape, active_trace, convert_to_tensor
 
-__all__ = ["Variable"]
+__all__ = ["Variable", "write_journal"]
 
 _names = itertools.count()
+#: the name scopes that are open, each with a slash at its end; the last one goes before the names of new variables
+name_scopes: ContextVar[tuple[str, ...]] = ContextVar("graphflow_name_scopes", default=())
+#: told of each variable before Python code writes it, while a compiled function calls Python (see tracing/callbacks.py)
+write_journal: ContextVar[Callable[[Any], None] | None] = ContextVar("graphflow_write_journal", default=None)
 
 
 class Variable(TensorLike):
@@ -70,7 +77,8 @@ class Variable(TensorLike):
         self._array: np.ndarray[Any, Any] = _aligned_copy(initial._array)
         self.dtype = initial.dtype
         self.trainable = trainable is not False
-        self.name = f"{name or 'Variable'}:0"
+        scopes = name_scopes.get()
+        self.name = f"{scopes[-1] if scopes else ''}{name or 'Variable'}:0"
         self._unique = next(_names)
         self._key: Any = None
         if trace is not None:
@@ -209,10 +217,13 @@ class Variable(TensorLike):
         if trace is not None:
             trace.assign_variable(self, new)
         else:
+            note = write_journal.get()
+            if note is not None:
+                note(self)
             np.copyto(self._array, new._array)
 
     def __deepcopy__(self, memo: Any) -> Variable:
-        copy = Variable(Tensor(self._array.copy(), self.dtype), self.trainable, name=self.name.removesuffix(":0"))
+        copy = _unpickle(self._array, self.dtype.name, self.trainable, self.name.removesuffix(":0"))
         memo[id(self)] = copy
         return copy
 
@@ -227,4 +238,10 @@ def _aligned_copy(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _unpickle(array: np.ndarray[Any, Any], dtype: str, trainable: bool, name: str) -> Variable:
-    return Variable(array, trainable, name=name, dtype=dtype)
+    """A variable again, outside of any trace and name scope."""
+    trace, scopes = active_trace.set(None), name_scopes.set(())
+    try:
+        return Variable(Tensor(array, as_dtype(dtype)), trainable, name=name)
+    finally:
+        name_scopes.reset(scopes)
+        active_trace.reset(trace)

@@ -102,6 +102,8 @@ def target_rows(results: Results) -> tuple[Row, list[Row]]:
     for name in results.timings:
         for verdict in verdicts(results, name):
             ratio = "" if verdict.ratio is None else f"{verdict.ratio:.3g}"
+            if verdict.target.over is not None and verdict.over is not None:
+                ratio = f"{'+' if verdict.over >= 0 else '-'}{duration(abs(verdict.over))}"
             against = verdict.against if verdict.ratio is not None else f"{verdict.target.against}"
             rows.append([WORKLOADS[name].title, verdict.target.text, against, ratio, verdict_text(verdict.met)])
     for name, calls in results.first_calls.items():

@@ -18,13 +18,14 @@ from .dims import (
     symbol,
     symbols_of,
 )  # fmt: skip
+from .effects import effect_sequence
 from .graph import Graph, Node, Value
 from .op import OPS, Op, define_op
 from .parser import parse
 from .printer import print_graph, print_node
 from .source import Source, merge_sources
 from .types import CPU, TensorType, ValueType, VariableType
-from .verify import effect_sequence, verify
+from .verify import verify
 
 __all__ = [
     "CPU",

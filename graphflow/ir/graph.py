@@ -75,9 +75,16 @@ class Node:
             return self.op.is_pure
         return all(node.is_pure for graph in self.subgraphs() for node in graph.nodes)
 
+    @property
+    def extents(self) -> tuple[str, ...]:
+        """The run-time symbols that the node defines: extents of its results that only the run decides."""
+        names: tuple[str, ...] = self.attributes.get("extents", ())
+        return names
+
     def subgraphs(self) -> Iterator[Graph]:
-        """The graphs among the attributes (one branch, or a tuple of branches)."""
-        for value in self.attributes.values():
+        """The graphs among the attributes (one body, or a tuple of branches), in the order of the op's record."""
+        for name in self.op.attributes:
+            value = self.attributes.get(name)
             if isinstance(value, Graph):
                 yield value
             elif isinstance(value, (tuple, list)):
@@ -114,6 +121,11 @@ class Graph:
             for dim in value.type.shape:
                 names.update(dict.fromkeys(sorted(symbols_of(dim))))
         return tuple(names)
+
+    @cached_property
+    def extents(self) -> tuple[str, ...]:
+        """The run-time symbols that the graph's own nodes define, in order. Those of sub-graphs are theirs alone."""
+        return tuple(name for node in self.nodes for name in node.extents)
 
     def replace(self, nodes: Sequence[Node], outputs: Sequence[Value] | None = None) -> Graph:
         return Graph(

@@ -12,7 +12,7 @@ from typing import Any
 
 from .types import TensorType
 
-__all__ = ["OPS", "Alias", "Contract", "Effect", "Indexed", "Kernel", "Library", "Op", "Pointwise", "Reduce", "Sample", "View",
+__all__ = ["OPS", "Alias", "Contract", "Control", "Effect", "Indexed", "Kernel", "Library", "Op", "Pointwise", "Reduce", "Sample", "View",
            "define_op"]  # fmt: skip
 
 
@@ -76,8 +76,16 @@ class Library(Kernel):
 
 
 @dataclass(frozen=True)
+class Control(Kernel):
+    """Runs the sub-graphs among its attributes. kind: "switch", "while", "call"."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
 class Effect(Kernel):
-    """Reads or writes something outside the graph. kind: "read", "write", "print", "assert", "copy", "constant"."""
+    """Reads or writes something outside the graph. kind: "read", "write", "print", "assert", "call" (Python), "copy",
+    "constant"."""
 
     kind: str
 

@@ -66,6 +66,7 @@ class _Parser:
         self.tokens = self._tokenize(text)
         self.position = 0
         self.paths: dict[str, str] = {}
+        self.shared: dict[str, Graph] = {}
 
     # Tokens -----------------------------------------------------------------------------------------------------------
     def _tokenize(self, text: str) -> list[_Token]:
@@ -142,6 +143,9 @@ class _Parser:
         while self.next.text == "file" and self.next.kind == "name":
             self._file()
             self.skip_comments()
+        while self.next.text == "shared" and self.next.kind == "name":
+            self._shared()
+            self.skip_comments()
         graph = self.graph()
         self.skip_comments()
         if self.next.kind != "end":
@@ -154,6 +158,29 @@ class _Parser:
         label = self._string("a file's short name in quotes")
         self.expect("=")
         self.paths[label] = self._string("the file's path in quotes")
+
+    def _shared(self) -> None:
+        """shared step = graph step(...) -> ... {...}: a graph that several nodes hold, as `graph step`."""
+        self.take()
+        token = self.next
+        name = self._name("a shared graph's name")
+        if name in self.shared:
+            raise self.failure(f"the shared graph {token} is defined twice", token)
+        self.expect("=")
+        self.shared[name] = self.graph()
+
+    def _subgraph(self) -> Graph:
+        """A graph as an attribute's value: written out, or the name of a shared one."""
+        start = self.position
+        self.expect("graph")
+        token = self.next
+        name = self._name("the graph's name")
+        if self.next.text == "(":
+            self.position = start
+            return self.graph()
+        if name not in self.shared:
+            raise self.failure(f"no shared graph {token} stands before the graph", token)
+        return self.shared[name]
 
     def graph(self) -> Graph:
         self.expect("graph")
@@ -384,7 +411,7 @@ class _Parser:
                 dtype = self._dtype()
                 return self._array(dtype) if self._starts_element() else dtype
             if token.text == "graph":
-                return self.graph()
+                return self._subgraph()
             if token.text in ("nan", "inf", "complex"):
                 return self._number()
             if token.text == "base64":

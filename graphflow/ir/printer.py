@@ -15,6 +15,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,32 +47,90 @@ def print_graph(graph: Graph, full_paths: bool = False, sources: bool = True) ->
     """The text of a graph, without a final newline.
 
     full_paths: begin with lines that map the short file names to the whole ones, so that parse() gives an equal graph.
-    sources: append each node's place in the user's program.
+    sources: append each node's place in the user's program. A sub-graph that several nodes hold stands once, before the
+    graph, and its name in its place.
     """
     labels = _file_labels(graph) if sources else {}
     lines = []
     if full_paths:
         lines = [f"file {json.dumps(label)} = {json.dumps(path)}" for path, label in labels.items() if label != path]
-    return "\n".join([*lines, *_graph_lines(graph, labels if sources else None)])
+    style = _Style(labels if sources else None, _shared_graphs(graph))
+    for inner, name in style.shared.items():
+        first, *rest = _graph_lines(inner.graph, style)
+        lines += [f"shared {name} = {first}", *rest]
+    return "\n".join([*lines, *_graph_lines(graph, style)])
 
 
 def print_node(node: Node, graph: Graph | None = None) -> str:
     """The line of one node, without its source. Values that the graph does not define appear as `<undefined>`."""
     names = {} if graph is None else _value_names(graph)
-    return " = ".join(part for part in _node_parts(node, names, None) if part).replace("\n", " ")
+    return " = ".join(part for part in _node_parts(node, names, _PLAIN) if part).replace("\n", " ")
 
 
 def print_value(value: Any) -> str:
     """The text of an attribute's value on one line."""
-    return re.sub(r"\s*\n\s*", " ", _value_text(value, None))
+    return re.sub(r"\s*\n\s*", " ", _value_text(value, _PLAIN))
+
+
+@dataclass(frozen=True)
+class _Same:
+    """A graph as this very object: equal graphs are printed one by one."""
+
+    graph: Graph
+
+    def __hash__(self) -> int:
+        return id(self.graph)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.graph is self.graph
+
+
+@dataclass(frozen=True)
+class _Style:
+    """labels: file -> its name in sources; None: no sources. shared: the graphs that stand before the others, with the texts
+    of their names, those that others hold first."""
+
+    labels: Mapping[str, str] | None = None
+    shared: Mapping[_Same, str] = field(default_factory=dict)
+
+
+_PLAIN = _Style()
+
+
+def _shared_graphs(graph: Graph) -> dict[_Same, str]:
+    """The sub-graphs that are held more than once, inner ones first, with unique names."""
+    counts: dict[_Same, int] = {}
+    order: list[_Same] = []
+
+    def visit(graph: Graph) -> None:
+        for node in graph.nodes:
+            for inner in node.subgraphs():
+                key = _Same(inner)
+                counts[key] = counts.get(key, 0) + 1
+                if counts[key] == 1:
+                    visit(inner)
+                    order.append(key)
+
+    visit(graph)
+    names: dict[_Same, str] = {}
+    taken: set[str] = set()
+    for key in order:
+        if counts[key] > 1:
+            name, number = key.graph.name, 1
+            while name in taken:
+                name, number = f"{key.graph.name}_{number}", number + 1
+            taken.add(name)
+            names[key] = _name_text(name)
+    return names
 
 
 # Lines ----------------------------------------------------------------------------------------------------------------
 
 
-def _graph_lines(graph: Graph, labels: Mapping[str, str] | None) -> list[str]:
+def _graph_lines(graph: Graph, style: _Style) -> list[str]:
     names = _value_names(graph)
-    parts = [_node_parts(node, names, labels) for node in graph.nodes]
+    labels = style.labels
+    parts = [_node_parts(node, names, style) for node in graph.nodes]
     width = max((len(left) for left, _ in parts if len(left) <= WIDEST_RESULT), default=0)
     texts = [f"{left:<{width}} = {right}" if left else right for left, right in parts]
     firsts = [text.partition("\n")[0] for text in texts]
@@ -107,17 +166,17 @@ def _value_names(graph: Graph) -> dict[Value, str]:
     return names
 
 
-def _node_parts(node: Node, names: Mapping[Value, str], labels: Mapping[str, str] | None) -> tuple[str, str]:
+def _node_parts(node: Node, names: Mapping[Value, str], style: _Style) -> tuple[str, str]:
     """What stands left and right of the `=`."""
     left = ", ".join(f"{names.get(v, '%?')}: {v.type}" for v in node.outputs)
     right = " ".join([node.op.name, ", ".join(names.get(v, "<undefined>") for v in node.inputs)]).rstrip()
     shown = [(name, value) for name, value in _in_order(node) if not _is_default(node.op, name, value)]
     if not shown:
         return left, right
-    if any(_holds_graph(value) for _, value in shown):
-        items = [f"{name} = {_value_text(value, labels)}" for name, value in shown]
+    if any(_holds_graph(value, style) for _, value in shown):
+        items = [f"{name} = {_value_text(value, style)}" for name, value in shown]
         return left, f"{right} {{\n  " + ",\n".join(items).replace("\n", "\n  ") + "\n}"
-    return left, f"{right} {{{', '.join(f'{name}={_value_text(value, labels)}' for name, value in shown)}}}"
+    return left, f"{right} {{{', '.join(f'{name}={_value_text(value, style)}' for name, value in shown)}}}"
 
 
 def _in_order(node: Node) -> Iterator[tuple[str, Any]]:
@@ -189,11 +248,14 @@ def _name_text(name: str) -> str:
 # Attribute values -----------------------------------------------------------------------------------------------------
 
 
-def _holds_graph(value: Any) -> bool:
-    return isinstance(value, Graph) or (isinstance(value, (tuple, list)) and any(map(_holds_graph, value)))
+def _holds_graph(value: Any, style: _Style) -> bool:
+    """Does the value's text have lines of its own?"""
+    if isinstance(value, Graph):
+        return _Same(value) not in style.shared
+    return isinstance(value, (tuple, list)) and any(_holds_graph(item, style) for item in value)
 
 
-def _value_text(value: Any, labels: Mapping[str, str] | None) -> str:
+def _value_text(value: Any, style: _Style) -> str:
     if value is None or isinstance(value, bool):
         return str(value)
     if isinstance(value, int):
@@ -207,12 +269,13 @@ def _value_text(value: Any, labels: Mapping[str, str] | None) -> str:
     if isinstance(value, SymbolicDim):
         return f"dim({value})" if any(map(_is_reserved, symbols_of(value))) else str(value)
     if isinstance(value, (tuple, list)):
-        items = [_value_text(item, labels) for item in value]
+        items = [_value_text(item, style) for item in value]
         return f"({items[0]},)" if len(items) == 1 else f"({', '.join(items)})"
     if isinstance(value, np.ndarray):
         return _array_text(value)
     if isinstance(value, Graph):
-        return "\n".join(_graph_lines(value, labels))
+        name = style.shared.get(_Same(value))
+        return "\n".join(_graph_lines(value, style)) if name is None else f"graph {name}"
     return f"object({json.dumps(repr(value))})"
 
 

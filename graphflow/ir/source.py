@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, replace
 from types import CodeType, FrameType
 
-__all__ = ["Source", "capture", "merge_sources", "source_of", "user_frame"]
+__all__ = ["Source", "capture", "is_user_frame", "merge_sources", "source_of", "user_frame"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,11 @@ def user_frame() -> FrameType | None:
             return frame
         frame = frame.f_back
     return None
+
+
+def is_user_frame(frame: FrameType) -> bool:
+    """Is it not one of graphflow's own frames?"""
+    return not frame.f_code.co_filename.startswith(_PACKAGE) or "__graphflow_user__" in frame.f_globals
 
 
 def capture() -> Source:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any, NoReturn
 
 import numpy as np
@@ -13,15 +10,15 @@ from ..dtypes import DType
 from ..errors import GraphflowError, VerifyError
 from .dims import DimensionsMustAgree, SymbolicDim, symbols_of
 from .graph import Graph, Node, Value
-from .op import OPS, Effect
+from .op import OPS, Control, Effect
 from .printer import print_node, print_value
 from .source import Source
 from .types import TensorType, VariableType
 
-__all__ = ["EffectRecord", "check_effects_kept", "effect_sequence", "verify"]
+__all__ = ["verify"]
 
-#: effects whose first operand is the variable they act on
 _CONVERT = "convert it to int, float, bool, str, None, DType, Dim, tuple, ndarray or Graph"
+#: effects whose first operand is the variable they act on
 _ON_VARIABLE = ("read", "write")
 
 
@@ -31,17 +28,22 @@ def verify(graph: Graph) -> None:
     `inputs`: named, each name once. `source`: every node has its place in the user's program. `op`: registered.
     `operands`: as many as the op takes. `attributes`: known, complete, of kinds that the text form has. `defined`:
     values are defined before use, once, in this graph. `types`: outputs are what the type rule gives. `variables`:
-    variables are inputs and go only where the op wants one. `devices`: one device a node, except `copy`. `symbols`:
-    symbolic extents come from the inputs. `outputs`: defined. Sub-graphs keep the same rules; they may use symbols of
-    the graphs around them.
+    variables are inputs and go only where the op wants one. `devices`: one device a node, except `copy`. `symbols`: a
+    symbolic extent is an input's, or one of the run-time extents that an earlier node (or the node itself) defines;
+    each is defined once. `outputs`: defined.
+
+    Sub-graphs keep the same rules, and they are closed: they use nothing but their inputs, which are the node's operands.
+    They may use the symbols of the graphs around them, and a name that is visible outside means the same inside: only the
+    carried values of a loop's body bring new symbols, under new names.
     """
-    _Verifier(graph, frozenset()).run()
+    _Verifier(graph, frozenset(), None).run()
 
 
 class _Verifier:
-    def __init__(self, graph: Graph, outer_symbols: frozenset[str]) -> None:
+    def __init__(self, graph: Graph, outer_symbols: frozenset[str], holder: Node | None) -> None:
         self.graph = graph
         self.symbols = outer_symbols | set(graph.symbols)
+        self.holder = holder
         self.defined: set[Value] = set()
         self.seen: set[Node] = set()
 
@@ -54,10 +56,13 @@ class _Verifier:
             self.check_operands(node)
             self.check_variables(node)
             self.check_types(node)
+            before = frozenset(self.symbols)
+            self.check_symbols(node)
             self.check_devices(node)
             self.define(node)
             for inner in node.subgraphs():
-                _Verifier(inner, self.symbols).run()
+                self.check_own_symbols(node, inner, before)
+                _Verifier(inner, before, node).run()
         for position, value in enumerate(self.graph.outputs):
             if value not in self.defined:
                 self.fail("outputs", f"output {position} ({value!r}) is not defined in this graph")
@@ -119,9 +124,12 @@ class _Verifier:
             )
         for position, value in enumerate(node.inputs):
             if value not in self.defined:
-                where = (
-                    "before it is defined" if any(value in n.outputs for n in self.graph.nodes) else "of another graph"
-                )
+                if any(value in n.outputs for n in self.graph.nodes):
+                    where = "before it is defined"
+                elif self.holder is None:
+                    where = "of another graph"
+                else:
+                    where = f"of another graph; make it an operand of the {self.holder.op.name} node around this graph"
                 self.fail("defined", f"operand {position} of {node.op.name} is a value used {where}: {value!r}", node)
 
     def check_variables(self, node: Node) -> None:
@@ -153,16 +161,42 @@ class _Verifier:
             self.fail(
                 "types", f"{node.op.name} declares {_show(declared)}, its type rule gives {_show(tuple(found))}", node
             )
+
+    def check_symbols(self, node: Node) -> None:
+        """The node's run-time extents are new and are its results'; the other symbols of its types and attributes are known."""
+        for name in node.extents:
+            if name in self.symbols:
+                self.fail(
+                    "symbols", f"{node.op.name} defines the run-time extent {name!r}, which is defined already", node
+                )
+            if not any(name in symbols_of(dim) for v in node.outputs for dim in v.type.shape):
+                self.fail("symbols", f"no result of {node.op.name} has its run-time extent {name!r}", node)
+            self.symbols |= {name}
         for value in node.outputs:
             for dim in value.type.shape:
-                unknown = symbols_of(dim) - self.symbols
-                if unknown:
-                    known = ", ".join(sorted(self.symbols)) or "none"
-                    self.fail(
-                        "symbols",
-                        f"the extent {min(unknown)!r} of {value.type} is not among the inputs': {known}",
-                        node,
-                    )
+                self.check_known(symbols_of(dim), f"of {value.type}", node)
+        for name, attribute in node.attributes.items():
+            self.check_known(_symbols_in(attribute), f"in {name}", node)
+
+    def check_known(self, names: set[str], where: str, node: Node) -> None:
+        unknown = names - self.symbols
+        if unknown:
+            known = ", ".join(sorted(self.symbols)) or "none"
+            self.fail("symbols", f"the extent {min(unknown)!r} {where} is not among the inputs': {known}", node)
+
+    def check_own_symbols(self, node: Node, inner: Graph, outer: frozenset[str]) -> None:
+        """A loop's own symbols are no name of the graph around it, which would mean something else inside."""
+        if not isinstance(node.op.kernel, Control) or node.op.kernel.kind != "while":
+            return
+        operands = {name for v in node.inputs for dim in v.type.shape for name in symbols_of(dim)}
+        taken = sorted((set(inner.symbols) - operands) & outer)
+        if taken:
+            self.fail(
+                "symbols",
+                f"the extent {taken[0]!r} of the carried values of {inner.name!r} is a name of the graph around it, where it "
+                "does not change",
+                node,
+            )
 
     def check_devices(self, node: Node) -> None:
         kernel = node.op.kernel
@@ -186,6 +220,13 @@ def _show(types: tuple[TensorType, ...]) -> str:
     return f"({', '.join(map(str, types))})"
 
 
+def _symbols_in(value: Any) -> set[str]:
+    """The symbols of the dims in an attribute's value, sub-graphs left out."""
+    if isinstance(value, SymbolicDim):
+        return symbols_of(value)
+    return set().union(*map(_symbols_in, value)) if isinstance(value, (tuple, list)) else set()
+
+
 def _unprintable(value: Any) -> Any:
     """The part of an attribute's value that has no text form, or None. Python callables (of gf.py_function) are let
     through."""
@@ -200,95 +241,3 @@ def _unprintable(value: Any) -> Any:
     ):
         return None
     return value
-
-
-# The order of effects -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class EffectRecord:
-    """One effect of a graph: kind, op, the variable's name ("" if none), source, and for a read the place of the write
-    whose value it sees (None: the value at entry)."""
-
-    kind: str
-    op: str
-    variable: str
-    source: Source
-    sees: Source | None = None
-
-    @property
-    def place(self) -> tuple[str, str, Source]:
-        """What stays the same when a pass rebuilds the node."""
-        return self.op, self.variable, self.source.all()[0]
-
-    def __str__(self) -> str:
-        return f"{self.op} {self.variable}".rstrip() + f" at {self.source}"
-
-
-def effect_sequence(graph: Graph) -> tuple[EffectRecord, ...]:
-    """The effects in program order, those of sub-graphs (branches, bodies, fused groups) where their node stands."""
-    records: list[EffectRecord] = []
-    written: dict[str, Source] = {}
-
-    def walk(graph: Graph, name_of: Mapping[Value, str]) -> None:
-        for node in graph.nodes:
-            kernel = node.op.kernel
-            if isinstance(kernel, Effect) and kernel.kind not in ("copy", "constant"):
-                variable = next((name_of[v] for v in node.inputs if v.is_variable and v in name_of), "")
-                sees = written.get(variable) if kernel.kind == "read" else None
-                records.append(EffectRecord(kernel.kind, node.op.name, variable, node.source, sees))
-                if kernel.kind == "write":
-                    written[variable] = node.source.all()[0]
-            for inner in node.subgraphs():
-                walk(inner, _inner_names(node, inner, name_of))
-
-    walk(graph, {v: v.name for v in graph.inputs if v.is_variable})
-    return tuple(records)
-
-
-def _inner_names(node: Node, inner: Graph, name_of: Mapping[Value, str]) -> dict[Value, str]:
-    """Names of a sub-graph's variables: the k-th variable inside is the k-th variable operand of the node."""
-    own = [v for v in inner.inputs if v.is_variable]
-    outer = [v for v in node.inputs if v.is_variable]
-    if len(own) == len(outer):
-        return {a: name_of.get(b, b.name) for a, b in zip(own, outer, strict=True)}
-    return {v: v.name for v in own}
-
-
-def check_effects_kept(before: tuple[EffectRecord, ...], after: tuple[EffectRecord, ...]) -> None:
-    """Raise VerifyError unless `after` does the same as `before`:
-
-    - prints, asserts, calls ... are the same in the same order;
-    - each variable's writes keep their order, and its last one stays (an overwritten one may go, a write may move past
-      effects on other things);
-    - each read sees the write that it saw before (it may be dropped, or merged with another that sees the same).
-    """
-    _check_same(
-        "effects", [r for r in before if r.kind not in _ON_VARIABLE], [r for r in after if r.kind not in _ON_VARIABLE]
-    )
-    for variable in dict.fromkeys(r.variable for r in (*before, *after) if r.kind == "write"):
-        old = [r for r in before if r.kind == "write" and r.variable == variable]
-        new = [r for r in after if r.kind == "write" and r.variable == variable]
-        _check_same(f"last writes of {variable!r}", old[-1:], new[-1:])
-        rest = iter(old)
-        for record in new:
-            if not any(record.place == other.place for other in rest):
-                raise VerifyError(
-                    f"the order of effects changed: {record} is new, or comes later than the writes after it did"
-                )
-    seen: dict[tuple[str, str, Source], set[Source | None]] = {}
-    for record in before:
-        if record.kind == "read":
-            seen.setdefault(record.place, set()).add(record.sees)
-    for record in after:
-        if record.kind == "read" and record.sees not in seen.get(record.place, ()):
-            shown = f"the write at {record.sees}" if record.sees else "the value at entry"
-            raise VerifyError(f"the order of effects changed: {record} sees {shown}, which it did not before")
-
-
-def _check_same(what: str, before: list[EffectRecord], after: list[EffectRecord]) -> None:
-    for old, new in zip_longest(before, after):
-        if old is None or new is None or old.place != new.place:
-            raise VerifyError(
-                f"the order of effects changed: among the {what} expected {old or 'no more'}, found {new or 'no more'}"
-            )

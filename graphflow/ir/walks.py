@@ -10,6 +10,7 @@ import heapq
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from .dims import SymbolicDim, symbols_of
 from .graph import Graph, Node, Value
 from .op import Alias, Effect, View
 
@@ -17,6 +18,7 @@ __all__ = [
     "ancestors",
     "bits_of",
     "dead_values",
+    "definitions",
     "dependency_path",
     "descendants",
     "effect_kinds",
@@ -26,6 +28,8 @@ __all__ = [
     "nodes_of",
     "ordering_edges",
     "positions",
+    "symbols_in",
+    "symbols_used",
     "topological_sort",
     "users",
     "variables_of",
@@ -55,6 +59,34 @@ def dead_values(graph: Graph) -> list[Value]:
     for node in graph.nodes:
         live.update(node.inputs)
     return [value for node in graph.nodes for value in node.outputs if value not in live]
+
+
+# Run-time extents -----------------------------------------------------------------------------------------------------
+
+
+def symbols_used(node: Node) -> set[str]:
+    """The symbols that the node needs the value of: in its results' types, its attributes and its sub-graphs. Those that it
+    defines itself, or that are a sub-graph's own, are among them."""
+    names = {name for v in node.outputs for dim in v.type.shape for name in symbols_of(dim)}
+    for value in node.attributes.values():
+        names |= symbols_in(value)
+    return names
+
+
+def symbols_in(value: Any) -> set[str]:
+    """The symbols in an attribute's value: a dim, a tuple, a graph with all its nodes ..."""
+    if isinstance(value, SymbolicDim):
+        return symbols_of(value)
+    if isinstance(value, (tuple, list)):
+        return set().union(*map(symbols_in, value))
+    if isinstance(value, Graph):
+        return set(value.symbols).union(*map(symbols_used, value.nodes))
+    return set()
+
+
+def definitions(nodes: Iterable[Node]) -> dict[str, Node]:
+    """Run-time symbol -> the node that defines it."""
+    return {name: node for node in nodes for name in node.extents}
 
 
 # Effects --------------------------------------------------------------------------------------------------------------
@@ -115,7 +147,9 @@ def variables_of(node: Node) -> tuple[Value, ...]:
 
 
 def ordering_edges(nodes: Sequence[Node]) -> list[list[int]]:
-    """For each node the positions of the nodes that must come before it: producers of its inputs, and earlier effects.
+    """For each node the positions of the nodes that must come before it: producers of its inputs, the nodes that define the
+    run-time extents it uses, and earlier effects.
+
     Reads of a variable may change places with each other and with effects that do not write; all other effects keep
     their order."""
     place = {node: k for k, node in enumerate(nodes)}
@@ -125,8 +159,12 @@ def ordering_edges(nodes: Sequence[Node]) -> list[list[int]]:
     reads_since: dict[Value, list[int]] = {}
     last_barrier = -1
     reads_since_barrier: list[int] = []
+    defined = {name: place[node] for name, node in definitions(nodes).items()}
     for position, node in enumerate(nodes):
         before = [place[v.producer] for v in node.inputs if v.producer is not None and v.producer in place]
+        if defined:
+            needs = [defined[name] for name in symbols_used(node) if name in defined]
+            before += [k for k in needs if k != position]
         if not node.is_pure:
             kinds = effect_kinds(node)
             variables = variables_of(node)

@@ -26,6 +26,7 @@ from .math_exponential import (
 )
 from .math_special import digamma, erf, erfc, erfinv, lgamma
 from .math_trigonometric import acos, asin, atan, atan2, cos, sin, tan
+from .random import cos_turn_f32, cos_turn_f64, threefry_high, threefry_low  # noqa: F401 (bits: no functions of the library, but `s.` finds them)
 
 __all__ = [
     "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh", "digamma", "erf", "erfc", "erfinv",

@@ -54,7 +54,9 @@ print_ = define_op(
 )  # fmt: skip
 
 
-def _infer_assert(types: tuple[TensorType, ...], message: str) -> tuple[TensorType, ...]:
+def _infer_assert(
+    types: tuple[TensorType, ...], message: str, summarize: int = 3, name: str = "", labels: tuple[str, ...] = ()
+) -> tuple[TensorType, ...]:
     if not types[0].dtype.is_bool:
         raise DTypeError(f"assert: the condition must be bool, got {types[0]}")
     return ()
@@ -62,11 +64,12 @@ def _infer_assert(types: tuple[TensorType, ...], message: str) -> tuple[TensorTy
 
 assert_true = define_op(
     "assert_true", "condition *values",
-    attributes={"message": ...},
+    attributes={"message": ..., "summarize": 3, "name": "", "labels": ()},
     infer=_infer_assert,
     kernel=Effect("assert"),
     no_gradient="an assertion has no result",
-    documentation="Fails the run with `message` and the values unless every element of condition is true. No result.",
+    documentation="""Fails the run with `message` and the values unless every element of condition is true. No result. summarize:
+elements of each value that the error shows (-1: all); name: the public function that asserts; labels: what the error calls the values.""",
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ __all__ = ["LearningRate", "Optimizer", "Update"]
 
 LearningRate = float | Variable | Tensor | Callable[[Any], Any]
 Update = tuple[Tensor, Variable]
+#: id of an optimizer -> id of a variable -> its place. Not kept in the optimizer: ids do not survive pickling and copying
+_places: dict[int, dict[int, int]] = {}
 
 
 class Optimizer:
@@ -55,7 +58,7 @@ class Optimizer:
         self.clipvalue = clipvalue
         self.global_clipnorm = global_clipnorm
         self._variables: list[Variable] = []
-        self._slots: dict[int, dict[str, Variable]] = {}
+        self._slots: list[dict[str, Variable]] = []  # in the order of _variables
         with init_scope():
             self._iterations = Variable(0, trainable=False, name="iteration", dtype=int64)
             self._learning_rate: Variable | Callable[[Any], Any]
@@ -102,7 +105,7 @@ class Optimizer:
     def variables(self) -> list[Variable]:
         """All state, to save and restore: iterations, the rate unless it is scheduled, then each variable's slots."""
         own = [self._learning_rate] if isinstance(self._learning_rate, Variable) else []
-        return [self._iterations, *own, *(slot for slots in self._slots.values() for slot in slots.values())]
+        return [self._iterations, *own, *(slot for slots in self._slots for slot in slots.values())]
 
     @property
     def built(self) -> bool:
@@ -126,15 +129,31 @@ class Optimizer:
                     f"optimizer: variable {variable.name} has dtype {variable.dtype.name}; only floats train"
                 )
         with init_scope():
+            known = set(map(id, self._variables))
             for variable in wanted:
-                if id(variable) not in self._slots:
-                    self._variables.append(variable)  # keeps the variable alive, so that its id stays its own
-                    self._slots[id(variable)] = {name: self._make_slot(name, variable) for name in self.slot_names}
+                if id(variable) not in known:
+                    known.add(id(variable))
+                    self._variables.append(variable)
+                    self._slots.append({name: self._make_slot(name, variable) for name in self.slot_names})
         self._built = True
 
     def slot(self, variable: Variable, name: str) -> Variable:
         """A variable's slot, such as Adam's `momentum`. Raises `KeyError` for an unknown variable or name."""
-        return self._slots[id(variable)][name]
+        position = self._position(variable)
+        if position is None:
+            raise KeyError(f"optimizer: it was not built for variable {variable.name}")
+        return self._slots[position][name]
+
+    def _position(self, variable: Variable) -> int | None:
+        """The variable's place in the list of those it was built for."""
+        places = _places.get(id(self))
+        place = None if places is None else places.get(id(variable))
+        if place is None or place >= len(self._variables) or self._variables[place] is not variable:
+            if places is None:
+                weakref.finalize(self, _places.pop, id(self), None)
+            places = _places[id(self)] = {id(known): k for k, known in enumerate(self._variables)}
+            place = places.get(id(variable))
+        return place
 
     def initial_slot_value(self, name: str) -> float:
         """What a slot's elements start at."""
@@ -149,7 +168,7 @@ class Optimizer:
 
     def _check_known(self, variables: Sequence[Variable]) -> None:
         for variable in variables:
-            if id(variable) not in self._slots:
+            if self._position(variable) is None:
                 raise ValueError(
                     f"optimizer: variable {variable.name} is not one of those it was built for; make a new optimizer, "
                     "or call build with all variables before the first step"

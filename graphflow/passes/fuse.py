@@ -22,7 +22,8 @@ from ..ir.graph import Graph, Node, Value
 from ..ir.op import OPS, Alias, Effect, Indexed, Pointwise, Reduce, View
 from ..ir.region import Refusal, Region, analyse, can_fail, is_fusable
 from ..ir.source import merge_sources
-from ..ir.walks import ordering_edges
+from ..ir.walks import definitions, ordering_edges, symbols_used
+from .rewriting import with_subgraphs
 
 __all__ = ["fuse"]
 
@@ -34,7 +35,8 @@ CHEAP = 3
 
 
 def fuse(graph: Graph, context: Any) -> Graph:
-    """graph -> graph whose loops are `fused` nodes."""
+    """graph -> graph whose loops are `fused` nodes, in branches and bodies too."""
+    graph = with_subgraphs(fuse, graph, context)
     return _Fusion(rewrite(graph, _side_by_side), context).run()
 
 
@@ -102,6 +104,8 @@ class _Fusion:
         self.members: dict[int, list[Node]] = {}
         self.regions: dict[int, Region] = {}
         self.graph_outputs = set(graph.outputs)
+        #: run-time extent -> the position of the node that defines it: who uses the extent waits for the node
+        self.defined = {name: self.position[node] for name, node in definitions(graph.nodes).items()}
         for k, node in enumerate(graph.nodes):
             if is_fusable(node) and not is_copied(node):
                 self.group[node] = k
@@ -311,8 +315,9 @@ class _Fusion:
             self.above[number] = above
 
     def _direct(self, node: Node) -> list[int]:
-        """Units that the node reads, looking through copied nodes where it pulls its own copy."""
-        found, stack = [], [(v, self._pulls(node)) for v in node.inputs]
+        """Units that the node waits for: those that it reads, looking through copied nodes where it pulls its own copy, and
+        those that define the run-time extents of what it computes."""
+        found, stack = self._definers(node), [(v, self._pulls(node)) for v in node.inputs]
         while stack:
             value, pulls = stack.pop()
             producer = value.producer
@@ -320,9 +325,16 @@ class _Fusion:
                 continue
             if is_copied(producer) and (pulls or producer not in self.needed):
                 stack.extend((v, True) for v in producer.inputs)
+                found += self._definers(producer)
             else:
                 found.append(self.position[producer])
         return found
+
+    def _definers(self, node: Node) -> list[int]:
+        if not self.defined:
+            return []
+        own = self.position[node]
+        return [k for name in symbols_used(node) for k in (self.defined.get(name, own),) if k != own]
 
     def _leaves_and_returns(self, a: int, b: int) -> bool:
         """Does a path lead from one group through a third unit into the other?"""

@@ -194,7 +194,7 @@ def dimension_of_input(node: Node, rewriter: Rewriter) -> Value | None:
     """dimension(exp(x: f32[batch]), axis=0) -> dimension(x, axis=0): nothing is computed only to look at its extent."""
     value = node.inputs[0]
     found = rewriter.extents.get(value.type.shape[node.attributes["axis"]])
-    if found is None or value.producer is None or found[0].type.device != value.type.device:
+    if found is None or value.producer is None or found[0] is value or found[0].type.device != value.type.device:
         return None
     return rewriter.make("dimension", (found[0],), {"axis": found[1]}, node)
 

@@ -14,11 +14,12 @@ import numpy as np
 
 from .. import config
 from ..errors import CompileError, VerifyError
+from ..ir.effects import check_effects_kept, effect_sequence
 from ..ir.graph import Graph, Node
 from ..ir.printer import print_graph
 from ..ir.source import Source
-from ..ir.verify import check_effects_kept, effect_sequence
 from ..ir.verify import verify as verify_graph
+from ..ir.walks import symbols_in
 
 __all__ = ["Bisection", "Evaluate", "Pass", "PassContext", "Remark", "Rewrite", "Stage", "bisect", "run_pipeline"]
 
@@ -70,6 +71,27 @@ class PassContext:
     pass_name: str = ""
     rewrites: int = 0
     last_rewrite: Rewrite | None = None
+    #: the sub-graphs that the running pass has rewritten, so that what nodes share stays shared
+    done: dict[tuple[Any, int], tuple[Graph, Graph]] = field(default_factory=dict, repr=False)
+    #: the whole program under the running pass
+    program: Graph | None = field(default=None, repr=False)
+    _names: set[str] = field(default_factory=set, repr=False)
+
+    def start(self, name: str, program: Graph) -> None:
+        """Begin a pass over a program."""
+        self.pass_name, self.program = name, program
+        self.done.clear()
+        self._names.clear()
+
+    def new_symbol(self) -> str:
+        """A name for a run-time extent that the program does not have."""
+        if not self._names and self.program is not None:
+            self._names |= symbols_in(self.program)
+        number = 0
+        while f"u{number}" in self._names:
+            number += 1
+        self._names.add(f"u{number}")
+        return f"u{number}"
 
     def spend(self, rule: str = "", source: Source | None = None) -> bool:
         """Ask to make one rewrite. False: the budget is used up, leave the graph as it is from here on."""
@@ -130,7 +152,7 @@ def run_pipeline(
 
 def _run_pass(graph: Graph, transform: Pass, context: PassContext, verify: bool) -> Stage:
     name = pass_name(transform)
-    context.pass_name = name
+    context.start(name, graph)
     rewrites = context.rewrites
     start = time.perf_counter()
     try:
@@ -217,7 +239,7 @@ def bisect(
     model = context or PassContext()
 
     def attempt(fuel: int | None) -> tuple[bool, PassContext]:
-        own = replace(model, fuel=fuel, remarks=[], rewrites=0, last_rewrite=None, pass_name="")
+        own = replace(model, fuel=fuel, remarks=[], rewrites=0, last_rewrite=None, pass_name="", done={}, _names=set())
         try:
             return run(graph, own), own
         except CompileError:

@@ -12,7 +12,7 @@ from ..ir.walks import effect_kinds
 from .manager import PassContext
 from .rewriting import Rewriter, constant_value, with_subgraphs
 
-__all__ = ["merge_common"]
+__all__ = ["attribute_key", "merge_common"]
 
 #: larger arrays in attributes are the same only if they are one object: comparing bytes would cost more than a merge
 #: gains
@@ -60,7 +60,7 @@ class _Table:
         inputs = tuple([stands_for.get(v, v) for v in node.inputs])
         if node.op.commutative and len(inputs) == 2 and id(inputs[0]) > id(inputs[1]):
             inputs = inputs[::-1]
-        key = (node.op.name, inputs, _attribute_key(node.attributes) if node.attributes else (), moment)
+        key = (node.op.name, inputs, attribute_key(node.attributes), moment)
         first = self.nodes.setdefault(key, node)
         return None if first is node else first
 
@@ -73,7 +73,10 @@ class _Table:
             self.barriers += 1
 
 
-def _attribute_key(attributes: dict[str, Any]) -> tuple[Any, ...]:
+def attribute_key(attributes: dict[str, Any]) -> tuple[Any, ...]:
+    """Something hashable that equal attributes share."""
+    if not attributes:
+        return ()
     if len(attributes) == 1:
         [(name, value)] = attributes.items()
         return name, _value_key(value)

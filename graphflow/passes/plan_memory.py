@@ -7,6 +7,7 @@ where no later kernel needs the old value and no run-time check could still fail
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..ir.dims import Dim, product
@@ -14,7 +15,9 @@ from ..ir.graph import Graph, Node, Value
 from ..ir.op import Alias, Effect, Indexed, Library
 from ..ir.region import Region, analyse, can_fail
 
-__all__ = ["MemoryPlan", "Place", "Temporary", "plan_memory", "with_plan"]
+__all__ = [
+    "MemoryPlan", "Place", "Temporary", "bytes_of", "direct_assigns", "elementwise", "is_fallible", "plan_memory", "with_plan",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def plan_memory(graph: Graph) -> MemoryPlan:
             wanted_outputs[root] = position
         else:
             plan.output_copies.append((position, value))
-    wanted_variables = {} if is_fallible(graph) else _direct_assigns(graph, plan, assigns, last_use, wanted_outputs)
+    wanted_variables = {} if is_fallible(graph) else direct_assigns(graph, plan, assigns, wanted_outputs)
 
     variable_number = {v: k for k, v in enumerate(graph.inputs)}
     temporary_of: dict[Value, int] = {}
@@ -131,12 +134,8 @@ def plan_memory(graph: Graph) -> MemoryPlan:
     return plan
 
 
-def _direct_assigns(
-    graph: Graph,
-    plan: MemoryPlan,
-    assigns: dict[Value, Value],
-    last_use: dict[Value, int],
-    wanted_outputs: dict[Value, int],
+def direct_assigns(
+    graph: Graph, plan: MemoryPlan, assigns: Mapping[Value, Value], wanted_outputs: Container[Value]
 ) -> dict[Value, Value]:
     """Produced value -> the variable it may be written to at once."""
     position = {node: k for k, node in enumerate(graph.nodes)}
@@ -154,7 +153,7 @@ def _direct_assigns(
             continue
         own = [v for v in producer.inputs if plan.root(v) is variable]
         region = _region(producer)
-        if own and (region is None or not all(_elementwise(region, producer, v, root) for v in own)):
+        if own and (region is None or not all(elementwise(region, producer, v, root) for v in own)):
             continue
         found[root] = variable
     return found
@@ -173,7 +172,7 @@ def _region(node: Node) -> Region | None:
     return None
 
 
-def _elementwise(region: Region, node: Node, operand: Value, output: Value) -> bool:
+def elementwise(region: Region, node: Node, operand: Value, output: Value) -> bool:
     """Is each element of the operand read only where the same element of the output is written (and before it)?"""
     body = node.attributes["body"]
     inner_output = body.outputs[output.index]
@@ -202,7 +201,7 @@ def _dying_operand(
         if number is None or number in taken or last_use.get(root) != step or plan.temporaries[number].last > step:
             continue
         same = [v for v in node.inputs if plan.root(v) is root]
-        if bytes_of(root) == bytes_of(output) and all(_elementwise(region, node, v, output) for v in same):
+        if bytes_of(root) == bytes_of(output) and all(elementwise(region, node, v, output) for v in same):
             return number
     return None
 

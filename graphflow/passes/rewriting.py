@@ -14,7 +14,9 @@ from ..ir.graph import Graph, Node, Value
 from ..ir.op import OPS, Alias, Effect, View
 from ..ir.source import merge_sources
 from ..ir.types import CPU, TensorType
+from ..ir.walks import symbols_used
 from .manager import Pass, PassContext
+from .substitution import substituted
 
 __all__ = ["Rewriter", "constant_value", "holds", "number_of", "uniform_value", "with_subgraphs"]
 
@@ -32,11 +34,13 @@ class Rewriter:
         self.graph = graph
         self.nodes: list[Node] = []
         self.mapping: dict[Value, Value] = {}
+        #: run-time symbols of the old graph that are known to be other dims
+        self.symbols: dict[str, Dim] = {}
         self._uniform: dict[Value, Array | None] = {}
 
     @cached_property
     def extents(self) -> dict[Dim, tuple[Value, int]]:
-        """Symbolic extent -> a tensor among the graph's inputs that has it, and the axis."""
+        """Symbolic extent -> a tensor that has it, and the axis: a graph input, or the result of the node that defines it."""
         found: dict[Dim, tuple[Value, int]] = {}
         for value in self.graph.inputs:
             if not value.is_variable:
@@ -52,7 +56,10 @@ class Rewriter:
             if value in mapping:
                 break
         else:
-            return node
+            if not self.symbols or self.symbols.keys().isdisjoint(symbols_used(node)):
+                return node
+        if self.symbols:
+            return substituted(node, [mapping.get(v, v) for v in node.inputs], self.symbols)
         return Node(
             node.op,
             [mapping.get(v, v) for v in node.inputs],
@@ -64,8 +71,17 @@ class Rewriter:
     def keep(self, old: Node, new: Node) -> None:
         """Append `new`, which stands for `old`."""
         self.nodes.append(new)
+        if "extents" in new.attributes:
+            self.note_extents(new)
         if new is not old:
             self.mapping.update(zip(old.outputs, new.outputs, strict=True))
+
+    def note_extents(self, node: Node) -> None:
+        """Remember where the run-time extents that the node defines can be read."""
+        for value in node.outputs:
+            for axis, dim in enumerate(value.type.shape):
+                if isinstance(dim, SymbolicDim) and dim.text in node.extents:
+                    self.extents.setdefault(dim, (value, axis))
 
     def make(self, op: str, inputs: Sequence[Value], attributes: Mapping[str, Any], *origins: Node) -> Value:
         """Append a new node with one output. Its source is that of the nodes it comes from, the first one leading."""
@@ -146,7 +162,7 @@ def number_of(number: float, dtype: DType) -> Array | None:
 
 def with_subgraphs(transform: Pass, graph: Graph, context: PassContext) -> Graph:
     """The graph with `transform` applied to the sub-graphs of its nodes (branches and bodies), innermost ones
-    included."""
+    included, once to each: what nodes share stays shared."""
     rewriter: Rewriter | None = None
     for position, node in enumerate(graph.nodes):
         new = _with_new_subgraphs(transform, node, context)
@@ -179,7 +195,10 @@ def _with_new_subgraphs(transform: Pass, node: Node, context: PassContext) -> No
 
 def _transformed(transform: Pass, value: Any, context: PassContext) -> Any:
     if isinstance(value, Graph):
-        return transform(value, context)
+        key = (transform, id(value))
+        if key not in context.done:
+            context.done[key] = value, transform(value, context)  # the graph is kept, so that its id stays its own
+        return context.done[key][1]
     if isinstance(value, tuple) and any(isinstance(item, Graph) for item in value):
         items = tuple(_transformed(transform, item, context) for item in value)
         return items if any(a is not b for a, b in zip(items, value, strict=True)) else value

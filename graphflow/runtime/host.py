@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import AssertionFailedError
+from .faults import element_text
 
 __all__ = ["HOST_EFFECTS"]
 
@@ -44,13 +45,55 @@ def print_values(arrays: Sequence[Array], template: str, stream: str, summarize:
     target.flush()
 
 
-def assert_true(arrays: Sequence[Array], message: str) -> None:
-    """Raise AssertionFailedError unless every element of the first array is true."""
-    if not arrays[0].all():
-        element = int(np.argmin(arrays[0].reshape(-1)))
-        values = "".join(f" {shown(a, 3)}" for a in arrays[1:])
-        raise AssertionFailedError(f"assert_true: {message or 'assertion failed'}{values} at element {element}")
+def assert_true(
+    arrays: Sequence[Array], message: str, summarize: int = 3, name: str = "", labels: Sequence[str] = ()
+) -> None:
+    """Raise AssertionFailedError unless every element of the first array is true. The others are the values to show; a
+    labelled one that broadcasts to the condition's shape is shown at the failing element too."""
+    condition, values = arrays[0], arrays[1:]
+    if condition.all():
+        return
+    element = int(np.argmin(condition.reshape(-1)))
+    failing = condition.size - int(np.count_nonzero(condition))
+    text = f"{name or 'Assert'}: {message or 'the condition must be true'}"
+    there = [
+        f"{label} = {_plain(np.broadcast_to(value, condition.shape).reshape(-1)[element])}"
+        for label, value in zip(labels, values, strict=False)
+        if _broadcasts(value.shape, condition.shape)
+    ]
+    if there:
+        text += f", got {' and '.join(there)}"
+    if condition.ndim:
+        text += f"{element_text(condition.shape, element)} ({failing} of {condition.size} elements)"
+    names = [*(f"{label} " for label in labels), *[""] * (len(values) - len(labels))]
+    whole = [f"{label}{shown(value, summarize)}" for label, value in zip(names, values, strict=True) if value.ndim or not there]
+    if whole:
+        text += f"; {', '.join(whole)}"
+    error = AssertionFailedError(text)
+    error.hint = "see the condition on this line" if not labels else "print the values with gf.print before this line, or call with debug=True"
+    raise error
+
+
+def _broadcasts(shape: Sequence[int], target: Sequence[int]) -> bool:
+    try:
+        return np.broadcast_shapes(tuple(shape), tuple(target)) == tuple(target)
+    except ValueError:
+        return False
+
+
+def _plain(value: Any) -> str:
+    """One element as Python shows it."""
+    return str(value.item()) if value.dtype.kind in "biu" else _float_text(value) if value.dtype.kind == "f" else str(value)
+
+
+def python_call(arrays: Sequence[Array], function: Callable[..., Any], **_: Any) -> tuple[Array, ...]:
+    """The results of a Python function as arrays."""
+    return tuple(function(*arrays))
 
 
 #: op name -> function(arrays, **attributes)
-HOST_EFFECTS: dict[str, Callable[..., None]] = {"print": print_values, "assert_true": assert_true}
+HOST_EFFECTS: dict[str, Callable[..., Any]] = {
+    "print": print_values,
+    "assert_true": assert_true,
+    "python_call": python_call,
+}

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import ctypes
+import copy
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ..autodiff.record import recorders
-from ..autodiff.record import stop as stop_recording
-from ..compiler import Executable, compile_graph, runtime_error
-from ..errors import GraphflowError, SignatureError
+from ..compiler import Executable, compile_graph
+from ..errors import SignatureError
 from ..ir.dims import evaluate
 from ..ir.graph import Graph, Value
 from ..ir.op import Effect
+from ..ir.source import Source
 from ..ir.types import TensorType
 from ..passes.manager import Remark
-from ..runtime.host import HOST_EFFECTS
 from ..tensor import Tensor, TensorLike, active_trace, convert_to_tensor, dispatch_now
 from ..tree import flatten, map_structure
+from .callbacks import calls_python, open_scope, run_callback, scoped, watching_writes, written_inputs
 from .fast_call import write_fast_call
 from .guards import Guard
-from .signature import bind_symbols
+from .numerics import checked_variant
+from .placement import log_graph
+from .signature import Arguments, bind_symbols
 
 __all__ = ["ConcreteFunction"]
 
@@ -42,7 +45,10 @@ class ConcreteFunction:
     argument_variables: graph inputs that stand for variables among the arguments, variable_positions: which of these
     they are. captured: the other variables. key: the arguments' key. reason: why the trace was made. remarks: side
     effects seen while tracing. pinned: argument variables that the function also captures, by position: the trace is
-    for these.
+    for these. cause: why, as data; caller: the call that it was made for; number: the how manieth trace of its function
+    it is; uses: how often it ran (a list of one number, which fast calls count up); sightings: warnings about side
+    effects and unguarded values, each with its category and place. provenance: what its run was like; is_shared: it was
+    taken over from another instance or process (see blueprint.py).
     """
 
     name: str
@@ -59,6 +65,14 @@ class ConcreteFunction:
     remarks: list[Remark] = field(default_factory=list)
     pinned: dict[int, Any] = field(default_factory=dict)
     trace_milliseconds: float = 0.0
+    cause: Any = None
+    caller: Source | None = None
+    number: int = 0
+    last_used: int = 0
+    uses: list[int] = field(default_factory=lambda: [0])
+    sightings: list[tuple[type[Warning], str, Source]] = field(default_factory=list)
+    provenance: Any = None
+    is_shared: bool = False
     _executable: Executable | None = None
     _bindings: dict[Any, Any] = field(default_factory=dict)
     _calls: dict[Any, Callable[..., Any]] = field(default_factory=dict)
@@ -70,6 +84,36 @@ class ConcreteFunction:
         if self._executable is None:
             self._executable = compile_graph(self.graph)
         return self._executable
+
+    def like(self, guards: list[Guard], captured: list[tuple[Value, Any]], key: Any) -> ConcreteFunction:
+        """The same graph and code for other captured objects."""
+        return replace(
+            self, guards=guards, captured=captured, key=key, pinned={}, trace_milliseconds=0.0, uses=[0], sightings=[],
+            cause=None, caller=None, is_shared=True, _executable=self.executable, _bindings={}, _calls={}, _seen={},
+        )  # fmt: skip
+
+    def __copy__(self) -> ConcreteFunction:
+        """The same graph and captured variables."""
+        return self.like([], self.captured, None)
+
+    def __deepcopy__(self, memo: Any) -> ConcreteFunction:
+        """The same graph with copies of the captured variables."""
+        return self.like([], [(v, copy.deepcopy(variable, memo)) for v, variable in self.captured], None)
+
+    def __reduce__(self) -> Any:
+        from .pickling import concrete_state
+
+        return concrete_state(self)
+
+    @cached_property
+    def calls_python(self) -> bool:
+        """Does it call Python functions (gf.py_function, gf.numpy_function)?"""
+        return calls_python(self.graph)
+
+    def written(self, variables: Sequence[Any]) -> list[Any]:
+        """The variables that the graph writes. variables: those among the arguments that it uses."""
+        held = {**dict(self.captured), **dict(zip(self.argument_variables, variables, strict=True))}
+        return [held[v] for v in written_inputs(self.graph) if v in held]
 
     # Calling ----------------------------------------------------------------------------------------------------------
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -141,14 +185,25 @@ class ConcreteFunction:
                 if old in arrays
             }
             bound = self.executable.program.bind(final, extents, run_callback)
+            if self.calls_python:
+                bound.call = scoped(bound.call, self.written(variables))
             found = (bound, [weakref.ref(v) for v in variables])
             _keep(self._bindings, key, found)
         return found[0]
 
     def run(self, tensors: Sequence[Any], variables: Sequence[Any], extents: dict[str, int]) -> Any:
         """Call with canonical tensor and variable arguments."""
-        if recorders.get():
-            return self.pack(self.interpret(tensors, variables))
+        active = recorders.get()
+        if active:
+            checked = checked_variant(self)
+            if checked is not None:
+                return checked.run(tensors, variables, extents)
+            log_graph(self.name, self.executable.graph)
+            if not all(getattr(recorder, "is_passive", False) for recorder in active):
+                return self.pack(self.interpret(tensors, variables))
+            for variable in self.written([variables[k] for k in self.variable_positions]):
+                for recorder in active:
+                    recorder.writes(variable)  # type: ignore[attr-defined]
         binding = self.binding(variables, extents)
         outputs = [
             np.empty(tuple(evaluate(d, extents) for d in v.type.shape), v.type.dtype.numpy) for v in self.graph.outputs
@@ -161,19 +216,20 @@ class ConcreteFunction:
 
     def fast_call(
         self,
-        arguments: tuple[Any, ...],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        arguments: Arguments,
         extents: dict[str, int],
-        variables: Sequence[Any],
         slow: Callable[..., Any],
-        key: Any,
     ) -> Callable[..., Any] | None:
         """The fast path for calls like this one (see fast_call.py), from the second such call on: writing one costs as
         much as ten slow calls, so that extents which never come back are not worth it."""
-        key = (key, tuple(map(id, variables)), tuple([isinstance(a, np.ndarray) for a in arguments]))
+        arrays = tuple([isinstance(a, np.ndarray) for a in (*args, *kwargs.values())])
+        key = (arguments.full_key, len(args), tuple(kwargs), tuple(map(id, arguments.variables)), arrays)
         found = self._calls.get(key)
         if found is None:
             if key in self._seen:
-                found = write_fast_call(self, arguments, extents, variables, slow)
+                found = write_fast_call(self, args, kwargs, arguments, extents, slow)
                 _keep(self._calls, key, found)
             else:
                 _keep(self._seen, key, None)
@@ -187,25 +243,21 @@ class ConcreteFunction:
     def error(
         self, binding: Any, status: int, arrays: Sequence[Any], variables: Sequence[Any], extents: dict[str, int]
     ) -> BaseException:
-        """The exception of a failed call. A failed call has changed nothing, so that running it again op by op (without
-        its effects) gives the error with the op and the values at fault; the status alone names op, element and
-        line."""
-        failure = _failures.pop((threading.get_ident(), id(binding)), None)
-        if failure is not None:
-            return failure
-        found = runtime_error(binding, status)
+        """The exception of a failed call (see debug.call_error)."""
+        from .debug import call_error
+
         tensors = [Tensor(a, t.dtype) for a, t in zip(arrays, self.types, strict=True)]
-        try:
-            with stop_recording(), _without_effects():
-                self.interpret(tensors, variables)
-        except GraphflowError as precise:
-            if isinstance(precise, type(found)):
-                precise.__cause__ = precise.__context__ = None
-                return precise
-        return found
+        return call_error(self, binding, status, tensors, variables)
 
     # Op by op ---------------------------------------------------------------------------------------------------------
     def interpret(self, tensors: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
+        """The traced graph op by op: see _interpret. Calls of Python functions run in a scope, as in native code."""
+        if not self.calls_python or active_trace.get() is not None:
+            return self._interpret(tensors, variables)
+        with open_scope() as scope, watching_writes(scope):
+            return self._interpret(tensors, variables)
+
+    def _interpret(self, tensors: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
         """The traced graph op by op: what tapes outside see and can differentiate to any order, with the same bits. A
         failure leaves the variables as they were."""
         held: dict[Value, Any] = dict(zip([v for v in self.graph.inputs if not v.is_variable], tensors, strict=True))
@@ -223,6 +275,9 @@ class ConcreteFunction:
                     if not traced and node.inputs[0] not in saved:
                         saved[node.inputs[0]] = (variable, variable._array.copy())
                     variable.assign(held[node.inputs[1]])
+                elif kind == "call" and not traced:
+                    results = node.attributes["function"].run_eagerly([held[v] for v in node.inputs])
+                    held.update(zip(node.outputs, results, strict=True))
                 elif kind in ("", "constant", "copy", "assert") or _effects_run():
                     operands = tuple(held[v] for v in node.inputs)
                     if traced:
@@ -304,34 +359,3 @@ def _without_effects() -> Iterator[None]:
         yield
     finally:
         _silent.on = False
-
-
-# Callbacks ------------------------------------------------------------------------------------------------------------
-#: (thread, binding) -> the exception that a callback raised in the call that is running there
-_failures: dict[tuple[int, int], BaseException] = {}
-
-
-def run_callback(number: int, binding: Any, table: int) -> int:
-    """Called from native code for print and other Python effects: 0, or 1 after keeping the exception for the
-    caller."""
-    try:
-        node = binding.program.callbacks[number]
-        arrays = [_array_at(binding, table, v) for v in node.inputs]
-        HOST_EFFECTS[node.op.name](arrays, **node.attributes)
-    except BaseException as error:
-        _failures[threading.get_ident(), id(binding)] = error
-        return 1
-    return 0
-
-
-def _array_at(binding: Any, table: int, value: Value) -> np.ndarray[Any, Any]:
-    """A copy of a value's buffer, found through the native table."""
-    program = binding.program
-    place = program.plan.place(value)
-    slot = program.slots.buffers[place.kind, place.index]
-    address = ctypes.c_int64.from_address(table + 8 * slot).value
-    shape = tuple(evaluate(d, binding.extents) for d in value.type.shape)
-    dtype = value.type.dtype.numpy
-    size = int(np.prod(shape)) * dtype.itemsize
-    data = ctypes.string_at(address, size) if size else b""
-    return np.frombuffer(data, dtype).reshape(shape)

@@ -7,11 +7,14 @@ a call with two tensors, two captured variables and one result takes about a mic
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import itertools
 import linecache
 import os
+import types
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,8 +23,9 @@ from .. import config
 from ..autodiff.record import recorders
 from ..ir.dims import evaluate
 from ..tensor import Tensor, TensorLike, active_trace
-from ..tree import children_of, is_nested, rebuild
-from .guards import MISSING, same_plain
+from ..tree import children_of, flatten, is_nested, labels_of, metadata_of, rebuild
+from .guards import MISSING, same_plain, snapshot_of
+from .signature import CONTENT_TYPES, Arguments
 
 __all__ = ["Leaf", "write_fast_call"]
 
@@ -39,13 +43,15 @@ class Leaf:
 
 def write_fast_call(
     concrete: Any,
-    arguments: tuple[Any, ...],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    arguments: Arguments,
     extents: dict[str, int],
-    variables: Sequence[Any],
     slow: Callable[..., Any],
-) -> Callable[..., Any]:
-    """The fast path for calls like this one: the same tensors' dtypes and shapes, and the same other arguments."""
-    binding = concrete.binding(variables, extents)
+) -> Callable[..., Any] | None:
+    """The fast path for calls like this one: the same form (which arguments are positional, which keywords), the same
+    tensors' dtypes and shapes, and the same other arguments. None where the form is not one of those written here."""
+    binding = concrete.binding(arguments.variables, extents)
     environment: dict[str, Any] = {
         "Tensor": Tensor,
         "trace": active_trace.get,
@@ -58,28 +64,19 @@ def write_fast_call(
         "new": object.__new__,
         "same": same_plain,
         "MISSING": MISSING,
+        "uses": concrete.uses,
     }
-    names = [f"a{k}" for k in range(len(arguments))]
-    inputs = []
-    checks = ["not rest and not keywords and trace() is None and not tapes() and not flags().run_functions_eagerly"]
-    for k, value in enumerate(arguments):
-        if isinstance(value, Tensor):
-            environment[f"d{k}"], environment[f"s{k}"] = value.dtype, tuple(value.dims)
-            checks.append(f"a{k}.__class__ is Tensor and a{k}.dtype is d{k} and a{k}._array.shape == s{k}")
-            inputs.append(f"a{k}._array")
-        elif isinstance(value, np.ndarray):  # read in place: the program keeps no input
-            environment[f"d{k}"], environment[f"s{k}"] = np.dtype(value.dtype.name), value.shape
-            checks.append(
-                f"a{k}.__class__ is ndarray and a{k}.dtype is d{k} and a{k}.shape == s{k} and a{k}.flags.c_contiguous "
-                f"and a{k}.flags.aligned"
-            )
-            inputs.append(f"a{k}")
-        else:
-            checks.append(_argument_check(k, value, environment))
+    names = [f"a{k}" for k in range(len(args))]
+    given = "not keywords" if not kwargs else f"len(keywords) == {len(kwargs)}"
+    checks = [f"not rest and {given} and trace() is None and not tapes() and not flags().run_functions_eagerly"]
+    inputs = _argument_checks(args, kwargs, arguments, environment, checks)
+    if inputs is None:
+        return None
     checks += [guard.source(k, environment) for k, guard in enumerate(concrete.guards) if not guard.is_dead]
+    variables = [weakref.ref(v) for v in arguments.variables]
 
     def fail(status: int, *arrays: Any) -> BaseException:
-        return concrete.error(binding, status, arrays, variables, extents)
+        return concrete.error(binding, status, arrays, [v() for v in variables], extents)
 
     environment["fail"] = fail
     results, body = [], []
@@ -90,6 +87,7 @@ def write_fast_call(
         results.append(f"o{k}")
     body.append(f"status = native({', '.join(inputs + results)})")
     body.append(f"if status: raise fail({', '.join(['status', *inputs])})")
+    body.append("uses[0] += 1")
     for k in range(len(results)):
         body.append(f"t{k} = new(Tensor); t{k}._array = o{k}; t{k}.dtype = dtype{k}; t{k}._key = None")
     body.append(f"return {_result_source(concrete, environment)}")
@@ -99,7 +97,8 @@ def write_fast_call(
         f"def call({declared}*rest, **keywords):",
         "    try:",
         f"        matches = {' and '.join(checks)}",
-        "    except (AttributeError, KeyError, ValueError):  # a captured name or attribute is gone, a cell is empty",
+        # a captured name or attribute is gone, a cell is empty, an argument has other keys or is shorter
+        "    except (AttributeError, LookupError, ValueError, TypeError):",
         "        matches = False",
         "    if matches:",
         *(f"        {line}" for line in body),
@@ -109,25 +108,139 @@ def write_fast_call(
     # Inside the package, so that errors and warnings look past it for the user's line.
     file = os.path.join(os.path.dirname(__file__), f"<call {next(_numbers)} of {concrete.name}>")
     exec(compile(source, file, "exec"), environment)
-    call: Callable[..., Any] = environment["call"]
+    call: Callable[..., Any] = environment.pop(
+        "call"
+    )  # a function that is in its own globals is freed by the collector
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)  # so that tracebacks show it
     weakref.finalize(call, linecache.cache.pop, file, None)
     return call
 
 
-def _argument_check(k: int, value: Any, environment: dict[str, Any]) -> str:
-    """True for the same argument: plain values by type and value, objects by identity."""
-    if isinstance(value, (int, float, str, bytes)) and not isinstance(value, bool):
-        environment[f"c{k}"] = value
-        return f"(a{k} is c{k} or same(a{k}, c{k}))"
-    if value is not None and not isinstance(value, (bool, TensorLike)):
-        try:
-            environment[f"c{k}"] = weakref.ref(value)  # a method's instance must not be kept alive by its own fast path
-            return f"a{k} is c{k}() is not None"
-        except TypeError:
-            pass
+def _argument_checks(
+    args: tuple[Any, ...], kwargs: dict[str, Any], arguments: Arguments, environment: dict[str, Any], checks: list[str]
+) -> list[str] | None:
+    """Add the checks of a call's arguments; returns the expressions that give the native inputs' arrays, in canonical
+    order, or None where this form of call has no fast path."""
+    if len(args) > len(arguments.values):
+        return None
+    places: list[tuple[str, Any, Any]] = []  # expression, the value given, the canonical value
+    for k, canonical in enumerate(arguments.values):
+        name = arguments.parameters[k] if k < len(arguments.parameters) else None
+        if k < len(args):
+            places.append((f"a{k}", args[k], canonical))
+        elif name in kwargs:
+            places.append((f"keywords[{name!r}]", kwargs[name], canonical))
+        elif _holds_tensors(canonical):
+            return None  # a default that is a tensor or an array
+    for name, canonical in arguments.kwargs.items():
+        if name in kwargs:
+            places.append((f"keywords[{name!r}]", kwargs[name], canonical))
+        elif _holds_tensors(canonical):
+            return None
+    inputs: list[str] = []
+    counter = itertools.count()
+    for k, (place, value, canonical) in enumerate(places):
+        fits = (
+            _leaf_check(place, value, canonical, environment, checks, inputs, counter)
+            if arguments.is_method and k == 0
+            else _check(place, value, canonical, environment, checks, inputs, counter)
+        )
+        if not fits:
+            return None
+    return inputs if len(inputs) == len(arguments.tensors) else None
+
+
+def _holds_tensors(value: Any) -> bool:
+    return any(isinstance(leaf, (TensorLike, np.ndarray, np.generic)) for leaf in flatten(value))
+
+
+def _check(
+    place: str,
+    value: Any,
+    canonical: Any,
+    environment: dict[str, Any],
+    checks: list[str],
+    inputs: list[str],
+    counter: Iterator[int],
+) -> bool:
+    """Add checks that the expression `place` gives an argument like `value`. False: not for the fast path."""
+    if not is_nested(value):
+        return not is_nested(canonical) and _leaf_check(place, value, canonical, environment, checks, inputs, counter)
+    kind = type(value)
+    if type(canonical) is not kind or metadata_of(value) is not None:
+        return False
+    k = next(counter)
+    own, labels = f"n{k}", labels_of(value)
+    environment[f"kind{k}"] = kind
+    if kind is dict and all(type(label) in (str, int, bool) for label in labels):
+        parts = [f"{own}[{label!r}]" for label in labels]
+    elif kind in (list, tuple) or issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        parts = [f"{own}[{label}]" for label in range(len(labels))]
+    elif dataclasses.is_dataclass(kind):
+        parts = [f"{own}.{label}" for label in labels]
+    else:
+        return False
+    length = f" and len({own}) == {len(labels)}" if not dataclasses.is_dataclass(kind) else ""
+    checks.append(f"({own} := {place}).__class__ is kind{k}{length}")
+    children = list(children_of(canonical))
+    return len(children) == len(parts) and all(
+        _check(part, child, new, environment, checks, inputs, counter)
+        for part, child, new in zip(parts, children_of(value), children, strict=True)
+    )
+
+
+def _leaf_check(
+    place: str,
+    value: Any,
+    canonical: Any,
+    environment: dict[str, Any],
+    checks: list[str],
+    inputs: list[str],
+    counter: Iterator[int],
+) -> bool:
+    """The same for one leaf: tensors and arrays by dtype and shape, plain values by type and value, what has content by
+    its content, objects by identity."""
+    k = next(counter)
+    own = f"n{k}"
+    if isinstance(canonical, Tensor):
+        if type(value) is not Tensor and type(value) is not np.ndarray:
+            return False
+        if value is not canonical and (type(value) is Tensor or value.dtype != canonical.dtype.numpy):
+            return False  # converted by input_signature
+        environment[f"s{k}"] = tuple(canonical.dims)
+        if type(value) is Tensor:
+            environment[f"d{k}"] = value.dtype
+            checks.append(
+                f"({own} := {place}).__class__ is Tensor and {own}.dtype is d{k} and {own}._array.shape == s{k}"
+            )
+            inputs.append(f"{own}._array")
+        else:  # read in place: the program keeps no input
+            environment[f"d{k}"] = np.dtype(value.dtype.name)
+            checks.append(
+                f"({own} := {place}).__class__ is ndarray and {own}.dtype is d{k} and {own}.shape == s{k} and "
+                f"{own}.flags.c_contiguous and {own}.flags.aligned"
+            )
+            inputs.append(own)
+        return True
+    if value is not canonical:
+        return False
     environment[f"c{k}"] = value
-    return f"a{k} is c{k}"
+    if isinstance(value, CONTENT_TYPES):
+        environment[f"c{k}"] = snapshot_of(value)
+        checks.append(f"c{k}.matches({place})")
+    elif value is None or isinstance(value, (bool, type)):
+        checks.append(f"{place} is c{k}")
+    elif isinstance(value, (int, float, str, bytes)):
+        checks.append(f"(({own} := {place}) is c{k} or same({own}, c{k}))")
+    elif isinstance(value, (types.MethodType, types.BuiltinFunctionType, functools.partial)):
+        return False
+    else:
+        try:  # a method's instance, or a variable, must not be kept alive by its own fast path
+            environment[f"c{k}"] = weakref.ref(value)
+            checks.append(f"{place} is c{k}() is not None")
+        except TypeError:
+            checks.append(f"{place} is c{k}")
+    return True
 
 
 def _result_source(concrete: Any, environment: dict[str, Any]) -> str:

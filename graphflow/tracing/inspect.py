@@ -2,45 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Explanation", "Inspection", "TraceReport", "Verification"]
+from .explain import Explanation, report_of
 
-
-@dataclass(frozen=True)
-class TraceReport:
-    """One trace: why it was made, for which argument types, and what it cost."""
-
-    reason: str
-    types: tuple[str, ...]
-    trace_milliseconds: float
-    compile_milliseconds: float
-    nodes: int
-    kernels: int
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """What the compiler did and did not do. str() is a readable report."""
-
-    function: str
-    traces: list[TraceReport]
-    remarks: list[Any] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        lines = [f"{self.function}: {len(self.traces)} trace(s)"]
-        for number, trace in enumerate(self.traces):
-            lines.append(f"  {number}: {trace.reason}")
-            lines.append(
-                f"     ({', '.join(trace.types)}), {trace.nodes} nodes -> {trace.kernels} kernels, "
-                f"traced in {trace.trace_milliseconds:.1f} ms, compiled in {trace.compile_milliseconds:.1f} ms"
-            )
-        for remark in self.remarks:
-            lines.append(f"  {remark}")
-        return "\n".join(lines)
+__all__ = ["Inspection", "Verification"]
 
 
 @dataclass(frozen=True)
@@ -81,21 +50,14 @@ class Inspection:
         return kernels_text(program, form)
 
     def explain(self) -> Explanation:
-        """Traces and their reasons, and every remark of the passes (unfused edges, placement, fallbacks)."""
-        entries = self._entries  # type: ignore[attr-defined]
-        traces = [
-            TraceReport(
-                c.reason,
-                tuple(map(str, c.types)),
-                c.trace_milliseconds,
-                c.executable.compile_milliseconds,
-                len(c.graph.nodes),
-                c.executable.program.kernels,
-            )
-            for c in entries
-        ]
+        """Every trace with its cause, cost and use, the traces that were dropped, and every remark of the passes
+        (unfused edges, placement, fallbacks) and of the tracer (side effects, unguarded values)."""
+        cache = self._cache  # type: ignore[attr-defined]
+        entries = list(cache.entries)
         remarks = [r for c in entries for r in (*c.remarks, *c.executable.remarks)]
-        return Explanation(self.name, traces, remarks)  # type: ignore[attr-defined]
+        dropped = [replace(report, state=why) for report, why in cache.dropped]
+        limit, _ = self._budget()  # type: ignore[attr-defined]
+        return Explanation(self.name, [report_of(c) for c in entries], remarks, dropped, cache.made, limit)  # type: ignore[attr-defined]
 
     def verify(self, *args: Any, **kwargs: Any) -> Verification:
         """Run these arguments eagerly and compiled (variables restored in between) and compare bit for bit. Where they
@@ -165,16 +127,24 @@ def verify(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Veri
     compiled = collect(lambda: concrete.run(arguments.tensors, arguments.variables, extents))
     for number, (a, b) in enumerate(zip(eager, compiled, strict=True)):
         if not same_bits(a, b):
+            _report(concrete, arguments)
             return Verification(False, len(eager), _bisect(concrete, arguments, extents, eager, collect, number))
     return Verification(
         True, len(eager), f"{inner.name}: {len(eager)} results have the same bits in eager and graph mode"
     )
 
 
+def _report(concrete: Any, arguments: Any) -> None:
+    """Write a reproduction of the differing call, where that is asked for."""
+    from ..errors import VerifyError
+    from .reproduce import report_failure
+
+    problem = VerifyError(f"{concrete.name}: eager and graph mode give other bits")
+    report_failure(problem, concrete, arguments.tensors, arguments.variables)
+
+
 def _bisect(concrete: Any, arguments: Any, extents: Any, eager: list[Any], collect: Any, number: int) -> str:
     """Name the first rewrite after which the results differ."""
-    from dataclasses import replace
-
     from ..compiler import compile_graph, optimise
 
     def differs(fuel: int) -> bool:

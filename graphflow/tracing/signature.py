@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import array
+import collections
 import dataclasses
+import functools
 import inspect
 import types
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,10 +18,23 @@ from ..dtypes import DType, as_dtype, float32
 from ..errors import GraphflowError, SignatureError
 from ..ir.dims import Dim, SymbolicDim, symbol
 from ..ir.types import TensorType
-from ..tensor import Tensor, TensorLike, TensorShape, convert_to_tensor
-from ..tree import children_of, is_nested, rebuild, sorted_keys
+from ..tensor import Tensor, TensorLike, TensorShape, convert_to_tensor, is_tensor
+from ..tree import children_of, is_nested, labels_of, map_structure, metadata_of, rebuild
+from .watching import reporting_hash
 
-__all__ = ["Arguments", "TensorSpec", "argument_key", "canonical_arguments", "spec_types"]
+__all__ = [
+    "Arguments",
+    "CallForm",
+    "ObjectKey",
+    "TensorSpec",
+    "ValueKey",
+    "analyse_arguments",
+    "argument_key",
+    "bind_symbols",
+    "canonical_arguments",
+    "conform",
+    "spec_types",
+]
 
 
 class TensorSpec:
@@ -69,6 +85,8 @@ class Arguments:
     names: list[str]
     by_value: list[Any]
     leaf_keys: list[tuple[str, Any]]
+    parameters: list[str]
+    is_method: bool
 
     @property
     def shapes(self) -> tuple[tuple[Dim, ...], ...]:
@@ -77,6 +95,50 @@ class Arguments:
     @property
     def full_key(self) -> Any:
         return self.key, self.shapes
+
+
+class CallForm:
+    """How the arguments of a function's calls are brought into canonical order. The common forms are bound here, in
+    about a microsecond; inspect.Signature binds the others, and finds the words for what does not fit."""
+
+    def __init__(self, function: Any) -> None:
+        self.signature = inspect.signature(function)
+        #: what the defaults came from: when it is replaced, the form is made anew
+        self.defaults = defaults_of(function)
+        parameters = list(self.signature.parameters.values())
+        plain = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        only = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+        self._simple = len(plain) + len(only) == len(parameters)
+        self.names = [p.name for p in plain]
+        self._filled = [p.default for p in plain]
+        self._positional_only = {p.name for p in plain if p.kind is p.POSITIONAL_ONLY}
+        self._only = {p.name: p.default for p in only}
+
+    def canonical(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str
+    ) -> tuple[tuple[Any, ...], dict[str, Any], list[str]]:
+        """See canonical_arguments."""
+        if not self._simple or len(args) > len(self.names):
+            return canonical_arguments(self.signature, args, kwargs, name)
+        values = [*args, *self._filled[len(args) :]]
+        keywords = dict(self._only)
+        for key, value in kwargs.items():
+            if key in keywords:
+                keywords[key] = value
+                continue
+            place = self.names.index(key) if key in self.names else -1
+            if place < len(args) or key in self._positional_only:
+                return canonical_arguments(self.signature, args, kwargs, name)
+            values[place] = value
+        empty = inspect.Parameter.empty
+        if any(v is empty for v in values) or any(v is empty for v in keywords.values()):
+            return canonical_arguments(self.signature, args, kwargs, name)
+        return tuple(values), keywords, self.names
+
+
+def defaults_of(function: Any) -> Any:
+    """The default values that a function object holds now."""
+    return getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None)
 
 
 def canonical_arguments(
@@ -110,6 +172,48 @@ def canonical_arguments(
             values.append(bound.arguments[parameter.name])
             names.append(parameter.name)
     return tuple(values), keywords, names
+
+
+def conform(
+    values: tuple[Any, ...], names: list[str], input_signature: tuple[Any, ...], first: int, function: str
+) -> tuple[Any, ...]:
+    """Arguments as input_signature wants them, from the one numbered `first` on. Raises SignatureError naming
+    function, argument, spec and value."""
+    given = values[first : first + len(input_signature)]
+    if len(given) < len(input_signature):
+        raise SignatureError(f"{function}: input_signature has {len(input_signature)} arguments, the call {len(given)}")
+
+    def check(spec: Any, value: Any, name: str) -> Any:
+        if not isinstance(spec, TensorSpec):
+            if not is_nested(spec):
+                return value
+            try:
+                return map_structure(lambda s, v: check(s, v, name), spec, value)
+            except ValueError as error:
+                if isinstance(error, GraphflowError):
+                    raise
+                raise SignatureError(
+                    f"{function}: argument '{name}' must have the structure {spec!r}, got {value!r}"
+                ) from None
+        try:
+            tensor = value if is_tensor(value) else _as_spec(value, spec)
+        except GraphflowError as error:
+            raise SignatureError(
+                f"{function}: argument '{name}' must be {spec}, got {value!r}: {error.args[0]}"
+            ) from None
+        if not spec.is_compatible_with(tensor):
+            problem = SignatureError(f"{function}: argument '{name}' must be {spec}, got {tensor.type}")
+            problem.hint = "cast or reshape the argument, or widen input_signature (None extents vary)"
+            raise problem
+        return tensor
+
+    conformed = [check(s, v, n) for s, v, n in zip(input_signature, given, names[first:], strict=False)]
+    return (*values[:first], *conformed, *values[first + len(conformed) :])
+
+
+def _as_spec(value: Any, spec: TensorSpec) -> Any:
+    """A NumPy array or Python value as a tensor of the spec's dtype; float64 arrays narrow, as in TensorFlow."""
+    return convert_to_tensor(value, spec.dtype)
 
 
 def analyse_arguments(
@@ -148,19 +252,14 @@ def analyse_arguments(
             return value, ("S", value)
         if not is_nested(value):
             return value, argument_key(value, by_value)
-        old = list(children_of(value))
-        labels: tuple[Any, ...] = tuple(range(len(old)))
-        if isinstance(value, Mapping):
-            labels = tuple(sorted_keys(value))
-        elif not isinstance(value, (list, tuple)):
-            labels = tuple(f.name for f in dataclasses.fields(value))
+        old, labels = list(children_of(value)), labels_of(value)
         parts = [visit(child, f"{name}_{label}") for child, label in zip(old, labels, strict=True)]
         changed = any(new is not child for (new, _), child in zip(parts, old, strict=True))
         rebuilt = rebuild(value, [new for new, _ in parts]) if changed else value
         by_value.append(value)
         return rebuilt, (
             type(value),
-            labels if isinstance(value, Mapping) else len(labels),
+            (labels if isinstance(value, Mapping) else len(labels), metadata_of(value)),
             tuple(key for _, key in parts),
         )
 
@@ -178,54 +277,9 @@ def analyse_arguments(
         leaf_names,
         by_value,
         leaf_keys,
+        names,
+        instance,
     )
-
-
-def key_difference(old: Any, new: Any, leaf_keys: list[tuple[str, Any]]) -> str:
-    """What changed between two calls' keys, in words. leaf_keys: the new call's leaves with their names."""
-    before, after = list(_leaves(old)), list(_leaves(new))
-    if len(before) == len(after) == len(leaf_keys):
-        ordered = dict(zip(map(id, after), (name for name, _ in leaf_keys), strict=True))
-        for was, now in zip(before, after, strict=True):
-            if was != now:
-                name = ordered[id(now)]
-                return f"argument '{name}' changed from {_key_text(was)} to {_key_text(now)}"
-    return (
-        (f"the arguments' structure changed: {len(before)} leaves became {len(after)}")
-        if len(before) != len(after)
-        else ("the arguments' structure changed")
-    )
-
-
-_TAGS = ("T", "V", "S")
-
-
-def _leaves(key: Any) -> Iterator[Any]:
-    """The leaf keys inside a call's key."""
-    if (
-        isinstance(key, ObjectKey)
-        or isinstance(key, tuple)
-        and key
-        and (key[0] in _TAGS and isinstance(key[0], str) or (isinstance(key[0], type) and len(key) == 2))
-    ):
-        yield key
-    elif isinstance(key, tuple):
-        for part in key[2] if len(key) == 3 and isinstance(key[0], type) else key:
-            if isinstance(part, (tuple, ObjectKey)):
-                yield from _leaves(part)
-
-
-def _key_text(key: Any) -> str:
-    if isinstance(key, ObjectKey):
-        return repr(key)
-    if key[0] == "T":
-        return f"{key[1]} of rank {key[2]}"
-    if key[0] == "V":
-        return "a variable" if len(key) == 4 else "a variable that is passed twice"
-    if key[0] == "S":
-        return str(key[1])
-    value = float.fromhex(key[1]) if key[0] is float else key[1]
-    return str(value) if key[0] in (range, slice) else repr(value)[:60]
 
 
 class ObjectKey:
@@ -237,10 +291,17 @@ class ObjectKey:
     def __init__(self, value: Any) -> None:
         self._hash = id(value)
         self._text = f"<{type(value).__name__}>"
+        if isinstance(value, (types.FunctionType, type)):
+            self._text = f"<{value.__qualname__}>"
         try:
             self._get: Any = weakref.ref(value)
         except TypeError:
             self._get = lambda: value
+
+    @property
+    def is_dead(self) -> bool:
+        """The object is gone: no call can have this key again."""
+        return self._get() is None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ObjectKey):
@@ -255,25 +316,86 @@ class ObjectKey:
         return self._text
 
 
-def argument_key(value: Any, by_value: list[Any] | None = None) -> Any:
+class ValueKey:
+    """An object with an `__eq__` and `__hash__` of its own as a key: by type and value, with the hash it had when the
+    key was made. Where its `__eq__` gives no truth value (an array, an exception) only the same object is equal."""
+
+    __slots__ = ("_hash", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self._hash = hash(value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ValueKey, (self.value,)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ValueKey) or self._hash != other._hash or type(self.value) is not type(other.value):
+            return False
+        if self.value is other.value:
+            return True
+        try:
+            return bool(self.value == other.value)
+        except Exception:  # the user's own __eq__ may do anything; no answer is not a match
+            return False
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+#: mutable values whose content is part of the key (lists, tuples, dictionaries and dataclasses are arguments' structure)
+CONTENT_TYPES = (set, frozenset, collections.deque, bytearray, array.array, types.SimpleNamespace)
+
+
+def _content_key(value: Any, by_value: list[Any] | None, depth: int) -> Any:
+    if isinstance(value, (bytearray, array.array)):
+        return getattr(value, "typecode", ""), bytes(value)
+    if isinstance(value, types.SimpleNamespace):
+        return tuple(vars(value)), tuple(argument_key(v, by_value, depth) for v in vars(value).values())
+    parts = [argument_key(v, by_value, depth) for v in value]
+    return frozenset(parts) if isinstance(value, (set, frozenset)) else tuple(parts)
+
+
+def argument_key(value: Any, by_value: list[Any] | None = None, depth: int = 6) -> Any:
     """The key of a Python argument: by type and value; objects by identity. Objects with an `__eq__` and `__hash__` of
-    their own go by value, and are added to by_value."""
+    their own go by value, and are added to by_value. depth: how far into the content of sets and the like."""
     if isinstance(value, float):
-        return float, value.hex() if value == value else "nan"
+        return type(value), value.hex() if value == value else "nan"
     if isinstance(value, complex):
-        return complex, repr(value)
+        return type(value), repr(value)
     if isinstance(value, (bool, int, str, bytes, type(None), DType)):
         return type(value), value
     if isinstance(value, (range, slice)) or value is Ellipsis:
         return type(value), repr(value)
-    if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)) or type(value).__hash__ in (
+    if isinstance(value, (list, tuple, dict)) and depth:  # inside one of CONTENT_TYPES
+        items = value.values() if isinstance(value, dict) else value
+        labels = tuple(value) if isinstance(value, dict) else len(value)
+        return type(value), (labels, tuple(argument_key(v, by_value, depth - 1) for v in items))
+    if isinstance(value, types.MethodType):
+        return types.MethodType, (ObjectKey(value.__self__), ObjectKey(value.__func__))
+    if isinstance(value, types.BuiltinFunctionType):
+        return types.BuiltinFunctionType, (ObjectKey(value.__self__), value.__qualname__)
+    if isinstance(value, CONTENT_TYPES) and depth:
+        return type(value), _content_key(value, by_value, depth - 1)
+    if type(value) is functools.partial:
+        parts = (value.func, *value.args, *value.keywords.values())
+        return functools.partial, (tuple(argument_key(p, by_value, depth) for p in parts), tuple(value.keywords))
+    if isinstance(value, (type, types.FunctionType)) or type(value).__hash__ in (
         None,
         object.__hash__,
+        reporting_hash,
     ):
+        return ObjectKey(value)
+    try:
+        key = ValueKey(value)
+    except Exception:  # a __hash__ that raises (a tuple-like object that holds a list): known by identity
         return ObjectKey(value)
     if by_value is not None:
         by_value.append(value)
-    return type(value), value
+    return type(value), key
 
 
 def spec_types(spec: TensorSpec, counter: list[int]) -> TensorType:

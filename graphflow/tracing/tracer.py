@@ -8,16 +8,27 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..dtypes import DType
-from ..errors import GraphflowError, TensorLeakError, TracedBoolError, VariableCreationError
+from ..errors import GraphflowError, ShapeError, TensorLeakError, TracedBoolError, VariableCreationError
 from ..ir.builder import GraphBuilder, backward_source
-from ..ir.dims import Dim, SymbolicDim, product
+from ..ir.dims import Dim, DimensionsMustAgree, SymbolicDim, product, symbol, symbols_of
 from ..ir.graph import Graph, Value
 from ..ir.op import OPS, Op
 from ..ir.source import Source, capture
 from ..ir.types import TensorType
 from ..tensor import Tensor, TensorShape, active_trace
 
-__all__ = ["Dimension", "NeedsNumber", "SymbolicTensor", "Trace", "current_device", "dimension_tensor", "leaked"]
+__all__ = [
+    "Dimension",
+    "NeedsNumber",
+    "SymbolicTensor",
+    "Trace",
+    "current_device",
+    "dimension_tensor",
+    "is_run_time",
+    "known_dims",
+    "leaked",
+    "number_needed",
+]
 
 
 class NeedsNumber(BaseException):
@@ -27,6 +38,22 @@ class NeedsNumber(BaseException):
     def __init__(self, dim: Dim, source: Source) -> None:
         super().__init__(f"the extent {dim} is needed as a number at {source}")
         self.dim, self.source = dim, source
+
+
+def is_run_time(dim: Dim) -> bool:
+    """Does the extent hang on a symbol that only the run defines (u0 of a branch's result, k0 inside a loop's body)?"""
+    trace = active_trace.get()
+    return trace is not None and bool(symbols_of(dim) & trace.root.run_time_symbols)
+
+
+def number_needed(dim: Dim) -> BaseException:
+    """What to raise where Python needs the number behind an extent: NeedsNumber, or TracedBoolError for an extent that
+    no call's arguments decide."""
+    if not is_run_time(dim):
+        return NeedsNumber(dim, capture())
+    error = TracedBoolError(f"the extent {dim} is only known at run time, and Python needs it as a number here")
+    error.hint = "loop with gf.range, read it as a tensor with gf.shape(x), or fix it with gf.ensure_shape(x, shape)"
+    return error
 
 
 class Dimension:
@@ -50,7 +77,7 @@ class Dimension:
         if isinstance(other, Dimension):
             other = other._dim
         if isinstance(other, bool) or not isinstance(other, (int, np.integer, SymbolicDim)):
-            raise NeedsNumber(self._dim, capture())
+            raise number_needed(self._dim)
         other = other if isinstance(other, SymbolicDim) else int(other)
         return wrap_dim(operation(other, self._dim) if swap else operation(self._dim, other))
 
@@ -83,13 +110,13 @@ class Dimension:
             return True
         if other is None:
             return False
-        raise NeedsNumber(self._dim, capture())
+        raise number_needed(self._dim)
 
     def __ne__(self, other: object) -> bool:
         return not self == other
 
     def _number(self, *_: Any) -> NoReturn:
-        raise NeedsNumber(self._dim, capture())
+        raise number_needed(self._dim)
 
     __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __int__ = __index__ = __float__ = __truediv__ = __rtruediv__ = (
         _number
@@ -138,14 +165,15 @@ class SymbolicTensor(Tensor):
 
     def _constant_dims(self) -> tuple[Dim, ...] | None:
         """Dims of an integer tensor made of constants and extents (gf.shape(x), gf.stack of extents ...)."""
-        return known_dims(self._value)
+        return known_dims(self._value, self._trace)
 
     @property
     def is_symbolic(self) -> bool:
         return True
 
     def require_usable(self) -> None:
-        if not self._trace.alive or active_trace.get() is not self._trace:
+        trace = active_trace.get()
+        if not self._trace.alive or trace is None or not trace.is_inside(self._trace):
             raise leaked(None, (self,))
 
     def _refuse(self, what: str) -> NoReturn:
@@ -190,7 +218,7 @@ class SymbolicTensor(Tensor):
             raise TypeError("len() of a tensor of rank 0")
         first = self.dims[0]
         if isinstance(first, SymbolicDim):
-            raise NeedsNumber(first, capture())
+            raise number_needed(first)
         return first
 
     def __repr__(self) -> str:
@@ -205,8 +233,9 @@ class SymbolicTensor(Tensor):
         return self
 
 
-def known_dims(value: Value) -> tuple[Dim, ...] | None:
+def known_dims(value: Value, trace: Trace) -> tuple[Dim, ...] | None:
     """The elements of an integer value as dims, where they follow from constants and extents alone."""
+    value = trace.origin(value)
     node = value.producer
     if node is None or len(value.type.shape) > 1:
         return None
@@ -216,8 +245,8 @@ def known_dims(value: Value) -> tuple[Dim, ...] | None:
     if name == "dimension":
         return (node.inputs[0].type.shape[attributes["axis"]],)
     if name in ("reshape", "identity", "cast", "broadcast_to"):
-        return known_dims(node.inputs[0])
-    parts = [known_dims(v) for v in node.inputs]
+        return known_dims(node.inputs[0], trace)
+    parts = [known_dims(v, trace) for v in node.inputs]
     if any(p is None for p in parts):
         return None
     known = [p for p in parts if p is not None]
@@ -250,27 +279,72 @@ def leaked(op: Op | None, tensors: Sequence[Any]) -> GraphflowError:
     producer = tensor._value.producer
     made = f" made at {producer.source}" if producer is not None else ""
     used = f"{op.name}: " if op is not None else ""
+    owner, inside = tensor._trace, tensor._trace.outer is not None
     error = TensorLeakError(
-        f"{used}a symbolic tensor ({tensor.type}){made} is used outside the function '{tensor._trace.name}' that made "
-        f"it"
+        f"{used}a symbolic tensor ({tensor.type}){made} is used outside the {owner.kind} that made it"
     )
-    error.hint = "return it from the function instead of storing it"
+    error.hint = (
+        f"return it from the {owner.what} and use the result of the {owner.form}"
+        if inside
+        else "return it from the function instead of storing it"
+    )
     return error
 
 
 class Trace:
     """One run of a Python function on symbolic tensors."""
 
+    what = form = "function"
+
     def __init__(self, name: str, may_create: bool, outer: Trace | None = None) -> None:
         self.builder = GraphBuilder(name)
         self.name = name
         self.may_create = may_create
         self.outer = outer
+        self.root: Trace = self if outer is None else outer.root
         self.alive = True
         self.last_source = Source("unknown", 1, 0)
         self.variables: dict[int, tuple[Any, Value]] = {}
         self.created_variables: list[Any] = []
         self._lifted: dict[int, tuple[Tensor, SymbolicTensor]] = {}
+        #: symbol -> (the tensor whose extent it is, the axis), for the run-time symbols that this trace's nodes define
+        self.extent_places: dict[str, tuple[SymbolicTensor, int]] = {}
+        if outer is None:
+            self.run_time_symbols: set[str] = set()
+            #: eager tensors that sub-traces take as operands, not as constants of their own (a tape watches them)
+            self.shared: set[int] = set()
+
+    @property
+    def kind(self) -> str:
+        """What it is, for messages."""
+        return f"function '{self.name}'"
+
+    def subtrace(self, name: str, what: str = "body", form: str = "loop") -> Any:
+        """A trace of a sub-graph: its ops may use this trace's tensors, which become operands (see subtrace.py)."""
+        from .subtrace import Subtrace
+
+        return Subtrace(self, name, what, form)
+
+    def is_inside(self, other: Trace) -> bool:
+        """Is it the other trace, or a sub-trace of it at any depth?"""
+        trace: Trace | None = self
+        while trace is not None and trace is not other:
+            trace = trace.outer
+        return trace is other
+
+    def new_extent(self, prefix: str = "u") -> SymbolicDim:
+        """A symbol for an extent that only the run decides: u0, u1 ... for results, k0, k1 ... inside a loop's body."""
+        taken = self.root.run_time_symbols
+        inputs = {name for v in self.root.builder.inputs for d in v.type.shape for name in symbols_of(d)}
+        number = len(taken)
+        while f"{prefix}{number}" in taken or f"{prefix}{number}" in inputs:
+            number += 1
+        taken.add(f"{prefix}{number}")
+        return symbol(f"{prefix}{number}")
+
+    def origin(self, value: Value) -> Value:
+        """The value of an outer trace that a value stands for here, or the value itself."""
+        return value
 
     # Nodes ------------------------------------------------------------------------------------------------------------
     def input(self, name: str, type: TensorType) -> SymbolicTensor:
@@ -289,17 +363,57 @@ class Trace:
             found = self._lifted[id(tensor)] = (tensor, SymbolicTensor(self, value))
         return found[1]
 
+    def share(self, tensor: Any) -> SymbolicTensor:
+        """lift, and let sub-traces use the lifted tensor: a tape that watches it has to see it as their operand."""
+        if not isinstance(tensor, SymbolicTensor):
+            self.root.shared.add(id(tensor))
+        return self.lift(tensor)
+
     def _node(self, op: Op, inputs: Sequence[Value], attributes: dict[str, Any]) -> tuple[Value, ...]:
         forward = backward_source.get()
         self.last_source = capture() if forward is None else forward.as_backward()
-        outputs = self.builder.add(op, inputs, attributes, self.last_source)
+        try:
+            outputs = self.builder.add(op, inputs, attributes, self.last_source)
+        except DimensionsMustAgree as clash:
+            if not (symbols_of(clash.left) | symbols_of(clash.right)) & self.root.run_time_symbols:
+                raise
+            raise self._disagreement(op, inputs, clash) from None
         device = current_device()
         if device is not None:
             self.builder.nodes[-1].device = device
         return outputs
 
+    def _disagreement(self, op: Op, inputs: Sequence[Value], clash: DimensionsMustAgree) -> ShapeError:
+        shown = " and ".join(str(v.type) for v in inputs)
+        error = ShapeError(
+            f"{op.name}: the extents {clash.left} and {clash.right} must be equal, which only the run can tell "
+            f"(operands {shown})"
+        )
+        error.hint = "say what the extent is with gf.ensure_shape(x, shape)"
+        return error
+
     def add(self, op: Op, tensors: Sequence[Any], attributes: dict[str, Any]) -> tuple[SymbolicTensor, ...]:
-        return tuple(SymbolicTensor(self, v) for v in self._node(op, [t._value for t in tensors], attributes))
+        outputs = tuple(SymbolicTensor(self, v) for v in self._node(op, [t._value for t in tensors], attributes))
+        if attributes.get("extents"):
+            self.register_extents(outputs, attributes["extents"])
+        return outputs
+
+    def register_extents(self, outputs: Sequence[SymbolicTensor], names: Sequence[str]) -> None:
+        """Remember where the run-time extents of a node's results can be read."""
+        self.root.run_time_symbols.update(names)
+        for tensor in outputs:
+            for axis, dim in enumerate(tensor.dims):
+                if isinstance(dim, SymbolicDim) and dim.text in names:
+                    self.extent_places.setdefault(dim.text, (tensor, axis))
+
+    def extent(self, dim: SymbolicDim) -> SymbolicTensor | None:
+        """The extent as an int32 scalar, read off a tensor that has it; None where this trace has none."""
+        place = self.extent_places.get(dim.text)
+        for value in self.builder.inputs:
+            if dim in value.type.shape and not value.is_variable:
+                place = SymbolicTensor(self, value), value.type.shape.index(dim)
+                break
+        return None if place is None else self.add(OPS["dimension"], (place[0],), {"axis": place[1]})[0]
 
     # Variables --------------------------------------------------------------------------------------------------------
     def variable(self, variable: Any) -> Value:
@@ -332,17 +446,18 @@ class Trace:
 
 
 def dimension_tensor(dim: Dim, dtype: DType) -> Tensor:
-    """A scalar tensor of an extent: a constant, or read off the input that has this extent."""
+    """A scalar tensor of an extent: a constant, or read off a tensor that has this extent."""
     trace = active_trace.get()
     if isinstance(dim, int) or trace is None:
         return Tensor(np.array(dim, dtype.numpy), dtype)
     from .. import math
-    from ..ops import cast, dimension
+    from ..ops import cast
 
-    for value in trace.builder.inputs:
-        if dim in value.type.shape and not value.is_variable:
-            found = dimension(SymbolicTensor(trace, value), axis=value.type.shape.index(dim))
-            return found if found.dtype is dtype else cast(found, dtype=dtype)
+    found = trace.extent(dim)
+    if found is not None:
+        return found if found.dtype is dtype else cast(found, dtype=dtype)
+    if symbols_of(dim) == {dim.text}:
+        raise ShapeError(f"the extent {dim} cannot be read here: no tensor in sight has it")
     # A compound extent: rebuild the polynomial from the inputs' extents.
     total: Any = Tensor(np.array(0, dtype.numpy), dtype)
     for monomial, coefficient in dim.terms:

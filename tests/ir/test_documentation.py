@@ -9,7 +9,7 @@ import pytest
 
 import graphflow.passes.rewriting
 from graphflow.ir import parse, print_graph, verify
-from graphflow.ir.op import OPS, Library, define_op
+from graphflow.ir.op import OPS, Control
 from graphflow.passes.manager import PassContext, run_pipeline
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -24,28 +24,17 @@ def without_comments(text):
     return [line.split("  #")[0].rstrip() for line in text.splitlines()]
 
 
-@pytest.fixture
-def cond(monkeypatch):
-    """A toy `cond`, as long as the test runs."""
-    monkeypatch.delitem(OPS, "cond", raising=False)
-    define_op(
-        "cond",
-        "condition *values",
-        attributes={"then": ..., "otherwise": ...},
-        infer=lambda types, then, otherwise: tuple(v.type for v in then.outputs),
-        kernel=Library("branch"),
-        no_gradient="a toy",
-    )
-    monkeypatch.setitem(OPS, "cond", OPS.pop("cond"))
+@pytest.mark.parametrize("text", blocks("ir.md", ""), ids=lambda text: text.split("(")[0])
+def test_graphs(text):
+    graph = parse(text)
+    verify(graph)
+    assert parse(print_graph(graph)) == graph
+    assert without_comments(print_graph(graph)) == without_comments(text)
 
 
-def test_graphs(cond):
-    step, clip = blocks("ir.md", "")
-    for text in (step, clip):
-        graph = parse(text)
-        verify(graph)
-        assert parse(print_graph(graph)) == graph
-        assert without_comments(print_graph(graph)) == without_comments(text)
+def test_every_control_op_is_shown():
+    shown = {node.op for text in blocks("ir.md", "") for node in parse(text).nodes}
+    assert {op for op in OPS.values() if isinstance(op.kernel, Control)} <= shown
 
 
 def test_the_example_pass():

@@ -16,7 +16,6 @@ from graphflow.ir import (
     TensorType,
     Value,
     VariableType,
-    effect_sequence,
     parse,
     symbol,
     verify,
@@ -102,13 +101,14 @@ def test_attributes():
     refuse(graph_of((x,), node("t_need", (x,), {})), "attributes", "t_need needs the attribute 'value'")
     for value in [np.float32(1), {1: 2}, (1, {2}), [np.int64(3)], np.array([None])]:
         refuse(graph_of((x,), node("t_any", (x,), {"a": value})), "attributes", "which the text form does not have")
+    (sized,) = inputs(TensorType(dtypes.float32, (symbol("n"),)))
     for value in [
         len,
         np.zeros(3),
         (1, 2.0, "x", None, dtypes.int8, symbol("n"), 1j),
         parse("graph e() -> () {\n return\n}"),
     ]:
-        verify(graph_of((x,), node("t_any", (x,), {"a": value})))
+        verify(graph_of((sized,), node("t_any", (sized,), {"a": value})))
 
 
 def test_operands():
@@ -189,6 +189,8 @@ def test_symbols():
     made = node("t_source", (), {"shape": (n + symbol("k"),)})
     refuse(graph_of((x, y), made), "symbols", "the extent 'k' of f32[k+n] is not among the inputs': n")
     refuse(graph_of((x,), made), "symbols", "not among the inputs': none")
+    sliced = node("t_any", (y,), {"c": (1, (symbol("k"),))})
+    refuse(graph_of((y,), sliced), "symbols", "the extent 'k' in c is not among the inputs': n")
     verify(graph_of((x, y), node("t_source", (), {"shape": (n + 2,)})))
 
 
@@ -211,34 +213,3 @@ def test_subgraphs():
     bad = Graph("bad", (y,), (node("exp", (x,)),), ())
     with pytest.raises(VerifyError, match="graph 'bad' breaks the rule `defined`"):
         verify(graph_of((x, p), node("t_branch", (p,), {"then": good, "otherwise": (1, bad)})))
-
-
-EFFECTS = """graph g(p: b1[], x: f32[4], v: var f32[4], w: var f32[4]) -> () {
-  %0: f32[4] = read_variable w  # a.py:1:0
-  assign_variable w, %0         # a.py:2:0
-  t_branch p, v, w {            # a.py:3:0
-    then = graph body(a: var f32[4], b: var f32[4]) -> () {
-      %0: f32[4] = read_variable b  # a.py:4:0
-      assign_variable a, %0         # a.py:5:0
-      return
-    }
-  }
-  t_branch p {                  # a.py:6:0
-    then = graph body(c: var f32[4]) -> () {
-      %0: f32[4] = read_variable c  # a.py:7:0
-      return
-    }
-  }
-  %1: f32[4] = read_variable v  # a.py:8:0
-  print %1 {template="{}"}      # a.py:9:0
-  return
-}"""
-
-
-def test_effect_sequence():
-    records = effect_sequence(parse(EFFECTS))
-    assert [(r.kind, r.variable, r.source.line, r.sees.line if r.sees else 0) for r in records] == [
-        ("read", "w", 1, 0), ("write", "w", 2, 0), ("read", "w", 4, 2), ("write", "v", 5, 0), ("read", "c", 7, 0), ("read", "v", 8, 5),
-        ("print", "", 9, 0),
-    ]  # fmt: skip
-    assert str(records[0]) == "read_variable w at a.py:1" and str(records[-1]) == "print at a.py:9"

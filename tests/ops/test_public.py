@@ -466,5 +466,3 @@ def test_random_draws() -> None:
         random.uniform([2], dtype=gf.int32)
     with pytest.raises(DTypeError):
         random.normal([2], dtype=gf.int32)
-    with pytest.raises(UnimplementedError, match="traced"):
-        gf.function(lambda: random.normal([2]))()

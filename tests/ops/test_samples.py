@@ -22,7 +22,7 @@ sampled_op = pytest.mark.parametrize("op", SAMPLED, ids=lambda op: op.name)
 TRANSCENDENTAL = 4
 ULPS = dict.fromkeys(
     "acos acosh asin asinh atan atan2 atanh cos cosh digamma erf erfc erfinv exp expm1 lgamma log log1p pow rsqrt "
-    "sigmoid sin sinh softplus tan tanh xlogy".split(), TRANSCENDENTAL)  # fmt: skip
+    "random_exponential random_normal random_normal_word random_truncated_normal sigmoid sin sinh softplus tan tanh xlogy".split(), TRANSCENDENTAL)  # fmt: skip
 
 #: Ops that add or multiply many elements: largest distance in ulp of the same op on absolute values, times the count of
 #: elements.

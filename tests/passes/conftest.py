@@ -13,8 +13,8 @@ import pytest
 import graphflow.ops  # noqa: F401  (registers the ops)
 from graphflow.errors import GraphflowError
 from graphflow.ir import parse, print_graph, verify
-from graphflow.ir.dims import evaluate
 from graphflow.ir.op import Effect
+from graphflow.ops.reference import interpret
 from graphflow.passes.manager import PassContext, run_pipeline
 
 _TYPED = re.compile(r"([%\w.]+): ((?:var )?\w+\[[^\]]*\](?:@[\w:]+)?)")
@@ -42,7 +42,8 @@ INTEGERS = [0, 1, -1, 2, -2, 7, 127, -128, 2**31 - 1, -(2**31)]
 def _complete(inputs: str, body: str) -> str:
     """The text of a whole graph: the header's result types are read off the body."""
     body = textwrap.dedent(body).strip("\n")
-    types = dict(_TYPED.findall(f"{inputs}\n{body}"))
+    outer = "\n".join(line for line in body.splitlines() if not line.startswith("  "))  # sub-graphs are indented
+    types = dict(_TYPED.findall(f"{inputs}\n{outer}"))
     results = body.rstrip().splitlines()[-1].removeprefix("return").strip()
     outputs = ", ".join(types[name.strip()] for name in results.split(",")) if results else ""
     return f"graph f({inputs}) -> ({outputs}) {{\n{textwrap.indent(body, '  ')}\n}}"
@@ -57,31 +58,10 @@ def _reference_evaluate(node, arrays):
 
 
 def _run(graph, arrays):
-    """Run a graph with the references. Variables are arrays in a dictionary that writes change. Returns (outputs,
-    variables)."""
-    extents = {}
-    for value, array in zip(graph.inputs, arrays, strict=True):
-        for dim, extent in zip(value.type.shape, array.shape, strict=True):
-            if not isinstance(dim, int):
-                extents.setdefault(str(dim), extent)
-    known = {v: np.asarray(a, v.type.dtype.numpy) for v, a in zip(graph.inputs, arrays, strict=True)}
-    for node in graph.nodes:
-        kernel = node.op.kernel
-        operands = [known[v] for v in node.inputs]
-        if isinstance(kernel, Effect) and kernel.kind == "read":
-            known[node.output] = operands[0]
-        elif isinstance(kernel, Effect) and kernel.kind == "write":
-            known[node.inputs[0]] = operands[1]
-        elif not isinstance(kernel, Effect) or kernel.kind in ("constant", "copy"):
-            attributes = {
-                key: tuple(evaluate(d, extents) for d in value) if key == "shape" else value
-                for key, value in node.attributes.items()
-            }
-            with np.errstate(all="ignore"):
-                results = node.op.reference(*operands, **attributes)
-            results = results if isinstance(results, tuple) else (results,)
-            known.update((v, np.asarray(r, v.type.dtype.numpy)) for v, r in zip(node.outputs, results, strict=True))
-    return [known[v] for v in graph.outputs], [known[v] for v in graph.inputs if v.is_variable]
+    """Run a graph with the references. Returns (outputs, variables)."""
+    given = [np.asarray(a, v.type.dtype.numpy) for v, a in zip(graph.inputs, arrays, strict=True)]
+    given = [[a] if v.is_variable else a for v, a in zip(graph.inputs, given, strict=True)]
+    return interpret(graph, given), [a[0] for v, a in zip(graph.inputs, given, strict=True) if v.is_variable]
 
 
 def _special_arrays(graph):
@@ -157,11 +137,11 @@ def check():
         assert print_graph(result, sources=False) == print_graph(expected, sources=False)
         if after is None:
             assert result is graph
-        if all(n.op.reference is not None or isinstance(n.op.kernel, Effect) for n in graph.nodes):
+        if _has_meaning(graph):
             arrays = _special_arrays(graph)
             try:
                 wanted = _run(graph, arrays)
-            except (GraphflowError, ZeroDivisionError, IndexError, ValueError):
+            except (GraphflowError, AssertionError, ZeroDivisionError, IndexError, ValueError):
                 return context  # the graph fails on these values
             found = _run(result, arrays)
             _assert_same_bits(wanted[0], found[0])
@@ -169,6 +149,43 @@ def check():
         return context
 
     return check
+
+
+@pytest.fixture
+def check_control():
+    """check_control(transform, before, after, *runs, **context): like check, on the texts of whole graphs; `before` and `after`
+    are the lines inside the graph, the first of them its inputs. Both graphs give the same on the arrays of each run."""
+
+    def check_control(transform, before, after, *runs, passes=(), **settings):
+        graph = _whole(before)
+        expected = graph if after is None else _whole(after)
+        verify(expected)
+        settings.setdefault("evaluate", _reference_evaluate)
+        context = PassContext(**settings)
+        result, _ = run_pipeline(graph, [transform, *passes], context, verify=True)
+        assert print_graph(result, sources=False) == print_graph(expected, sources=False)
+        if after is None:
+            assert result is graph
+        for arrays in runs:
+            wanted, found = _run(graph, arrays), _run(result, arrays)
+            _assert_same_bits(wanted[0], found[0])
+            _assert_same_bits(wanted[1], found[1])
+        return context
+
+    return check_control
+
+
+def _whole(text):
+    inputs, _, body = textwrap.dedent(text).strip("\n").partition("\n")
+    return parse(_complete(inputs, body))
+
+
+def _has_meaning(graph):
+    """Can the graph be interpreted?"""
+    return all(
+        (n.op.reference is not None or isinstance(n.op.kernel, Effect)) and all(map(_has_meaning, n.subgraphs()))
+        for n in graph.nodes
+    )
 
 
 @pytest.fixture

@@ -39,17 +39,30 @@ class Contender:
 
 
 _ALL = frozenset(WORKLOADS)
+#: loops in which every iteration waits for the one before, step by step in Python
+_SCALAR_LOOPS = frozenset({"collatz", "newton"})
+_OWN = frozenset({"captures"})
 
 CONTENDERS: dict[str, Contender] = {
     contender.name: contender
     for contender in (
         Contender("graphflow", "graphflow_peer", "graphflow", "pip install graphflow", _ALL, is_peer=False),
-        Contender("jax", "jax_peer", "jax", "pip install jax", _ALL),
-        Contender("tensorflow", "tensorflow_peer", "tensorflow", "pip install tensorflow-cpu", _ALL),
-        Contender("tensorflow xla", "tensorflow_peer", "tensorflow", "pip install tensorflow-cpu", _ALL),
-        Contender("torch", "torch_peer", "torch", "pip install torch", _ALL),
-        Contender("torch compile", "torch_peer", "torch", "pip install torch", _ALL, needs_compiler=True),
+        Contender("jax", "jax_peer", "jax", "pip install jax", _ALL - _OWN),
+        Contender("tensorflow", "tensorflow_peer", "tensorflow", "pip install tensorflow-cpu", _ALL - _OWN),
+        Contender("tensorflow xla", "tensorflow_peer", "tensorflow", "pip install tensorflow-cpu", _ALL - _OWN),
+        Contender("torch", "torch_peer", "torch", "pip install torch", _ALL - _OWN - _SCALAR_LOOPS),
+        # torch.compile would unroll the loops' iterations: no machine has the time.
+        Contender(
+            "torch compile",
+            "torch_peer",
+            "torch",
+            "pip install torch",
+            _ALL - _OWN - _SCALAR_LOOPS - {"recurrent"},
+            needs_compiler=True,
+        ),
         Contender("copy", "numpy_base", "numpy", "pip install numpy", frozenset({"gelu"}), is_peer=False),
+        Contender("numba", "numba_base", "numba", "pip install numba", _SCALAR_LOOPS, is_peer=False),
+        Contender("native call", "graphflow_peer", "graphflow", "pip install graphflow", _OWN, is_peer=False),
         Contender("blas", "numpy_base", "numpy", "pip install numpy", frozenset({"mlp"}), is_peer=False),
     )
 }

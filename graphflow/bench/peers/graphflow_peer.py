@@ -33,7 +33,12 @@ def start(threads: int) -> dict[str, str]:
 
 def build(contender: str, workload: Workload, inputs: Arrays) -> Program:
     """The program of `workload`."""
+    if workload.name == "captures":
+        return _captures(inputs, contender == "native call")
     makers: dict[str, Callable[[Arrays], Program]] = {
+        "collatz": _collatz,
+        "newton": _newton,
+        "recurrent": _recurrent,
         "linear1": _regression,
         "linear8": _regression,
         "gelu": _gelu,
@@ -173,3 +178,70 @@ def _call(inputs: Arrays) -> Program:
         return (x + 1.0,)
 
     return _repeated(add_one, [gf.constant(inputs["x"])], ["y"])
+
+
+def _collatz(inputs: Arrays) -> Program:
+    @gf.function
+    def total_steps(starts: Any) -> Any:
+        total = gf.constant(0, gf.int64)
+        for start in gf.range(1, starts + 1):
+            n = start
+            while n != 1:
+                if n % 2 == 0:
+                    n = n // 2
+                else:
+                    n = 3 * n + 1
+                total += 1
+        return (total,)
+
+    return _repeated(total_steps, [gf.constant(inputs["starts"])], ["steps"])
+
+
+def _newton(inputs: Arrays) -> Program:
+    @gf.function
+    def root(a: Any) -> Any:
+        x = gf.ones_like(a)
+        for _ in gf.range(spec.NEWTON_STEPS):
+            x = 0.5 * (x + a / x)
+            a = a + 1e-6
+        return (x,)
+
+    return _repeated(root, [gf.constant(inputs["a"])], ["x"])
+
+
+def _recurrent(inputs: Arrays) -> Program:
+    units = spec.RECURRENT["units"]
+
+    @gf.function
+    def step(x: Any, w: Any, u: Any, b: Any) -> Any:
+        with gf.GradientTape() as tape:
+            tape.watch([w, u, b])
+            h = gf.zeros([x.shape[1], units])
+            for row in x:
+                h = gf.tanh(row @ w + h @ u + b)
+            loss = gf.reduce_mean(h * h)
+        return (loss, *tape.gradient(loss, [w, u, b]))
+
+    arguments = [gf.constant(inputs[name]) for name in ("x", "w", "u", "b")]
+    return _repeated(step, arguments, ["loss", "dw", "du", "db"])
+
+
+def _captures(inputs: Arrays, native: bool) -> Program:
+    k0, k1, k2, k3, k4, k5, k6, k7, k8, k9 = spec.CAPTURED.values()
+
+    @gf.function
+    def combine(a: Any, b: Any, c: Any, d: Any, e: Any) -> Any:
+        return (a * k0 + b * k1 + c * k2 + d * k3 + e * k4 + (k5 + k6 + k7 + k8 + k9),)
+
+    arguments = [gf.constant(inputs[name]) for name in "abcde"]
+    if not native:
+        return _repeated(combine, arguments, ["y"])
+    call = combine.get_concrete_function(*arguments).binding((), {}).call
+    arrays = [argument.numpy() for argument in arguments]
+    result = np.empty(4, np.float32)
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            call(*arrays, result)
+
+    return Program(run, lambda: {"y": result})

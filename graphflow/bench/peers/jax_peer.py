@@ -30,6 +30,9 @@ def start(threads: int) -> dict[str, str]:
 def build(contender: str, workload: Workload, inputs: Arrays) -> Program:
     """The program of `workload`."""
     makers: dict[str, Callable[[Arrays], Program]] = {
+        "collatz": _collatz,
+        "newton": _newton,
+        "recurrent": _recurrent,
         "linear1": _regression,
         "linear8": _regression,
         "gelu": _gelu,
@@ -182,3 +185,72 @@ def _call(inputs: Arrays) -> Program:
         result["y"] = jax.block_until_ready(value)
 
     return Program(run, lambda: {"y": np.asarray(result["y"])})
+
+
+def _scalar_loop(function: Callable[..., Any], argument: Any, name: str) -> Program:
+    """A loop in 64 bits, which JAX has to be told."""
+    compiled, result = jax.jit(function), {}
+    with jax.enable_x64(True):
+        argument = jax.device_put(argument)
+
+    def run(count: int) -> None:
+        value = None
+        with jax.enable_x64(True):
+            for _ in range(count):
+                value = compiled(argument)
+            result[name] = jax.block_until_ready(value)
+
+    return Program(run, lambda: {name: np.asarray(result[name])})
+
+
+def _collatz(inputs: Arrays) -> Program:
+    def total_steps(starts: Any) -> Any:
+        def one_step(state: Any) -> Any:
+            n, total = state
+            return jnp.where(n % 2 == 0, n // 2, 3 * n + 1), total + 1
+
+        def one_start(start: Any, total: Any) -> Any:
+            return jax.lax.while_loop(lambda state: state[0] != 1, one_step, (start, total))[1]
+
+        return jax.lax.fori_loop(jnp.int64(1), starts + 1, one_start, jnp.int64(0))
+
+    return _scalar_loop(total_steps, inputs["starts"], "steps")
+
+
+def _newton(inputs: Arrays) -> Program:
+    def root(a: Any) -> Any:
+        def step(_: Any, state: Any) -> Any:
+            x, a = state
+            return 0.5 * (x + a / x), a + 1e-6
+
+        return jax.lax.fori_loop(0, spec.NEWTON_STEPS, step, (jnp.ones_like(a), a))[0]
+
+    return _scalar_loop(root, inputs["a"], "x")
+
+
+def _recurrent(inputs: Arrays) -> Program:
+    def loss(weights: Any, x: Any) -> Any:
+        w, u, b = weights
+
+        def cell(h: Any, row: Any) -> Any:
+            return jnp.tanh(row @ w + h @ u + b), None
+
+        h, _ = jax.lax.scan(cell, jnp.zeros((x.shape[1], u.shape[0]), x.dtype), x)
+        return jnp.mean(h * h)
+
+    compiled = jax.jit(jax.value_and_grad(loss))
+    weights = tuple(jax.device_put(inputs[name]) for name in ("w", "u", "b"))
+    x, result = jax.device_put(inputs["x"]), {}
+
+    def run(count: int) -> None:
+        value = None
+        for _ in range(count):
+            value = compiled(weights, x)
+        result["value"] = jax.block_until_ready(value)
+
+    def outputs() -> Arrays:
+        value, gradients = result["value"]
+        arrays = dict(zip(("dw", "du", "db"), map(np.asarray, gradients), strict=True))
+        return {"loss": np.asarray(value), **arrays}
+
+    return Program(run, outputs)

@@ -29,6 +29,9 @@ def start(threads: int) -> dict[str, str]:
 def build(contender: str, workload: Workload, inputs: Arrays) -> Program:
     """The program of `workload`; the contender's name says whether XLA compiles it."""
     makers: dict[str, Callable[[Arrays, Callable[..., Any]], Program]] = {
+        "collatz": _collatz,
+        "newton": _newton,
+        "recurrent": _recurrent,
         "linear1": _regression,
         "linear8": _regression,
         "gelu": _gelu,
@@ -200,3 +203,49 @@ def _call(inputs: Arrays, decorate: Callable[..., Any]) -> Program:
         return (x + 1.0,)
 
     return _repeated(add_one, [tf.constant(inputs["x"])], ["y"])
+
+
+def _collatz(inputs: Arrays, decorate: Callable[..., Any]) -> Program:
+    @decorate
+    def total_steps(starts: Any) -> Any:
+        def one_step(n: Any, total: Any) -> Any:
+            return tf.where(n % 2 == 0, n // 2, 3 * n + 1), total + 1
+
+        def one_start(start: Any, total: Any) -> Any:
+            return start + 1, tf.while_loop(lambda n, total: n != 1, one_step, (start, total))[1]
+
+        zero = tf.constant(0, tf.int64)
+        return (tf.while_loop(lambda start, total: start <= starts, one_start, (zero + 1, zero))[1],)
+
+    return _repeated(total_steps, [tf.constant(inputs["starts"])], ["steps"])
+
+
+def _newton(inputs: Arrays, decorate: Callable[..., Any]) -> Program:
+    @decorate
+    def root(a: Any) -> Any:
+        def step(i: Any, x: Any, a: Any) -> Any:
+            return i + 1, 0.5 * (x + a / x), a + 1e-6
+
+        return (tf.while_loop(lambda i, x, a: i < spec.NEWTON_STEPS, step, (tf.constant(0), tf.ones_like(a), a))[1],)
+
+    return _repeated(root, [tf.constant(inputs["a"])], ["x"])
+
+
+def _recurrent(inputs: Arrays, decorate: Callable[..., Any]) -> Program:
+    steps, units = spec.RECURRENT["steps"], spec.RECURRENT["units"]
+
+    @decorate
+    def step(x: Any, w: Any, u: Any, b: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch([w, u, b])
+
+            def cell(t: Any, h: Any) -> Any:
+                return t + 1, tf.tanh(x[t] @ w + h @ u + b)
+
+            start = (tf.constant(0), tf.zeros([x.shape[1], units]))
+            h = tf.while_loop(lambda t, h: t < steps, cell, start, maximum_iterations=steps)[1]
+            loss = tf.reduce_mean(h * h)
+        return (loss, *tape.gradient(loss, [w, u, b]))
+
+    arguments = [tf.constant(inputs[name]) for name in ("x", "w", "u", "b")]
+    return _repeated(step, arguments, ["loss", "dw", "du", "db"])

@@ -28,6 +28,7 @@ def start(threads: int) -> dict[str, str]:
 def build(contender: str, workload: Workload, inputs: Arrays) -> Program:
     """The program of `workload`; the contender's name says whether it goes through `torch.compile`."""
     makers: dict[str, Callable[[Arrays, bool], Program]] = {
+        "recurrent": _recurrent,
         "linear1": _regression,
         "linear8": _regression,
         "gelu": _gelu,
@@ -223,3 +224,26 @@ def _call(inputs: Arrays, compiled: bool) -> Program:
         state["y"] = value
 
     return Program(run, lambda: {"y": state["y"].numpy()})
+
+
+def _recurrent(inputs: Arrays, compiled: bool) -> Program:
+    (x,) = _tensors(inputs, ("x",))
+    w, u, b = (value.requires_grad_() for value in _tensors(inputs, ("w", "u", "b")))
+    state: dict[str, Any] = {}
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            for weight in (w, u, b):
+                weight.grad = None
+            h = torch.zeros(x.shape[1], u.shape[0])
+            for row in x:
+                h = torch.tanh(torch.addmm(torch.addmm(b, row, w), h, u))
+            loss = torch.mean(h * h)
+            loss.backward()
+            state["loss"] = loss
+
+    def outputs() -> Arrays:
+        gradients = {"dw": w.grad.numpy(), "du": u.grad.numpy(), "db": b.grad.numpy()}
+        return {"loss": state["loss"].detach().numpy(), **gradients}
+
+    return Program(run, outputs)

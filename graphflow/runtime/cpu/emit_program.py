@@ -15,6 +15,7 @@ from ...ir.op import Alias, Contract, Effect, Library
 from ...kernels.lower import lower
 from ...kernels.nest import Check, Nest
 from .emit import Writer
+from .library import LIBRARY
 from .nests import chunk_of, emit_nest, is_single, units, vector_axis
 from .steps import StepEmitter
 
@@ -56,6 +57,8 @@ class ProgramEmitter(StepEmitter):
                 self._scatter_add(node)
             elif isinstance(kernel, Library) and kernel.name == "concat":
                 self._concat(node)
+            elif isinstance(kernel, Library) and kernel.name in LIBRARY:
+                LIBRARY[kernel.name](self, node, number)
             elif isinstance(kernel, Effect) and kernel.kind == "assert":
                 self._assert(node)
             elif isinstance(kernel, Effect):
@@ -65,12 +68,7 @@ class ProgramEmitter(StepEmitter):
             if self.profile:
                 self._count_cycles(node, before)
             if node.op.fallible or self._can_fail:
-                status = writer.let("load i64, ptr %table, align 8")
-                fine = writer.let(f"icmp eq i64 {status}, -1")
-                following = writer.label("step")
-                writer.line(f"br i1 {fine}, label %{following}, label %out")
-                writer.open(following)
-                self._can_fail = False
+                self._leave_if_failed()
         for position, value in self.plan.output_copies:
             self._copy(("output", position), self.key(value), value)
         for variable, value in self.plan.commits:
@@ -83,6 +81,16 @@ class ProgramEmitter(StepEmitter):
         return f"define internal void @program(ptr noalias %table) #0 {{\n{body}\n}}\n"
 
     _can_fail = False
+
+    def _leave_if_failed(self) -> None:
+        """End the program if a check has failed."""
+        writer = self.writer
+        status = writer.let("load i64, ptr %table, align 8")
+        fine = writer.let(f"icmp eq i64 {status}, -1")
+        following = writer.label("step")
+        writer.line(f"br i1 {fine}, label %{following}, label %out")
+        writer.open(following)
+        self._can_fail = False
 
     def _count_cycles(self, node: Node, before: str) -> None:
         """Add the cycles since `before` to the node's counter."""
@@ -120,13 +128,11 @@ class ProgramEmitter(StepEmitter):
         buffers = [self.slot(v) for v in (*node.inputs, *node.outputs)]
         count = units(nest)
         for k, buffer in enumerate(nest.scratch):
-            key: tuple[Any, ...] = ("scratch", number, k)
-            self.scratch.append((key, buffer.shape[0] * buffer.dtype.itemsize * (1 if count == 1 else _workers())))
-            buffers.append(self.slots.buffer(key))
+            size = buffer.shape[0] * buffer.dtype.itemsize * (1 if count == 1 else _workers())
+            buffers.append(self._scratch_slot(("scratch", number, k), size))
         if is_single(nest):
-            key = ("partials", number)
-            self.scratch.append((key, count * 16 * len(nest.stages[0].reductions) + 64))
-            buffers.append(self.slots.buffer(key))
+            size = count * 16 * len(nest.stages[0].reductions) + 64
+            buffers.append(self._scratch_slot(("partials", number), size))
         text, declarations = emit_nest(nest, name, buffers, self.slots, self.vector_bytes, len(self.checks))
         self.checks += nest.checks
         self._can_fail = self._can_fail or bool(nest.checks)
@@ -136,6 +142,11 @@ class ProgramEmitter(StepEmitter):
         if is_single(nest):
             self.writer.line(f"call void @{name}_finish(ptr %table, i64 0, i64 0, i64 0)")
         self.kernels += 1
+
+    def _scratch_slot(self, key: tuple[Any, ...], size: Dim) -> int:
+        """The slot of memory that a kernel needs for itself."""
+        self.scratch.append((key, size))
+        return self.slots.buffer(key)
 
     def _run(self, name: str, nest: Nest, count: Dim) -> None:
         """Call a kernel over all its units, on the pool where the work is worth it."""
@@ -186,6 +197,18 @@ class ProgramEmitter(StepEmitter):
         self._can_fail = True
 
     # Entry ------------------------------------------------------------------------------------------------------------
+    def arguments(self) -> list[Any]:
+        """The buffers whose addresses the arguments of a call give, in order."""
+        tensors = [k for k, v in enumerate(self.graph.inputs) if not v.is_variable]
+        return [("input", k) for k in tensors] + [("output", k) for k in range(len(self.graph.outputs))]
+
+    def facts(self) -> dict[str, Any]:
+        """What a Program has to know beside."""
+        return {}
+
+    def _before_return(self, writer: Writer) -> None:
+        """What `entry` does last, with the GIL."""
+
     def entry(self, size: int) -> str:
         """The built-in that Python calls."""
         writer = Writer()
@@ -195,9 +218,7 @@ class ProgramEmitter(StepEmitter):
         writer.line(f"%table = alloca [{size} x i64], align 64")
         writer.intrinsic("llvm.memcpy", "void", [("ptr", "%table"), ("ptr", template), ("i64", str(size * 8)), ("i1", "false")],
                          "p0.p0.i64")  # fmt: skip
-        tensors = [k for k, v in enumerate(self.graph.inputs) if not v.is_variable]
-        arguments = [("input", k) for k in tensors] + [("output", k) for k in range(len(self.graph.outputs))]
-        for position, key in enumerate(arguments):
+        for position, key in enumerate(self.arguments()):
             if key not in self.slots.buffers:
                 continue
             place = writer.let(f"getelementptr ptr, ptr %args, i64 {position}")
@@ -260,6 +281,7 @@ class ProgramEmitter(StepEmitter):
             writer.line(f"call void @free(ptr {pointer})")
             writer.line(f"br label %{finish}")
             writer.open(finish)
+        self._before_return(writer)
         status = writer.let("load i64, ptr %table, align 8")
         result = writer.let(f"add i64 {status}, 1")
         boxed = writer.let(f"call ptr @PyLong_FromLongLong(i64 {result})")

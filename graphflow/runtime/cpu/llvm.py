@@ -29,11 +29,12 @@ __all__ = [
     "vector_bits",
 ]  # fmt: skip
 
-Level = Literal["quick", "none", "light", "full"]
+Level = Literal["quick", "none", "light", "loops", "full"]
 """How much to optimise before instruction selection.
 
 none   nothing (instruction selection and register allocation always run at their full level)
 light  registers for stack slots, dead and duplicate code, control flow: for IR explicit about vectors and blocking
+loops  light, and LLVM's simplification of functions for `program` and the functions beside it: for loops of scalars
 full   LLVM's O3, with loop vectorisation: for scalar loops
 
 Measured on the f32 matrix multiplication (90 kB of text): 64, 74 and 309 ms to compile, the same speed of the result.
@@ -167,6 +168,11 @@ def _optimise(binding: Any, machine: Any, module: Any, level: Level) -> None:
         manager.add_instruction_combine_pass()
         manager.add_simplify_cfg_pass()
     manager.run(module, builder)
+    if level == "loops":
+        functions = builder.getFunctionPassManager()
+        for function in module.functions:
+            if function.name.startswith(("program", "function")):
+                functions.run(function, builder)
 
 
 class Library:

@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.dims import Dim, evaluate, product
+from ...ir.dims import Dim, evaluate, product, symbol, symbols_of
 from ...ir.graph import Graph, Node, Value
 from ...ir.op import Contract
 from ...kernels.nest import Check, Nest
 from ..memory import pack
 from . import llvm
+from .emit_control import ControlEmitter
 from .emit_program import ProgramEmitter, element_work
 from .nests import Slots
 
@@ -50,6 +51,26 @@ class Program:
     callbacks: dict[int, Node] = field(default_factory=dict)
     profiled: list[Node] = field(default_factory=list)
     cycles: np.ndarray[Any, Any] | None = None
+    dynamic_outputs: tuple[int, ...] = ()
+    reported: tuple[str, ...] = ()
+    has_loop: bool = False
+
+    def buffer_slot(self, value: Value) -> int | None:
+        """The slot of the table that holds a value's address (of a callback's operand or result, in whatever sub-graph), or None."""
+        place = self.plan.places.get(self.plan.root(value))
+        return None if place is None else self.slots.buffers.get((place.kind, place.index))
+
+    @property
+    def last_step(self) -> int:
+        """The last step that anything lives to."""
+        return getattr(self.plan, "end", len(self.graph.nodes))
+
+    def regions(self, lifetimes: list[tuple[int, int]]) -> list[int]:
+        """The region of the arena of each temporary and each piece of scratch memory, given its steps."""
+        if not hasattr(self.plan, "region"):
+            return [0] * len(lifetimes)
+        temporaries = len(self.plan.temporaries)
+        return [*self.plan.regions, *(self.plan.region(first) for first, _ in lifetimes[temporaries:])]
 
     def bind(
         self, variables: Mapping[Value, np.ndarray[Any, Any]], extents: Mapping[str, int], run_callback: Any = None
@@ -100,15 +121,16 @@ class Binding:
         template = np.zeros(program.table_size + 3, np.int64)
         template[0] = -1
         for dim, slot in slots.dims.items():
-            template[slot] = evaluate(dim, extents)
+            if symbols_of(dim) <= extents.keys():
+                template[slot] = evaluate(dim, extents)
         sizes = [evaluate(t.bytes, extents) for t in plan.temporaries] + [
             evaluate(size, extents) for _, size in program.scratch
         ]
         lifetimes = [(t.first, t.last) for t in plan.temporaries]
         for key, _ in program.scratch:  # a kernel's own scratch lives during its step, a snapshot all the time
             step = key[1] if key[0] in ("scratch", "partials") else None
-            lifetimes.append((0, len(program.graph.nodes)) if step is None else (step, step))
-        offsets, total = pack(sizes, lifetimes)
+            lifetimes.append((0, program.last_step) if step is None else (step, step))
+        offsets, total = self._place(sizes, lifetimes)
         keys = [("temporary", k) for k in range(len(plan.temporaries))] + [key for key, _ in program.scratch]
         for key, offset in zip(keys, offsets, strict=True):
             if key in slots.buffers:
@@ -132,12 +154,88 @@ class Binding:
         template[size + 1] = (
             -(-total // 64) * 64 + 64
         )  # past the end: a gather from an empty array loads, and drops, one element
-        template[size + 2] = evaluate(_work(program.nests, program.graph), extents) > GIL_WORK
+        work = _work(program.nests, program.graph)
+        template[size + 2] = program.has_loop or not symbols_of(work) <= extents.keys() or evaluate(work, extents) > GIL_WORK
         self.template = template
         self.extents = dict(extents)
         definition = _MethodDefinition(b"graphflow_program", program.library.address("entry"), _METH_FASTCALL, None)
         held = _Held(definition, template, others)
         self.call: Callable[..., int] = _new_function(ctypes.addressof(definition), template, held)
+        self.dynamic_outputs = program.dynamic_outputs
+
+    def _place(self, sizes: list[int], lifetimes: list[tuple[int, int]]) -> tuple[list[int], int]:
+        """Offsets in the arena. Functions that several places call have regions of their own, beside each other."""
+        regions = self.program.regions(lifetimes)
+        if not any(regions):
+            return pack(sizes, lifetimes)
+        offsets, total = [0] * len(sizes), 0
+        for region in range(max(regions) + 1):
+            members = [k for k, own in enumerate(regions) if own == region]
+            own_offsets, own_total = pack([sizes[k] for k in members], [lifetimes[k] for k in members])
+            for k, offset in zip(members, own_offsets, strict=True):
+                offsets[k] = total + offset
+            total += own_total
+        return offsets, total
+
+    def run(self, arrays: Sequence[np.ndarray[Any, Any]]) -> tuple[int, list[np.ndarray[Any, Any]]]:
+        """Call with the input arrays: the status, and the outputs (none if it failed). Also for outputs whose extents only the run
+        decides (`dynamic_outputs`): these are made by the call. Raises MemoryError."""
+        program, extents = self.program, self.extents
+        outputs: list[Any] = [
+            None if k in program.dynamic_outputs else np.empty([evaluate(d, extents) for d in v.type.shape], v.type.dtype.numpy)
+            for k, v in enumerate(program.graph.outputs)
+        ]
+        if not program.dynamic_outputs:
+            status = self.call(*arrays, *outputs)
+            return status, [] if status else outputs
+        report = np.zeros(len(program.dynamic_outputs) + len(program.reported), np.int64)
+        status = self.call(*arrays, *(o for o in outputs if o is not None), report)
+        if status:
+            return status, []
+        addresses, made = report[: len(program.dynamic_outputs)], report[len(program.dynamic_outputs) :]
+        found = {**extents, **{name: int(extent) for name, extent in zip(program.reported, made, strict=True)}}
+        blocks = [_Block(int(address)) for address in addresses]
+        for k, block in zip(program.dynamic_outputs, blocks, strict=True):
+            type_ = program.graph.outputs[k].type
+            outputs[k] = block.array([evaluate(d, found) for d in type_.shape], type_.dtype.numpy)
+        return status, outputs
+
+    def array_at(self, table: int, value: Value) -> np.ndarray[Any, Any]:
+        """A callback's view of a value in memory, valid while the callback runs. table: its second argument."""
+        slots, extents = self.program.slots, dict(self.extents)
+        for dim in value.type.shape:
+            for name in symbols_of(dim) - extents.keys():
+                extents[name] = ctypes.c_int64.from_address(table + 8 * slots.dims[symbol(name)]).value
+        shape, dtype = [evaluate(d, extents) for d in value.type.shape], value.type.dtype.numpy
+        count = int(np.prod(shape))
+        if count == 0:
+            return np.empty(shape, dtype)
+        slot = self.program.buffer_slot(value)
+        assert slot is not None, "a callback's operands and results have memory"
+        address = ctypes.c_int64.from_address(table + 8 * slot).value
+        memory = (ctypes.c_uint8 * (count * dtype.itemsize)).from_address(address)
+        return np.asarray(memory).view(dtype).reshape(shape)
+
+
+class _Block:
+    """Memory that native code allocated and handed over: freed with the last array that looks at it."""
+
+    def __init__(self, address: int) -> None:
+        self.address = address
+
+    def array(self, shape: list[int], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        """The memory as an array."""
+        count = int(np.prod(shape))
+        if count == 0:
+            return np.empty(shape, dtype)
+        self.__array_interface__ = {
+            "shape": (count * dtype.itemsize,), "typestr": "|u1", "data": (self.address, False), "version": 3,
+        }  # fmt: skip
+        return np.asarray(self).view(dtype).reshape(shape)
+
+    def __del__(self) -> None:
+        if self.address and _libc_free is not None:
+            _libc_free(self.address)
 
 
 def _work(nests: Sequence[Nest], graph: Graph) -> Dim:
@@ -154,7 +252,9 @@ def build_program(graph: Graph, plan: Any, profile: bool = False) -> Program:
     """Emit, compile (or fetch from the cache) and link the program of a planned graph. profile: count each kernel's cycles."""
     from . import gemm, pool
 
-    emitter = ProgramEmitter(graph, plan, profile)
+    control = getattr(plan, "graph", None)  # of a graph with control flow: the form that was planned
+    graph = control or graph
+    emitter = ControlEmitter(graph, plan, profile) if control else ProgramEmitter(graph, plan, profile)
     body = emitter.program()
     size = emitter.slots.count
     entry = emitter.entry(size)
@@ -166,11 +266,11 @@ def build_program(graph: Graph, plan: Any, profile: bool = False) -> Program:
             imports[name] = pool.parallel_for_address()
         else:
             imports[name] = gemm.gemm_address(*name.removeprefix("graphflow_gemm_").split("_"))
-    library = llvm.compile_module(text, ["entry"], imports)
+    library = llvm.compile_module(text, ["entry"], imports, "loops" if control else "light")
     constants = [np.ascontiguousarray(v.producer.attributes["value"]) for v in plan.constants if v.producer is not None]
     return Program(graph, library, emitter.slots, size, emitter.nests, emitter.checks, constants, text, plan, emitter.scratch,
                    emitter.kernels, emitter.callbacks, emitter.profiled,
-                   np.zeros(len(emitter.profiled), np.int64) if profile else None)  # fmt: skip
+                   np.zeros(len(emitter.profiled), np.int64) if profile else None, **emitter.facts())  # fmt: skip
 
 
 def locate(checks: Sequence[Check], status: int) -> tuple[Check, int]:

@@ -35,6 +35,7 @@ class StepEmitter:
         self.callbacks: dict[int, Node] = {}
         self.vector_bytes = llvm.vector_bits() // 8
         self.kernels = 0
+        self._arguments = ""
 
     def key(self, value: Value) -> tuple[str, int]:
         place = self.plan.place(value)
@@ -67,12 +68,7 @@ class StepEmitter:
         k = a.type.shape[-2] if swap_a else a.type.shape[-1]
         a_strides, b_strides = _batch_strides(a, batch_shape), _batch_strides(b, batch_shape)
         merged = all(_merged(batch_shape, s) for s in (a_strides, b_strides))
-        arguments = (
-            writer.let(f"alloca [{len(FIELDS)} x i64], align 64")
-            if not hasattr(self, "_arguments")
-            else self._arguments
-        )
-        self._arguments: str = arguments
+        arguments = self._argument_record(len(FIELDS))
         pa, pb, pc = self.pointer(self.key(a)), self.pointer(self.key(b)), self.pointer(self.key(c))
         size_a, size_b = a.type.shape[-1], b.type.shape[-1]
         fixed: dict[str, Dim] = {
@@ -98,6 +94,12 @@ class StepEmitter:
             operands = [(pa, a_strides), (pb, b_strides), (pc, _batch_strides(c, batch_shape))]
             self._batch_loop(name, arguments, batch_shape, operands, c.type.dtype)
         self.kernels += 1
+
+    def _argument_record(self, fields: int) -> str:
+        """Memory for the arguments of a matrix product: one record for all of them."""
+        if not self._arguments:
+            self._arguments = self.writer.let(f"alloca [{fields} x i64], align 64")
+        return self._arguments
 
     def _field(self, arguments: str, position: int, value: str) -> None:
         address = self.writer.let(f"getelementptr i64, ptr {arguments}, i64 {position}")
@@ -254,12 +256,15 @@ done:
   ret void
 }}
 """)
-        self.checks.append(
-            Check("assertion", node.op.name, node.source, str(node.attributes["message"]), condition.type.shape)
-        )
+        self.checks.append(self._assert_check(node))
         count = self.dim(product(condition.type.shape))
         self.writer.line(f"call void @{name}(ptr %table, ptr {self.pointer(self.key(condition))}, i64 {count})")
         self._can_fail = True
+
+    def _assert_check(self, node: Node) -> Check:
+        """What a failed assertion reports."""
+        name, message = node.attributes["name"] or "Assert", node.attributes["message"]
+        return Check("assertion", name, node.source, message, node.inputs[0].type.shape)
 
 
 def _batch_strides(value: Value, batch: Sequence[Dim]) -> list[Dim]:

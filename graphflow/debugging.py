@@ -1,0 +1,112 @@
+"""gf.debugging: assertions, checks of numbers, stepping through compiled functions, reproduction files. The names that TensorFlow
+has mean what they mean there; the others are graphflow's own. See docs/debugging.md."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from .assertions import (
+    assert_all_finite,
+    assert_equal,
+    assert_greater,
+    assert_greater_equal,
+    assert_integer,
+    assert_less,
+    assert_less_equal,
+    assert_near,
+    assert_negative,
+    assert_non_negative,
+    assert_non_positive,
+    assert_none_equal,
+    assert_positive,
+    assert_proper_iterable,
+    assert_rank,
+    assert_rank_at_least,
+    assert_rank_in,
+    assert_same_float_dtype,
+    assert_scalar,
+    assert_shapes,
+    assert_type,
+    check_numerics,
+    is_numeric_tensor,
+)
+from .effects import Assert
+from .tracing.debug import Breakpoint, breakpoint_at, breakpoints, debug_call
+from .tracing.find_nan import NanReport, Origin, find_nan
+from .tracing.numerics import disable_check_numerics, enable_check_numerics, is_checking_numerics
+from .tracing.placement import get_log_device_placement, set_log_device_placement
+from .tracing.reproduce import read, reproduce, write_reproductions
+from .tracing.tracebacks import (
+    disable_traceback_filtering,
+    enable_traceback_filtering,
+    is_traceback_filtering_enabled,
+)
+
+__all__ = [
+    "Assert",
+    "Breakpoint",
+    "NanReport",
+    "Origin",
+    "assert_all_finite",
+    "assert_equal",
+    "assert_greater",
+    "assert_greater_equal",
+    "assert_integer",
+    "assert_less",
+    "assert_less_equal",
+    "assert_near",
+    "assert_negative",
+    "assert_non_negative",
+    "assert_non_positive",
+    "assert_none_equal",
+    "assert_positive",
+    "assert_proper_iterable",
+    "assert_rank",
+    "assert_rank_at_least",
+    "assert_rank_in",
+    "assert_same_float_dtype",
+    "assert_scalar",
+    "assert_shapes",
+    "assert_type",
+    "breakpoint_at",
+    "breakpoints",
+    "check_numerics",
+    "debug",
+    "disable_check_numerics",
+    "disable_traceback_filtering",
+    "enable_check_numerics",
+    "enable_traceback_filtering",
+    "find_nan",
+    "get_log_device_placement",
+    "is_checking_numerics",
+    "is_numeric_tensor",
+    "is_traceback_filtering_enabled",
+    "read_reproduction",
+    "reproduce",
+    "set_log_device_placement",
+    "state",
+    "write_reproductions",
+]
+
+read_reproduction = read
+
+
+def debug(fn: Any, *args: Any, on_node: Any = None, log: Any = None, stage: str = "traced", **kwargs: Any) -> Any:
+    """fn(*args, **kwargs, debug=True, ...), for functions that have a parameter called `debug` themselves. See debug_call."""
+    return debug_call(fn, args, kwargs, on_node=on_node, log=log, stage=stage)
+
+
+def state() -> dict[str, Any]:
+    """What of all this is in force in this thread: for reports."""
+    from . import config
+
+    return {
+        "functions run eagerly": config.functions_run_eagerly(),
+        "check numerics": is_checking_numerics(),
+        "traceback filtering": is_traceback_filtering_enabled(),
+        "log device placement": get_log_device_placement(),
+        "breakpoints": [f"{b.file}:{b.line}" for b in breakpoints()],
+        "breakpoint() calls": f"{getattr(sys.breakpointhook, '__module__', '')}.{getattr(sys.breakpointhook, '__name__', '')}",
+        "reproductions": config.flags().reproduce or "not written",
+    }

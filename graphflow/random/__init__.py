@@ -1,0 +1,41 @@
+"""gf.random: draws by a counter-based generator (Threefry-2x32 with 20 rounds), the same bits in eager mode and in graphs,
+whatever is fused and however many threads run. See docs/random.md."""
+
+from __future__ import annotations
+
+from . import experimental
+from .choices import stateless_categorical, stateless_shuffle
+from .counts import stateless_binomial, stateless_poisson
+from .gamma import stateless_gamma
+from .generator import Algorithm, Generator, create_rng_state, get_global_generator, set_global_generator
+from .stateful import categorical, gamma, normal, poisson, set_seed, shuffle, truncated_normal, uniform
+from .stateless import fold_in, split, stateless_normal, stateless_truncated_normal, stateless_uniform
+from .truncated import stateless_parameterized_truncated_normal
+
+__all__ = [
+    "Algorithm",
+    "Generator",
+    "categorical",
+    "create_rng_state",
+    "experimental",
+    "fold_in",
+    "gamma",
+    "get_global_generator",
+    "normal",
+    "poisson",
+    "set_global_generator",
+    "set_seed",
+    "shuffle",
+    "split",
+    "stateless_binomial",
+    "stateless_categorical",
+    "stateless_gamma",
+    "stateless_normal",
+    "stateless_parameterized_truncated_normal",
+    "stateless_poisson",
+    "stateless_shuffle",
+    "stateless_truncated_normal",
+    "stateless_uniform",
+    "truncated_normal",
+    "uniform",
+]

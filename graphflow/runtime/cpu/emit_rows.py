@@ -1,0 +1,184 @@
+"""One row of an array replaced, added to or appended: in place where the plan gives the result the array's buffer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...dtypes import DType
+from ...ir.dims import Dim, product
+from ...ir.graph import Node, Value
+from ...kernels.nest import Check
+from .emit import memory_type
+from .emit_program import ProgramEmitter
+from .emit_scalars import load_scalar, store_scalar
+
+__all__ = ["RowCheck", "RowEmitter"]
+
+INDEX_BITS = 44
+"""The element field of a status: a row's index, as a signed number of so many bits."""
+
+
+@dataclass(frozen=True)
+class RowCheck(Check):
+    """The check of a row's index: the status carries the index in place of an element. extent: how many rows there are."""
+
+    extent: Dim = 0
+
+    def index(self, element: int) -> int:
+        """The index that a status word's element stands for."""
+        return element - (1 << INDEX_BITS) if element >> (INDEX_BITS - 1) else element
+
+
+class RowEmitter(ProgramEmitter):
+    """The steps `update_row`, `scatter_add_into` and `append_row`."""
+
+    def register(self, value: Value) -> str:
+        """A scalar's register."""
+        raise NotImplementedError
+
+    def address(self, value: Value) -> str:
+        """The address of a value in memory."""
+        raise NotImplementedError
+
+    def copy_into(self, home: Any, value: Value) -> None:
+        """A value's elements to a home."""
+        raise NotImplementedError
+
+    def reserve(self, slot: int, size: str, keep: bool = False) -> None:
+        """Make room at a slot."""
+        raise NotImplementedError
+
+    def dynamic_slot(self, index: int) -> int:
+        """The slot of a grow-only buffer."""
+        raise NotImplementedError
+
+    def bytes_of(self, value: Value) -> str:
+        """A value's size in memory."""
+        raise NotImplementedError
+
+    def fail_unless(self, condition: str, number: int, element: str = "0") -> None:
+        """Leave the program with a check's status."""
+        raise NotImplementedError
+
+    def _row(self, node: Node) -> None:
+        """One row of node's result; the others are the array's."""
+        array, row, out = node.inputs[0], node.inputs[-1], node.output
+        name, dtype = node.op.name, out.type.dtype
+        writer, plan = self.writer, self.plan
+        position = self._appended(node) if name == "append_row" else self._checked_row(node)
+        if out.type.elements == 1:  # the only row of one element
+            value = self.register(row)
+            if name == "scatter_add_into":
+                value = writer.let(f"{_addition(dtype)} {_kind(dtype)} {self.register(array)}, {value}")
+            self.set_register(out, value)
+            return
+        home = plan.home(out)
+        if name != "append_row" and home is not plan.home(array):
+            self.copy_into(home, array)
+        width = product(out.type.shape[1:])
+        base = self.address(out)
+        if width == 1:
+            place = writer.let(f"getelementptr {memory_type(dtype)}, ptr {base}, i64 {position}")
+            value = self.register(row)
+            if name == "scatter_add_into":
+                old = load_scalar(writer, dtype, place)
+                value = writer.let(f"{_addition(dtype)} {_kind(dtype)} {old}, {value}")
+            store_scalar(writer, dtype, value, place)
+            return
+        size = self.dim(width)
+        offset = writer.let(f"mul i64 {position}, {size}")
+        place = writer.let(f"getelementptr {memory_type(dtype)}, ptr {base}, i64 {offset}")
+        source = self.address(row)
+        if name == "scatter_add_into":
+            writer.line(f"call void @{self._row_addition(dtype)}(ptr {place}, ptr {source}, i64 {size})")
+        else:
+            arguments = [("ptr", place), ("ptr", source), ("i64", self.bytes_of(row)), ("i1", "false")]
+            writer.intrinsic("llvm.memcpy", "void", arguments, "p0.p0.i64")
+
+    def set_register(self, value: Value, register: str) -> None:
+        """A scalar has been computed."""
+        raise NotImplementedError
+
+    def _checked_row(self, node: Node) -> str:
+        """The index of the row as i64; leaves the program where there is no such row."""
+        writer, index = self.writer, node.inputs[1]
+        position = self.register(index)
+        if index.type.dtype.itemsize == 4:
+            position = writer.let(f"sext i32 {position} to i64")
+        rows = node.output.type.shape[0]
+        inside = writer.let(f"icmp ult i64 {position}, {self.dim(rows)}")
+        shown = writer.let(f"and i64 {position}, {(1 << INDEX_BITS) - 1}")
+        self.fail_unless(inside, len(self.checks), shown)
+        self.checks.append(RowCheck("index_out_of_range", node.op.name, node.source, "", (), None, rows))
+        return position
+
+    def _appended(self, node: Node) -> str:
+        """Make room for one more row behind the array's; its index."""
+        array, out = node.inputs[0], node.output
+        home = self.plan.home(out)
+        rows = self.dim(array.type.shape[0])
+        if out.type.elements == 1:
+            return rows
+        in_place = home is self.plan.home(array)
+        if home.dynamic:
+            self.reserve(self.dynamic_slot(home.index), self.bytes_of(out), keep=in_place)
+        if not in_place:
+            self.copy_value(self.address(out), array)
+        return rows
+
+    def copy_value(self, target: str, value: Value) -> None:
+        """A value's elements to an address."""
+        raise NotImplementedError
+
+    def _row_addition(self, dtype: DType) -> str:
+        """The function that adds `count` elements to others: whole vectors, then single elements."""
+        name = f"add_row_{dtype.short}"
+        if any(f"@{name}(" in text for text in self.functions):
+            return name
+        lanes = max(1, self.vector_bytes // max(4, dtype.itemsize))
+        kind, add = memory_type(dtype), _addition(dtype)
+        vector, size = f"<{lanes} x {kind}>", dtype.itemsize
+        self.functions.append(f"""define internal void @{name}(ptr %to, ptr %from, i64 %count) #0 {{
+entry:
+  %whole = and i64 %count, {-lanes}
+  %any = icmp sgt i64 %whole, 0
+  br i1 %any, label %vectors, label %rest
+vectors:
+  %i = phi i64 [0, %entry], [%i2, %vectors]
+  %vp = getelementptr {kind}, ptr %to, i64 %i
+  %vq = getelementptr {kind}, ptr %from, i64 %i
+  %va = load {vector}, ptr %vp, align {size}
+  %vb = load {vector}, ptr %vq, align {size}
+  %vs = {add} {vector} %va, %vb
+  store {vector} %vs, ptr %vp, align {size}
+  %i2 = add i64 %i, {lanes}
+  %again = icmp slt i64 %i2, %whole
+  br i1 %again, label %vectors, label %rest
+rest:
+  %some = icmp slt i64 %whole, %count
+  br i1 %some, label %single, label %done
+single:
+  %j = phi i64 [%whole, %rest], [%j2, %single]
+  %p = getelementptr {kind}, ptr %to, i64 %j
+  %q = getelementptr {kind}, ptr %from, i64 %j
+  %a = load {kind}, ptr %p, align {size}
+  %b = load {kind}, ptr %q, align {size}
+  %s = {add} {kind} %a, %b
+  store {kind} %s, ptr %p, align {size}
+  %j2 = add i64 %j, 1
+  %more = icmp slt i64 %j2, %count
+  br i1 %more, label %single, label %done
+done:
+  ret void
+}}
+""")
+        return name
+
+
+def _addition(dtype: DType) -> str:
+    return "fadd" if dtype.is_floating else "or" if dtype.is_bool else "add"
+
+
+def _kind(dtype: DType) -> str:
+    return "i1" if dtype.is_bool else memory_type(dtype)

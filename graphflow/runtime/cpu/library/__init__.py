@@ -1,0 +1,17 @@
+"""Kernels written by hand as routines (see routine.py): name of the Library kernel -> function that emits a node's step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import cumulative, scatter, sorting
+
+__all__ = ["LIBRARY"]
+
+#: kernel name -> emit(step emitter, node, step number)
+LIBRARY: dict[str, Callable[[Any, Any, int], None]] = {
+    "argsort": sorting.emit_argsort,
+    "cumulative": cumulative.emit_cumulative,
+    "scatter_reduce": scatter.emit_scatter_reduce,
+}
