@@ -28,13 +28,17 @@ _NAMES = {
         "repeat reshape reverse roll shape size slice split squeeze stack stop_gradient strided_slice tile "
         "transpose unstack where zeros zeros_like cast"
     ),
+    "assertions": "assert_equal assert_greater assert_less assert_rank",
     "autodiff.tape": "GradientTape UnconnectedGradients",
+    "control_flow": "case cond foldl foldr map_fn scan switch_case vectorized_map while_loop",
     "devices": "device",
     "dtypes": (
         "DType as_dtype bfloat16 complex64 complex128 float16 float32 float64 int8 int16 int32 int64 uint8 uint16 "
         "uint32 uint64"
     ),
     "effects": "Assert print name_scope",
+    "cumulative": "cumsum",
+    "einsum": "einsum",
     "linalg": "matmul tensordot",
     "math": (
         "abs acos acosh add add_n argmax argmin asin asinh atan atan2 atanh cos cosh divide equal exp floor "
@@ -46,13 +50,20 @@ _NAMES = {
     "module": "Module",
     "ordering": "control_dependencies group no_op tuple",
     "python_call": "ensure_shape numpy_function py_function",
+    "segments": (
+        "histogram_fixed_width histogram_fixed_width_bins scatter_nd tensor_scatter_nd_add tensor_scatter_nd_max "
+        "tensor_scatter_nd_min tensor_scatter_nd_sub tensor_scatter_nd_update"
+    ),
+    "sorting": "argsort searchsorted sort",
     "tensor": "Tensor TensorShape constant convert_to_tensor is_tensor",
+    "tensor_array": "TensorArray",
     "tracing.function": "Function function init_scope",
     "tracing.signature": "TensorSpec",
     "variable": "Variable",
 }
 _SUBMODULES = (
     "autodiff",
+    "autograph",
     "bitwise",
     "cache",
     "config",

@@ -90,7 +90,9 @@ def _name(name: str | None, public: str) -> str:
     return f"{public} '{name}'" if name else public
 
 
-def assert_equal(x: Any, y: Any, message: str | None = None, summarize: int | None = None, name: str | None = None) -> None:
+def assert_equal(
+    x: Any, y: Any, message: str | None = None, summarize: int | None = None, name: str | None = None
+) -> None:
     """x == y must hold for every pair of (broadcast) elements."""
     _assert_pair(name, "==", ops.equal, x, y, message, summarize, "assert_equal")
 
@@ -102,7 +104,9 @@ def assert_none_equal(
     _assert_pair(name, "!=", ops.not_equal, x, y, message, summarize, "assert_none_equal")
 
 
-def assert_less(x: Any, y: Any, message: str | None = None, summarize: int | None = None, name: str | None = None) -> None:
+def assert_less(
+    x: Any, y: Any, message: str | None = None, summarize: int | None = None, name: str | None = None
+) -> None:
     """x < y must hold for every pair of (broadcast) elements."""
     _assert_pair(name, "<", ops.less, x, y, message, summarize, "assert_less")
 
@@ -153,12 +157,16 @@ def assert_positive(x: Any, message: str | None = None, summarize: int | None = 
     _assert_sign("assert_positive", ">", ops.greater, x, message, summarize, name)
 
 
-def assert_non_negative(x: Any, message: str | None = None, summarize: int | None = None, name: str | None = None) -> None:
+def assert_non_negative(
+    x: Any, message: str | None = None, summarize: int | None = None, name: str | None = None
+) -> None:
     """x >= 0 must hold for every element."""
     _assert_sign("assert_non_negative", ">=", ops.greater_equal, x, message, summarize, name)
 
 
-def assert_non_positive(x: Any, message: str | None = None, summarize: int | None = None, name: str | None = None) -> None:
+def assert_non_positive(
+    x: Any, message: str | None = None, summarize: int | None = None, name: str | None = None
+) -> None:
     """x <= 0 must hold for every element."""
     _assert_sign("assert_non_positive", "<=", ops.less_equal, x, message, summarize, name)
 
@@ -183,10 +191,11 @@ def assert_near(
     epsilon = float(ml_dtypes.finfo(real.numpy).eps)
     relative = convert_to_tensor(10 * epsilon if rtol is None else rtol, dtype_hint=real)
     absolute = convert_to_tensor(10 * epsilon if atol is None else atol, dtype_hint=real)
-    condition = _now_if_known(
-        lambda a, b, r, t: math.abs(a - b) < t + r * math.abs(b), x, y, relative, absolute
+    condition = _now_if_known(lambda a, b, r, t: math.abs(a - b) < t + r * math.abs(b), x, y, relative, absolute)
+    text = (
+        _prefix(message)
+        + f"|x - y| < atol + rtol * |y| must hold with rtol = {_shown(relative)}, atol = {_shown(absolute)}"
     )
-    text = _prefix(message) + f"|x - y| < atol + rtol * |y| must hold with rtol = {_shown(relative)}, atol = {_shown(absolute)}"
     check(condition, text, (x, y), ("x", "y"), summarize, _name(name, "assert_near"))
 
 
@@ -367,7 +376,9 @@ def assert_integer(x: Any, message: str | None = None, name: str | None = None) 
     """x must have an integer dtype. Raises DTypeError (a TypeError)."""
     x = convert_to_tensor(x)
     if not x.dtype.is_integer:
-        raise DTypeError(f"{_name(name, 'assert_integer')}: {_prefix(message)}the tensor must be of integers, got {x.type}")
+        raise DTypeError(
+            f"{_name(name, 'assert_integer')}: {_prefix(message)}the tensor must be of integers, got {x.type}"
+        )
 
 
 def assert_same_float_dtype(tensors: Sequence[Any] | None = None, dtype: Any = None) -> DType:

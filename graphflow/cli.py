@@ -317,7 +317,11 @@ def _debugging_lines() -> list[str]:
     from graphflow.runtime.cpu import llvm
 
     features = [word[1:] for word in llvm.features().split(",") if word.startswith("+")]
-    wide = [word for word in ("sse4.2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bf16", "neon", "sve") if word in features]
+    wide = [
+        word
+        for word in ("sse4.2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bf16", "neon", "sve")
+        if word in features
+    ]
     state = ", ".join(f"{name}: {_state_text(value)}" for name, value in debugging.state().items())
     return [
         f"target     {llvm.host_cpu()}, vectors of {llvm.vector_bits()} bits ({' '.join(wide) or 'no known extensions'})",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from .ir.graph import Graph, Node, Value, comparable
 from .ir.op import Op
 from .ir.source import Source
 from .ir.types import CPU, TensorType
+from .locks import renew_after_fork
 from .passes.manager import PassContext, Stage, run_pipeline
 from .passes.pipeline import PIPELINE
 from .passes.plan_control import plan_program
@@ -137,6 +139,16 @@ def _place_of(element: int, shape: Sequence[int | None]) -> str:
 _EAGER_SOURCE = Source("eager", 1, 0, "")
 _eager: dict[Any, Executable] = {}
 _eager_lock = threading.RLock()
+
+
+
+def renew_locks() -> None:
+    """In a forked child."""
+    global _eager_lock
+    _eager_lock = threading.RLock()
+
+
+renew_after_fork(sys.modules[__name__])
 
 
 def generic_types(shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> tuple[list[TensorType], dict[str, int]]:

@@ -9,11 +9,13 @@ from typing import Any
 
 __all__ = [
     "AssertionFailedError",
+    "AutographError",
     "BranchError",
     "CompileError",
     "DTypeError",
     "DTypeMismatchError",
     "DivisionByZeroError",
+    "EndlessTraceError",
     "FailedPreconditionError",
     "GraphError",
     "GraphflowError",
@@ -138,6 +140,10 @@ class TapeError(GraphflowError, RuntimeError):
     """A GradientTape was used in a way it does not allow."""
 
 
+class EndlessTraceError(GraphflowError, RecursionError):
+    """Compiled functions call each other without end while they are traced."""
+
+
 class SignatureError(GraphflowError, TypeError):
     """Arguments do not fit the function or its input_signature."""
 
@@ -152,6 +158,10 @@ class TensorLeakError(GraphflowError, TypeError):
 
 class TracedBoolError(GraphflowError, TypeError):
     """A symbolic tensor was used where Python needs a bool, int or float."""
+
+
+class AutographError(TracedBoolError, NotImplementedError):
+    """Python code that depends on a tensor and has no form in a graph."""
 
 
 class NotPicklableError(GraphflowError, pickle.PicklingError, TypeError):

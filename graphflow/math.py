@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import ops
+from .cumulative import cumprod, cumsum, cumulative_logsumexp
 from .dtypes import DType, as_dtype, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64
 from .errors import InvalidArgumentError
 from .reductions import (
@@ -31,37 +32,147 @@ from .reductions import (
     reduce_variance,
     zero_fraction,
 )  # fmt: skip
-from .tensor import Tensor, TensorLike, convert_to_tensor
+from .segments import (
+    bincount,
+    confusion_matrix,
+    segment_max,
+    segment_mean,
+    segment_min,
+    segment_prod,
+    segment_sum,
+    unsorted_segment_max,
+    unsorted_segment_mean,
+    unsorted_segment_min,
+    unsorted_segment_prod,
+    unsorted_segment_sqrt_n,
+    unsorted_segment_sum,
+)  # fmt: skip
+from .sorting import approx_max_k, approx_min_k, in_top_k, invert_permutation, top_k
+from .tensor import Tensor, TensorLike, convert_to_tensor, operands
 
 __all__ = [
-    "abs", "accumulate_n", "acos", "acosh", "add", "add_n", "argmax", "argmin", "asin", "asinh", "atan", "atan2",
-    "atanh", "cast", "ceil", "cos", "cosh", "count_nonzero", "digamma", "divide", "divide_no_nan", "equal", "erf",
-    "erfc", "erfcinv", "erfinv", "exp", "expm1", "floor", "floordiv", "floormod", "greater", "greater_equal",
-    "is_finite", "is_inf", "is_nan", "l2_normalize", "less", "less_equal", "lgamma", "log", "log1p", "log_sigmoid",
-    "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "mod", "multiply",
-    "multiply_no_nan", "ndtri", "negative", "not_equal", "polyval", "pow", "reciprocal", "reciprocal_no_nan",
-    "reduce_all", "reduce_any", "reduce_euclidean_norm", "reduce_logsumexp", "reduce_max", "reduce_mean", "reduce_min",
-    "reduce_prod", "reduce_std", "reduce_sum", "reduce_variance", "rint", "round", "rsqrt", "scalar_mul", "sigmoid",
-    "sign", "sin", "sinh", "softmax", "softplus", "softsign", "sqrt", "square", "squared_difference", "subtract", "tan",
-    "tanh", "truediv", "truncatediv", "truncatemod", "xdivy", "xlog1py", "xlogy", "zero_fraction",
+    "abs",
+    "accumulate_n",
+    "acos",
+    "acosh",
+    "add",
+    "add_n",
+    "approx_max_k",
+    "approx_min_k",
+    "argmax",
+    "argmin",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "bincount",
+    "cast",
+    "ceil",
+    "confusion_matrix",
+    "cos",
+    "cosh",
+    "count_nonzero",
+    "cumprod",
+    "cumsum",
+    "cumulative_logsumexp",
+    "digamma",
+    "divide",
+    "divide_no_nan",
+    "equal",
+    "erf",
+    "erfc",
+    "erfcinv",
+    "erfinv",
+    "exp",
+    "expm1",
+    "floor",
+    "floordiv",
+    "floormod",
+    "greater",
+    "greater_equal",
+    "in_top_k",
+    "invert_permutation",
+    "is_finite",
+    "is_inf",
+    "is_nan",
+    "l2_normalize",
+    "less",
+    "less_equal",
+    "lgamma",
+    "log",
+    "log1p",
+    "log_sigmoid",
+    "log_softmax",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "maximum",
+    "minimum",
+    "mod",
+    "multiply",
+    "multiply_no_nan",
+    "ndtri",
+    "negative",
+    "not_equal",
+    "polyval",
+    "pow",
+    "reciprocal",
+    "reciprocal_no_nan",
+    "reduce_all",
+    "reduce_any",
+    "reduce_euclidean_norm",
+    "reduce_logsumexp",
+    "reduce_max",
+    "reduce_mean",
+    "reduce_min",
+    "reduce_prod",
+    "reduce_std",
+    "reduce_sum",
+    "reduce_variance",
+    "rint",
+    "round",
+    "rsqrt",
+    "scalar_mul",
+    "segment_max",
+    "segment_mean",
+    "segment_min",
+    "segment_prod",
+    "segment_sum",
+    "sigmoid",
+    "sign",
+    "sin",
+    "sinh",
+    "softmax",
+    "softplus",
+    "softsign",
+    "sqrt",
+    "square",
+    "squared_difference",
+    "subtract",
+    "tan",
+    "tanh",
+    "top_k",
+    "truediv",
+    "truncatediv",
+    "truncatemod",
+    "unsorted_segment_max",
+    "unsorted_segment_mean",
+    "unsorted_segment_min",
+    "unsorted_segment_prod",
+    "unsorted_segment_sqrt_n",
+    "unsorted_segment_sum",
+    "xdivy",
+    "xlog1py",
+    "xlogy",
+    "zero_fraction",
 ]  # fmt: skip
 
 _TRUE_DIVISION: dict[DType, DType] = {
     int8: float32, uint8: float32, int16: float32, uint16: float32,
     int32: float64, uint32: float64, int64: float64, uint64: float64,
 }  # fmt: skip
-
-
-def operands(*values: Any) -> list[Any]:
-    """The values as tensors, Python numbers taking the dtype of the first tensor (or array) among them."""
-    hint = next((v.dtype for v in values if isinstance(v, TensorLike)), None)
-    if hint is None:
-        hint = next((as_dtype(v.dtype) for v in values if hasattr(v, "dtype")), None)
-    found: list[Any] = []
-    for value in values:
-        found.append(convert_to_tensor(value, dtype_hint=hint))
-        hint = hint or found[-1].dtype
-    return found
 
 
 # Arithmetic ---------------------------------------------------------------------------------------------------------

@@ -46,9 +46,7 @@ def pack_sequence_as(structure: Any, flat_sequence: Sequence[Any], expand_compos
     return tree.pack_sequence_as(structure, flat_sequence)
 
 
-def assert_same_structure(
-    nest1: Any, nest2: Any, check_types: bool = True, expand_composites: bool = False
-) -> None:
+def assert_same_structure(nest1: Any, nest2: Any, check_types: bool = True, expand_composites: bool = False) -> None:
     """Raises ValueError where two structures are nested differently, and, if check_types, TypeError where containers
     differ in type. Any two mappings count as one type, any two lists too, and named tuples of equal name and fields."""
     del expand_composites
@@ -100,7 +98,5 @@ def _check_types(name: str, func: Any, structures: tuple[Any, ...], kwargs: dict
     check_types = bool(kwargs.pop("check_types", True))
     kwargs.pop("expand_composites", None)
     if kwargs:
-        raise ValueError(
-            f"{name}: the keywords are check_types and expand_composites, got {', '.join(sorted(kwargs))}"
-        )
+        raise ValueError(f"{name}: the keywords are check_types and expand_composites, got {', '.join(sorted(kwargs))}")
     return check_types

@@ -25,18 +25,19 @@ from .math import (
     zero_fraction,
 )
 from .ops.rules import equal_shapes, normalize_axis
-from .random import nn_experimental as experimental
-from .random.dropout import dropout
 from .pooling import *  # noqa: F403
 from .pooling import __all__ as _poolings
+from .random import nn_experimental as experimental
+from .random.dropout import dropout
 from .reductions import axes_of, reduce_max, reduce_mean, reduce_sum, zeros_of
+from .sorting import in_top_k, top_k
 from .tensor import Tensor, convert_to_tensor
 
 __all__ = [
-    "batch_normalization", "bias_add", "dropout", "elu", "embedding_lookup", "experimental", "gelu", "l2_loss", "l2_normalize",
+    "batch_normalization", "bias_add", "dropout", "elu", "embedding_lookup", "experimental", "gelu", "in_top_k", "l2_loss", "l2_normalize",
     "layer_normalization", "leaky_relu", "log_softmax", "moments", "relu", "relu6", "selu", "sigmoid",
     "sigmoid_cross_entropy_with_logits", "silu", "softmax", "softmax_cross_entropy_with_logits", "softplus", "softsign",
-    "sparse_softmax_cross_entropy_with_logits", "swish", "tanh", "weighted_cross_entropy_with_logits", "zero_fraction",
+    "sparse_softmax_cross_entropy_with_logits", "swish", "tanh", "top_k", "weighted_cross_entropy_with_logits", "zero_fraction",
     *_convolutions, *_poolings,
 ]  # fmt: skip
 

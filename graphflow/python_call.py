@@ -183,6 +183,8 @@ class PythonFunction:
     def apply(self, tensors: Sequence[Any]) -> list[Tensor]:
         """The function's results as tensors of the declared dtypes."""
         returned = self.function(*([t.numpy() for t in tensors] if self.on_arrays else tensors))
+        if not self.specs:  # called for what it does
+            return []
         values = list(returned) if isinstance(returned, (list, tuple)) else [] if returned is None else [returned]
         if len(values) != len(self.specs):
             raise InvalidArgumentError(
@@ -211,7 +213,9 @@ class PythonFunction:
     def trace(self, tensors: Sequence[Any]) -> list[Tensor]:
         """Add the node; results without a declared shape are UnshapedTensors."""
         trace = active_trace.get()
-        dtypes, shapes, extents = [], [], []
+        dtypes: list[DType] = []
+        shapes: list[tuple[Dim, ...]] = []
+        extents: list[str] = []
         if self.has_ticket:
             dtypes, shapes = [int64], [()]
         for number, (dtype, declared) in enumerate(self.specs):
@@ -249,6 +253,10 @@ class Result:
     def __call__(self, *arrays: Array) -> list[Array]:
         return self.function(*arrays)
 
+    def number_of(self, position: int) -> int:
+        """Which of the function's results the node's output at a position is."""
+        return self.function.shown[position - self.function.has_ticket]
+
     def run_eagerly(self, tensors: Sequence[Any]) -> list[Tensor]:
         """See PythonFunction."""
         return self.function.run_eagerly(tensors)
@@ -266,6 +274,7 @@ class Result:
         used = [k for k, number in enumerate(self.numbers) if function.specs[number][0].is_floating]
         found = python_call(
             node.outputs[0],
+            *(node.inputs[k] for k in floats),  # not read: they tell a tape around this one what the result depends on
             *(gradients[1 + k] for k in used),
             function=Backward(function, tuple(self.numbers[k] for k in used), tuple(floats)),
             dtypes=tuple(node.inputs[k].dtype for k in floats),
@@ -276,9 +285,14 @@ class Result:
 
 
 class Backward:
-    """The backward call of a PythonFunction: (ticket, gradients of the results `numbers`) -> gradients of the operands `floats`."""
+    """The backward call of a PythonFunction: (ticket, the operands `floats`, gradients of the results `numbers`) -> gradients of the
+    operands `floats`."""
 
     label = "py_function"
+
+    def number_of(self, position: int) -> int:
+        """Which gradient the node's output at a position is."""
+        return position
 
     def __init__(self, function: PythonFunction, numbers: tuple[int, ...], floats: tuple[int, ...]) -> None:
         self.function, self.numbers, self.floats = function, numbers, floats
@@ -306,7 +320,7 @@ class Backward:
             tape.gradient(
                 [results[number] for number in self.numbers],
                 [inputs[k] for k in self.floats],
-                output_gradients=list(tensors[1:]),
+                output_gradients=list(tensors[1 + len(self.floats) :]),
                 unconnected_gradients="zero",
             )
         )
@@ -394,6 +408,7 @@ class UnshapedTensor(SymbolicTensor):
         nodes = self._trace.builder.nodes
         nodes[nodes.index(old)] = new
         self._place[0] = new
+        self._trace.register_extents((self,), extents)
         self._function.shown.append(self._number)
         outputs = (self,) if self._ticket is None else (self._ticket, self)
         own = {**attributes, "function": Result(self._function, (self._number,))}

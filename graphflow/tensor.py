@@ -36,6 +36,7 @@ __all__ = [
     "convert_to_tensor",
     "is_tensor",
     "located",
+    "operands",
 ]
 
 
@@ -494,3 +495,15 @@ def _plan(
 set_dispatcher(_dispatch)
 set_locator(capture)
 set_trace(active_trace.get)
+
+
+def operands(*values: Any) -> list[Any]:
+    """The values as tensors, Python numbers taking the dtype of the first tensor (or array) among them."""
+    hint = next((v.dtype for v in values if isinstance(v, TensorLike)), None)
+    if hint is None:
+        hint = next((as_dtype(v.dtype) for v in values if hasattr(v, "dtype")), None)
+    found: list[Any] = []
+    for value in values:
+        found.append(convert_to_tensor(value, dtype_hint=hint))
+        hint = hint or found[-1].dtype
+    return found

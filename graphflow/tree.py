@@ -325,8 +325,11 @@ def _same_type(a: Any, b: Any) -> bool:
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return True
     fields = getattr(a, "_fields", None)  # two named tuples of one name and the same fields are one type
-    return isinstance(a, tuple) and fields is not None and fields == getattr(b, "_fields", None) and (
-        type(a).__name__ == type(b).__name__
+    return (
+        isinstance(a, tuple)
+        and fields is not None
+        and fields == getattr(b, "_fields", None)
+        and (type(a).__name__ == type(b).__name__)
     )
 
 

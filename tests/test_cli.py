@@ -173,6 +173,57 @@ def test_doctor_finds_everything_in_order(tmp_path: Path) -> None:
         assert word in done.stdout
 
 
+def test_doctor_says_what_debugging_is_in_force(tmp_path: Path) -> None:
+    done = command(
+        "doctor",
+        environment={"GRAPHFLOW_CACHE": str(tmp_path), "GRAPHFLOW_EAGER": "1", "GRAPHFLOW_REPRODUCE": "failures"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^target     \S+, vectors of (128|256|512) bits \(", done.stdout, re.MULTILINE)
+    assert "debugging  functions run eagerly: yes, check numerics: no, traceback filtering: yes" in done.stdout
+    assert "reproductions: failures" in done.stdout
+    assert "flag       reproduce = 'failures'" in done.stdout
+
+
+def test_run_replays_a_file_written_by_another_process(tmp_path: Path) -> None:
+    source = tmp_path / "failing_program.py"
+    source.write_text(
+        "import graphflow as gf\nf = gf.function(lambda a, b: (a + 1) // b)\n"
+        "f(gf.constant([6, 7]), gf.constant([1, 0]))\n",
+        encoding="utf-8",
+    )
+    environment = os.environ | {"GRAPHFLOW_REPRODUCE": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    failed = subprocess.run([sys.executable, str(source)], capture_output=True, text=True, env=environment, check=False)
+    (written,) = tmp_path.glob("*.graphflow")
+    assert f"reproduction: {written}" in failed.stderr
+    done = command("run", str(written))
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "floordiv: integer division by zero at [1]: 8 and 0" in done.stdout
+    assert f"{source}:2" in done.stdout
+    assert done.stderr == ""
+
+
+def test_run_prints_results_and_each_node(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import graphflow as gf
+
+    state = gf.Variable([1.0, 2.0], name="state")
+
+    @gf.function
+    def step(x: Any) -> Any:
+        state.assign_add(x)
+        return state * 2.0
+
+    path = gf.debugging.reproduce(step, gf.constant([1.0, 1.0]), path=tmp_path / "step.graphflow")
+    assert main(["run", path]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["result 0: f32[2] = [4 6]", "variable state: f32[2] = [2 3]"]
+    assert main(["run", path, "--debug"]) == 0
+    assert re.search(r"test_cli\.py:\d+ +add \(f32\[2\], f32\[2\]\) +-> f32\[2\] = \[2 3\]", capsys.readouterr().out)
+    with pytest.raises(SystemExit) as stop:
+        main(["run", path, "--debug", "--eager"])
+    assert stop.value.code == 2
+
+
 def test_doctor_reports_a_damaged_cache_entry(tmp_path: Path) -> None:
     environment = {"GRAPHFLOW_CACHE": str(tmp_path)}
     assert command("doctor", environment=environment).returncode == 0

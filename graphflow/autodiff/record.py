@@ -7,10 +7,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..ir.op import Op
+from ..ir.op import Control, Op
 from ..ir.source import Source
 
-__all__ = ["Record", "Recorder", "active_trace", "record_access", "record_operation", "recorders", "set_trace", "stop"]
+__all__ = ["ControlRecord", "Record", "Recorder", "active_trace", "record_access", "record_operation", "recorders", "set_trace", "stop"]
 
 
 #: the trace that is running in this context, or None (set by tensor.py, which this layer may not import)
@@ -39,6 +39,20 @@ class Record:
     source: Source
 
 
+class ControlRecord:
+    """The record of a node with sub-graphs. Differentiating a loop makes its node save values: the record then gets the
+    node's new operands, results and attributes, on all tapes that hold it. prepared: what was worked out for it so far."""
+
+    __slots__ = ("attributes", "holders", "inputs", "op", "outputs", "prepared", "source")
+
+    def __init__(
+        self, op: Op, inputs: tuple[Any, ...], outputs: tuple[Any, ...], attributes: dict[str, Any], source: Source
+    ) -> None:
+        self.op, self.inputs, self.outputs, self.attributes, self.source = op, inputs, outputs, attributes, source
+        self.holders: list[Any] = []
+        self.prepared: dict[Any, Any] = {}
+
+
 class Recorder(Protocol):
     """A tape, as this module sees it."""
 
@@ -54,7 +68,8 @@ def record_operation(
     op: Op, inputs: tuple[Any, ...], outputs: tuple[Any, ...], attributes: dict[str, Any], source: Source
 ) -> None:
     """Tell every active tape about an op."""
-    entry = Record(op, inputs, outputs, attributes, source)
+    kind = ControlRecord if isinstance(op.kernel, Control) else Record
+    entry: Any = kind(op, inputs, outputs, attributes, source)
     for recorder in recorders.get():
         recorder.record(entry)
 

@@ -19,7 +19,9 @@ import numpy as np
 from ..errors import NoGradientError, ShapeError, TapeError
 from ..ir.source import Source, capture
 from ..tree import flatten, map_structure, pack_sequence_as
-from .record import Record, active_trace, recorders, stop
+from .control import add_control_gradients
+from .record import ControlRecord, Record, active_trace, recorders, stop
+from .sums import Sums, reads_one_row
 
 __all__ = ["GradientTape", "UnconnectedGradients"]
 
@@ -50,6 +52,8 @@ class GradientTape:
         self._alive: list[Any] = []  # keeps those tensors, so that no id is used twice
         self._reads: dict[int, list[Any]] = {}  # id of a variable -> the tensors it was read as
         self._watched: dict[int, Any] = {}
+        #: id of a tensor -> id of what it was read from: all reads of a variable add to one sum, in the tape's order
+        self._alias: dict[int, int] = {}
         self._recording = False
         self._used = False
 
@@ -88,24 +92,37 @@ class GradientTape:
             trace = active_trace()
             if trace is not None and not hasattr(value, "assign"):
                 # Ops in a trace see the tensor as a value of the graph.
-                lifted = trace.lift(value)
+                lifted = trace.share(value)
                 if lifted is not value:
-                    self._connect(lifted)
-                    self._reads.setdefault(id(value), []).append(lifted)
+                    self.add_read(value, lifted)
+
+    def add_read(self, source: Any, tensor: Any) -> None:
+        """The tensor is the source's value: its gradient counts as the source's."""
+        self._connect(tensor)
+        self._alias[id(tensor)] = self._alias.get(id(source), id(source))
+        self._reads.setdefault(id(source), []).append(tensor)
 
     def _connect(self, tensor: Any) -> None:
         if id(tensor) not in self._connected:
             self._connected.add(id(tensor))
             self._alive.append(tensor)
 
-    def record(self, record: Record) -> None:
-        if any(id(t) in self._connected for t in record.inputs):
+    def record(self, record: Any) -> None:
+        if self._recording and any(id(t) in self._connected for t in record.inputs):
             self._records.append(record)
-            for output in record.outputs:
-                if output.dtype.is_floating or output.dtype.is_complex:
-                    self._connect(output)
+            if isinstance(record, ControlRecord):
+                record.holders.append(self)
+            self.connect_results(record.outputs)
+
+    def connect_results(self, outputs: Sequence[Any]) -> None:
+        """Results of an op that was recorded: they depend on what is watched."""
+        for output in outputs:
+            if output.dtype.is_floating or output.dtype.is_complex:
+                self._connect(output)
 
     def accessed(self, variable: Any, value: Any) -> None:
+        if not self._recording:
+            return
         watch = id(variable) in self._watched
         if (
             self._watch_accessed
@@ -116,8 +133,7 @@ class GradientTape:
             self._watched[id(variable)] = variable
             watch = True
         if watch:
-            self._connect(value)
-            self._reads.setdefault(id(variable), []).append(value)
+            self.add_read(variable, value)
 
     @contextmanager
     def stop_recording(self) -> Iterator[None]:
@@ -136,6 +152,7 @@ class GradientTape:
         self._connected.clear()
         self._alive.clear()
         self._reads.clear()
+        self._alias.clear()
         self._watched.clear()
 
     def watched_variables(self) -> tuple[Any, ...]:
@@ -253,7 +270,8 @@ class GradientTape:
     def _backward(
         self, targets: Sequence[Any], weights: Sequence[Any], sources: Any, unconnected: UnconnectedGradients
     ) -> Any:
-        sums: dict[int, Any] = {}
+        alone = {id(source) for source in flatten(sources)}  # a read that is asked for itself has a sum of its own
+        sums = Sums({k: v for k, v in self._alias.items() if k not in alone})
         for target, weight in zip(targets, weights, strict=True):
             if not hasattr(target, "dims"):
                 raise TapeError(f"gradient: the target {target!r} is not a tensor")
@@ -261,34 +279,46 @@ class GradientTape:
                 _warn_once(f"gradient: a target of {target.dtype.name} has no gradient; only floats do")
                 continue
             own = [target] if hasattr(target, "assign") else self._reads.get(id(target), [target])
-            for tensor in own:
-                seed = _seed(tensor, weight)
-                sums[id(tensor)] = seed if id(tensor) not in sums else sums[id(tensor)] + seed
-        needed = self._needed(sources)
-        for record in reversed(list(self._records)):  # a tape that is still recording sees the backward ops too
-            incoming = [sums.get(id(t)) for t in record.outputs]
-            if all(g is None for g in incoming) or not any(id(t) in needed for t in record.inputs):
-                continue
-            for tensor, gradient in zip(record.inputs, self._rule(record, incoming), strict=True):
-                if gradient is not None and id(tensor) in self._connected:
-                    with _backward_of(record.source):
-                        held = sums.get(id(tensor))
-                        sums[id(tensor)] = gradient if held is None else held + gradient
+            sums.add(own[0], _seed(own[0], weight))
+        self.walk(sums, self._needed(sources))
 
         def result(source: Any) -> Any:
             if not hasattr(source, "dims"):
                 raise TapeError(f"gradient: the source {source!r} is not a tensor or variable")
-            parts = [sums[id(t)] for t in self._reads.get(id(source), []) if id(t) in sums]
-            if id(source) in sums and (id(source) in self._connected or hasattr(source, "assign")):
-                parts.append(sums[id(source)])
-            if not parts:
+            connected = id(source) in self._connected or id(source) in self._reads or hasattr(source, "assign")
+            total = sums.get(source) if connected else None
+            for tensor in self._reads.get(id(source), ()):
+                if id(tensor) in alone and tensor is not source and sums.get(tensor) is not None:
+                    total = sums.get(tensor) if total is None else total + sums.get(tensor)
+            if total is None:
                 return None if unconnected is UnconnectedGradients.NONE else _zeros(source)
-            total = parts[0]
-            for part in parts[1:]:
-                total = total + part
             return total
 
         return map_structure(result, sources)
+
+    def walk(self, sums: Sums, needed: set[int]) -> None:
+        """Add the gradients of everything recorded to the sums, from the last op to the first. needed: ids of the tensors
+        that the walk goes through."""
+        for record in reversed(list(self._records)):  # a tape that is still recording sees the backward ops too
+            incoming = [sums.get(t) for t in record.outputs]
+            if all(g is None for g in incoming):
+                continue
+            wanted = [id(t) in needed and id(t) in self._connected for t in record.inputs]
+            if not any(id(t) in needed for t in record.inputs):
+                continue
+            if isinstance(record, ControlRecord):
+                with _backward_of(record.source):
+                    add_control_gradients(self, record, incoming, wanted, sums)
+                continue
+            if reads_one_row(record):  # O(row) in a loop: the sum is updated in place
+                if id(record.inputs[0]) in self._connected:
+                    with _backward_of(record.source):
+                        sums.add_row(record.inputs[0], record.inputs[1], incoming[0])
+                continue
+            for tensor, gradient in zip(record.inputs, self._rule(record, incoming), strict=True):
+                if gradient is not None and id(tensor) in self._connected:
+                    with _backward_of(record.source):
+                        sums.add(tensor, gradient)
 
     def _needed(self, sources: Any) -> set[int]:
         """Tensors that depend on one of the sources: the walk back goes through these only."""
@@ -302,6 +332,7 @@ class GradientTape:
         return wanted
 
     def _rule(self, record: Record, incoming: list[Any]) -> Sequence[Any]:
+        """The gradients that an op's rule gives for its inputs."""
         op = record.op
         if op.gradient is None:
             if op.no_gradient.startswith("not differentiable"):

@@ -7,23 +7,21 @@ for tensors, and functions that take functions.
 
 from __future__ import annotations
 
-import builtins
 import functools
 import types
 from collections.abc import Callable
 from typing import Any
 
 from ..tensor import active_trace
-from .convert import convert_function, is_library, is_library_module
+from ..tracing.bytecode import is_installed
+from .convert import convert_function, is_library_module
 from .options import UNCONVERTED, enabled
 
 __all__ = ["call", "convert_callable", "has_overload", "overload"]
 
 _OVERLOADS: dict[Any, Callable[..., Any]] = {}
-#: functions of graphflow that call functions while they trace
-_TAKES_FUNCTIONS = frozenset(
-    "cond case switch_case while_loop map_fn vectorized_map scan foldl foldr recompute_grad custom_gradient".split()
-)
+#: functions of graphflow that call functions while they trace (control forms ask for the conversion themselves)
+_TAKES_FUNCTIONS = frozenset({"recompute_grad", "custom_gradient"})
 _PLAIN_CALLS = (types.BuiltinFunctionType, type)
 
 
@@ -85,7 +83,7 @@ def convert_callable(function: Any) -> Any:
 
 
 def _convert_plain(function: types.FunctionType) -> Any:
-    if is_library(function.__code__.co_filename):
+    if is_installed(function.__code__.co_filename):
         if "__graphflow_user__" not in function.__globals__:
             replacement = _OVERLOADS.get(function)
             if replacement is not None:
@@ -145,5 +143,3 @@ def _constructor(cls: type) -> Any:
 
     return construct
 
-
-_ = builtins

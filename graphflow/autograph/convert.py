@@ -10,18 +10,18 @@ from __future__ import annotations
 import ast
 import dis
 import inspect
-import sysconfig
+import sys
 import threading
 import types
-import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from ..locks import renew_after_fork
+from ..tracing.bytecode import is_installed, plain_function
 from .build import HELPER, OPERATORS
 from .jumps import NotLowered
 from .locate import NoSource, compile_function, locate
-from .options import UNCONVERTED, enabled, unconverted
+from .reasons import CodeTable, Converted, conversions
 from .rewrite import convert_tree
 
 __all__ = [
@@ -29,51 +29,23 @@ __all__ = [
     "convert_function",
     "converted",
     "is_converted",
-    "is_library",
-    "missing_source",
     "to_code",
     "to_graph",
-    "traced",
 ]
 
-_LIBRARIES = tuple({sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")})
-_PACKAGE = __file__.rsplit("autograph", 1)[0]
-
-
-@dataclass(frozen=True)
-class Converted:
-    """The conversion of a code object. code: the new one, None where the function stays as it is, for `reason`."""
-
-    code: types.CodeType | None
-    reason: str = ""
-    needs_source: bool = False
-
-
-class CodeTable:
-    """Values by code object: by identity, and only while the code object lives."""
-
-    def __init__(self) -> None:
-        self._entries: dict[int, tuple[weakref.ref[types.CodeType], Any]] = {}
-
-    def get(self, code: types.CodeType) -> Any:
-        found = self._entries.get(id(code))
-        return found[1] if found is not None and found[0]() is code else None
-
-    def set(self, code: types.CodeType, value: Any) -> None:
-        key, entries = id(code), self._entries
-
-        def forget(dead: Any) -> None:
-            kept = entries.get(key)
-            if kept is not None and kept[0] is dead:
-                entries.pop(key, None)
-
-        entries[key] = (weakref.ref(code, forget), value)
-
-
-_conversions = CodeTable()
 #: code made here -> the local names of the function it belongs to
 _made = CodeTable()
 _lock = threading.RLock()
+
+
+
+def renew_locks() -> None:
+    """In a forked child."""
+    global _lock
+    _lock = threading.RLock()
+
+
+renew_after_fork(sys.modules[__name__])
 
 
 def is_converted(code: types.CodeType) -> bool:
@@ -86,31 +58,20 @@ def block_locals(code: types.CodeType) -> frozenset[str]:
     return _made.get(code) or frozenset()
 
 
-def is_library(file: str) -> bool:
-    """Is a file part of graphflow, of Python or of an installed library?"""
-    return file.startswith((*_LIBRARIES, _PACKAGE, "<frozen"))
-
-
-def missing_source(code: types.CodeType) -> str:
-    """Why the function of this code could not be converted; "" where it could, or need not be."""
-    found = _conversions.get(code)
-    return found.reason if found is not None and found.needs_source else ""
-
-
 def convert_function(function: types.FunctionType) -> types.FunctionType:
     """The function of converted code for a Python function, or the function itself where there is nothing to convert."""
     code = function.__code__
     if is_converted(code):
         return function
-    found = _conversions.get(code)
+    found = conversions.get(code)
     if found is None:
         if not _may_need_conversion(function):
             return function
         with _lock:
-            found = _conversions.get(code)
+            found = conversions.get(code)
             if found is None:
                 found = _convert_code(function)
-                _conversions.set(code, found)
+                conversions.set(code, found)
     return function if found.code is None else _with_code(function, found.code)
 
 
@@ -267,7 +228,7 @@ def _is_library_object(value: Any) -> bool:
     if isinstance(value, types.ModuleType):
         return True
     if isinstance(value, (types.FunctionType, types.MethodType)):
-        return is_library(getattr(value, "__func__", value).__code__.co_filename)
+        return is_installed(getattr(value, "__func__", value).__code__.co_filename)
     return is_library_module(getattr(value, "__module__", None) or "builtins")
 
 
@@ -279,7 +240,7 @@ def is_library_module(name: str | None) -> bool:
     if module is None:
         return False
     file = getattr(module, "__file__", None)
-    return is_library(file) if file else (name or "") in sys.builtin_module_names
+    return is_installed(file) if file else (name or "") in sys.builtin_module_names
 
 
 # Entry points ---------------------------------------------------------------------------------------------------------
@@ -288,32 +249,6 @@ def converted(function: Callable[..., Any]) -> Callable[..., Any]:
     from .calls import convert_callable
 
     return convert_callable(function)
-
-
-def traced(function: Callable[..., Any], autograph: bool) -> Callable[..., Any]:
-    """What a gf.function runs while it traces."""
-    if autograph and not getattr(function, UNCONVERTED, False):
-        if enabled.get():
-            return converted(function)
-        inner = function
-
-        def enable(*args: Any, **kwargs: Any) -> Any:
-            token = enabled.set(True)
-            try:
-                return converted(inner)(*args, **kwargs)
-            finally:
-                enabled.reset(token)
-
-        return enable
-    if not enabled.get():
-        return function
-    plain = function
-
-    def run(*args: Any, **kwargs: Any) -> Any:
-        with unconverted():
-            return plain(*args, **kwargs)
-
-    return run
 
 
 def to_graph(entity: Callable[..., Any], recursive: bool = True, experimental_optional_features: Any = None) -> Any:
@@ -347,9 +282,7 @@ def to_code(entity: Callable[..., Any], recursive: bool = True, experimental_opt
 
 
 def _python_function(entity: Any) -> types.FunctionType:
-    from ..tracing.captures import _plain_function
-
-    found = _plain_function(entity)
+    found = plain_function(entity)
     if found is None:
         raise TypeError(f"a Python function is needed, got {entity!r}")
     return found

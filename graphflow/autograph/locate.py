@@ -8,11 +8,13 @@ are told apart, and a file that was edited after it was imported is never taken 
 from __future__ import annotations
 
 import ast
+import dis
 import itertools
 import linecache
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType, FunctionType
+from typing import Any
 
 __all__ = ["Located", "NoSource", "compile_function", "locate"]
 
@@ -154,7 +156,8 @@ def compile_function(
     hidden = {"__class__"} if class_name is not None else set()
     factory.args.args = [ast.arg(name) for name in dict.fromkeys(like.co_freevars if free is None else free) if name not in hidden]
     factory.body = wrapped
-    module = ast.Module([factory], [])
+    imports: list[ast.stmt] = [ast.Import([ast.alias(name)]) for name in sorted(_imported(like))]
+    module = ast.Module([*imports, factory], [])
     ast.fix_missing_locations(module)
     flags = like.co_flags & _COMPILER_FLAGS
     compiled = compile(module, like.co_filename, "exec", flags=flags, dont_inherit=True)
@@ -162,6 +165,25 @@ def compile_function(
     if found is None:
         raise SyntaxError(f"'{like.co_name}' vanished in compilation")
     return found
+
+
+def _imported(code: CodeType) -> set[str]:
+    """Global names that the function's module imports at its top, as far as it matters: their functions are called
+    by other instructions than methods are."""
+    called: dict[str, set[bool]] = {}
+    todo = [code]
+    while todo:
+        current = todo.pop()
+        todo.extend(c for c in current.co_consts if isinstance(c, CodeType))
+        kept = (i for i in dis.get_instructions(current) if i.opname not in _SKIPPED)
+        for first, second in itertools.pairwise(kept):
+            if first.opname == "LOAD_GLOBAL" and second.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+                is_method = second.opname == "LOAD_METHOD" or _ATTRIBUTES_ARE_METHODS and bool((second.arg or 0) & 1)
+                called.setdefault(str(first.argval), set()).add(is_method)
+    return {name for name, kinds in called.items() if kinds == {False} and name.isidentifier()}
+
+
+_ATTRIBUTES_ARE_METHODS = "LOAD_METHOD" not in dis.opmap  # Python 3.12: one instruction for both
 
 
 def _find(code: CodeType, node: FunctionNode) -> CodeType | None:
@@ -186,18 +208,31 @@ def _starts_like(code: CodeType, node: FunctionNode) -> bool:
     return not inside or all(begin <= p <= end for p in inside)
 
 
+_SKIPPED = frozenset({"CACHE", "PUSH_NULL", "EXTENDED_ARG"})
+
+
 def _same_code(a: CodeType, b: CodeType) -> bool:
     """Do two code objects do the same at the same places?"""
-    if a.co_code != b.co_code or a.co_names != b.co_names or a.co_varnames != b.co_varnames:
+    if a.co_varnames != b.co_varnames or a.co_names != b.co_names or len(a.co_consts) != len(b.co_consts):
         return False
     if set(a.co_freevars) != set(b.co_freevars) or set(a.co_cellvars) != set(b.co_cellvars):
         return False
-    if len(a.co_consts) != len(b.co_consts) or list(a.co_positions()) != list(b.co_positions()):
+    if any(x != y for x, y in itertools.zip_longest(_instructions(a), _instructions(b))):
         return False
-    for x, y in zip(a.co_consts, b.co_consts, strict=True):
-        if isinstance(x, CodeType):
-            if not isinstance(y, CodeType) or not _same_code(x, y):
-                return False
-        elif type(x) is not type(y) or x != y or isinstance(x, (float, complex)) and repr(x) != repr(y):
-            return False
-    return True
+    inner = [[c for c in code.co_consts if isinstance(c, CodeType)] for code in (a, b)]
+    return len(inner[0]) == len(inner[1]) and all(map(_same_code, *inner))
+
+
+def _instructions(code: CodeType) -> Iterator[tuple[Any, ...]]:
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in _SKIPPED:
+            continue
+        value = instruction.argval
+        if instruction.opcode in _JUMPS or isinstance(value, CodeType):
+            value = None
+        elif isinstance(value, (float, complex)):
+            value = repr(value)
+        yield instruction.opname, type(value), value, instruction.positions
+
+
+_JUMPS = frozenset({*dis.hasjrel, *dis.hasjabs})

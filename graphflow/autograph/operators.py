@@ -50,9 +50,9 @@ def if_(test: Any, then: Any, otherwise: Any, facts: Any, lines: Any, raises: An
 def choose(test: Any, then: Any, otherwise: Any, facts: Any, lines: Any, raises: Any) -> Any:
     """The result of a function that ends in an if statement."""
     if is_traced(test):
-        from .tensor_branches import tensor_choice
+        from .tensor_branches import tensor_choose
 
-        return tensor_choice(test, then, otherwise, facts, lines, raises)
+        return tensor_choose(test, then, otherwise, facts, lines, raises)
     return run(then) if test else run(otherwise)
 
 

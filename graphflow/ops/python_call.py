@@ -44,7 +44,7 @@ python_call = define_op(
     infer=_infer_python_call,
     kernel=Effect("call"),
     gradient=_gradient,
-    documentation="""The results of function(*operands as NumPy arrays) -> tuple of arrays of these dtypes and shapes, called at each run in
-program order; it may do anything, so no other effect and no access to a variable moves across it. `extents` names the run-time symbols among
-the results' shapes that this node defines.""",
+    documentation="""The results of function(*operands as NumPy arrays) -> tuple of arrays of these dtypes and
+shapes, called at each run in program order; it may do anything, so no other effect and no access to a variable moves
+across it. `extents` names the run-time symbols among the results' shapes that this node defines.""",
 )  # fmt: skip

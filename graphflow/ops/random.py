@@ -21,8 +21,8 @@ from ..ir.types import TensorType
 from .rules import broadcast_shapes
 
 __all__ = [
-    "random_bits", "random_block", "random_exponential", "random_normal", "random_normal_word", "random_range", "random_skip", "random_state",
-    "random_truncated_normal", "random_uniform",
+    "random_bits", "random_block", "random_exponential", "random_normal", "random_normal_word", "random_range",
+    "random_skip", "random_state", "random_truncated_normal", "random_uniform",
 ]  # fmt: skip
 
 Array = np.ndarray[Any, Any]
@@ -392,7 +392,7 @@ random_normal_word = define_op(
     kernel=Pointwise(_emit_normal_word, cost=90),
     no_gradient="integers have no gradient",
     reference=lambda first, second, dtype: np.asarray(
-        _normal_of_words(*np.broadcast_arrays(first, second), dtype), dtype.numpy
+        _normal_of_words(first + second * np.uint64(0), second + first * np.uint64(0), dtype), dtype.numpy
     ),
     samples=lambda: [
         Sample(sample.arrays, {"dtype": dtype}, sample.error, False)
@@ -435,6 +435,6 @@ random_range = define_op(
     no_gradient="integers have no gradient",
     reference=_range_reference,
     samples=_word_samples(2),
-    documentation="""Uniform u64 bits scaled to [0, size): floor(bits * size / 2^64), whose probabilities differ by less than size / 2^64; size 0
-stands for 2^64.""",
+    documentation="""Uniform u64 bits scaled to [0, size): floor(bits * size / 2^64), whose probabilities differ by less
+than size / 2^64; size 0 stands for 2^64.""",
 )  # fmt: skip

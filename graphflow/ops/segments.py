@@ -14,14 +14,15 @@ from ..ir.types import TensorType
 from .arithmetic import maximum
 from .cast import cast
 from .comparison import equal, greater_equal
+from .generate import iota
 from .gradients import constant_like
 from .indexing import gather
 from .rules import check_kind, equal_shapes
 from .samples import NUMBERS, fill
 from .select import select
-from .shape import reshape
+from .shape import broadcast_to, reshape
 
-__all__ = ["scatter_reduce"]
+__all__ = ["scatter_into", "scatter_reduce"]
 
 _STARTS = {"sum": 0, "prod": 1}
 
@@ -102,9 +103,7 @@ def _samples() -> list[Sample]:
             found.append(
                 Sample((ids, fill((5,), dtype, 0.5, 3)), {"rows": 4, "kind": kind}, gradient=exact and kind in _STARTS)
             )
-            found.append(
-                Sample((ids, fill((5, 3), dtype, 0.5, 3, 1)), {"rows": 3, "kind": kind}, gradient=exact)
-            )
+            found.append(Sample((ids, fill((5, 3), dtype, 0.5, 3, 1)), {"rows": 3, "kind": kind}, gradient=exact))
             found.append(
                 Sample(
                     (gaps, fill((2, 2, 2), dtype, 0.5, 3, 2)),
@@ -133,4 +132,94 @@ scatter_reduce: Op = define_op(
     fallible="index_out_of_range",
     documentation="result[i] = the sum (product, maximum, minimum) of the data whose number is i, in order; 0 (1, the lowest, the highest "
     "value) for a number that does not occur. A number outside 0..rows-1 is an error; drop_negative leaves negative ones out.",
+)  # fmt: skip
+
+
+# Into an array ------------------------------------------------------------------------------------------------------
+def _infer_into(types: tuple[TensorType, ...], kind: str) -> TensorType:
+    array, ids, data = types
+    if ids.dtype not in (int32, int64):
+        raise DTypeError(f"scatter_into: the row numbers must be int32 or int64, got {ids}; use gf.cast")
+    if array.dtype is not data.dtype:
+        raise DTypeError(f"scatter_into: the rows must have the array's dtype, got {array} and {data}; use gf.cast")
+    if kind not in ("set", "sum", "max", "min"):
+        raise InvalidArgumentError(f"scatter_into: kind must be set, sum, max or min, got {kind!r}")
+    if ids.rank != 1 or array.rank == 0 or not equal_shapes((*ids.shape, *array.shape[1:]), data.shape):
+        raise ShapeError(f"scatter_into: needs a row of the array for each number, got {array}, {ids} and {data}")
+    return array
+
+
+def _into_reference(array: Any, ids: Any, data: Any, kind: str) -> Any:
+    if np.any((ids < 0) | (ids >= len(array))):
+        raise IndexOutOfRangeError("scatter_into: a row number is outside the array")
+    result = np.array(array)
+    for place, row in zip(ids, data, strict=True):
+        if kind == "set":
+            result[place] = row
+        else:
+            result[place] = {"sum": np.add, "max": np.maximum, "min": np.minimum}[kind](result[place], row)
+    return result
+
+
+def _into_gradient(node: Any, dy: Any) -> list[Any]:
+    """Of rows set at one place only the last one counts; for a maximum or minimum all that tie share equally."""
+    array, ids, data = node.inputs
+    kind = node.attributes["kind"]
+    taken = gather(dy, ids, axis=0)
+    if kind == "sum":
+        return [dy, None, taken]
+    rank = len(data.dims)
+    count = ids.dims[0]
+    zero, one = constant_like(0, data), constant_like(1, data)
+    if kind == "set":
+        zeros = broadcast_to(zero, shape=data.dims) if rank else zero
+        numbers = iota(shape=(count,), axis=0, dtype=int64)
+        nobody = broadcast_to(constant_like(-1, numbers), shape=(array.dims[0],))
+        last = gather(scatter_into(nobody, ids, numbers, kind="set"), ids, axis=0)
+        wins = reshape(equal(last, numbers), shape=(count, *(1,) * (rank - 1)))
+        return [scatter_into(dy, ids, zeros, kind="set"), None, select(wins, taken, zero)]
+    out = node.outputs[0]
+    own = cast(equal(array, out), dtype=array.dtype)
+    hit = cast(equal(data, gather(out, ids, axis=0)), dtype=data.dtype)
+    ties = scatter_into(own, ids, hit, kind="sum")
+    share = dy / maximum(ties, one)
+    return [own * share, None, hit * gather(share, ids, axis=0)]
+
+
+def _into_samples() -> list[Sample]:
+    found = []
+    ids = np.array([2, 0, 2, 3], np.int32)
+    for kind in ("set", "sum", "max", "min"):
+        for dtype in NUMBERS:
+            exact = dtype == "float64"
+            found.append(Sample((fill((4,), dtype), ids, fill((4,), dtype, seed=2)), {"kind": kind}, gradient=exact))
+            found.append(
+                Sample(
+                    (fill((4, 3), dtype), ids.astype(np.int64), fill((4, 3), dtype, seed=2)),
+                    {"kind": kind},
+                    gradient=exact,
+                )
+            )
+        array = fill((4, 2), "float32")
+        found.append(Sample((array, np.zeros(0, np.int32), fill((0, 2), "float32")), {"kind": kind}))
+        found.append(Sample((array, ids + 1, fill((4, 2), "float32")), {"kind": kind}, error=IndexOutOfRangeError))
+    good = fill((4,), "float32")
+    found.append(Sample((good, ids, fill((3,), "float32")), {"kind": "set"}, error=ShapeError))
+    found.append(Sample((good, ids, fill((4,), "float64")), {"kind": "set"}, error=DTypeError))
+    found.append(Sample((good, ids.astype(np.float32), good), {"kind": "set"}, error=DTypeError))
+    found.append(Sample((good, ids, good), {"kind": "mean"}, error=InvalidArgumentError))
+    return found
+
+
+scatter_into: Op = define_op(
+    "scatter_into", "array ids data",
+    attributes={"kind": ...},
+    infer=_infer_into,
+    kernel=Library("scatter_into"),
+    gradient=_into_gradient,
+    reference=_into_reference,
+    samples=_into_samples,
+    fallible="index_out_of_range",
+    documentation="array with its row ids[j] replaced by (increased by, raised to, lowered to) data[j], for each j in order. A number "
+    "outside the rows is an error.",
 )  # fmt: skip

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..errors import DTypeError, GraphError, ShapeError
-from ..ir.op import Effect, define_op
+from ..ir.op import Alias, Effect, Sample, define_op
 from ..ir.types import TensorType, VariableType
 from .rules import equal_shapes
 
-__all__ = ["assert_true", "assign_variable", "copy", "print_", "read_variable"]
+__all__ = ["assert_true", "assign_variable", "copy", "print_", "read_variable", "written_value"]
 
 
 def _variable(name: str, type: TensorType) -> VariableType:
@@ -42,6 +44,17 @@ assign_variable = define_op(
     kernel=Effect("write"),
     no_gradient="an assignment cuts the gradient",
     documentation="The variable holds value from here on. No result.",
+)  # fmt: skip
+
+written_value = define_op(
+    "written_value", "value before",
+    infer=lambda types: types[0],
+    kernel=Alias(),
+    gradient=lambda node, dy: [None, dy],
+    reference=lambda value, before: value, numpy=lambda value, before: value,
+    samples=lambda: [Sample((np.arange(3.0), np.ones(3)), gradient=False), Sample((np.array(2), np.array(1)), gradient=False)],
+    documentation="""A variable's value inside a branch or body that has written it: `value`, with a gradient that belongs to the
+variable (whose value `before` stands for), not to the value that was written.""",
 )  # fmt: skip
 
 print_ = define_op(

@@ -12,7 +12,7 @@ from ..dtypes import DType, float32, int64
 from ..errors import DTypeError, ShapeError
 from ..math import cast, minimum, reduce_sum, sqrt, square
 from ..math import maximum as larger_of
-from ..tensor import Tensor, convert_to_tensor
+from ..tensor import Tensor, active_trace, convert_to_tensor
 from ..tracing.function import init_scope
 from ..variable import Variable
 
@@ -136,6 +136,10 @@ class Optimizer:
                     self._variables.append(variable)
                     self._slots.append({name: self._make_slot(name, variable) for name in self.slot_names})
         self._built = True
+        trace = active_trace.get()
+        if trace is not None:  # then the function is traced again, and that trace finds the optimizer built
+            for variable in self.variables:
+                trace.created(variable)
 
     def slot(self, variable: Variable, name: str) -> Variable:
         """A variable's slot, such as Adam's `momentum`. Raises `KeyError` for an unknown variable or name."""

@@ -9,6 +9,7 @@ from ..ir.graph import Graph, Node, Value
 from ..ir.op import Control, Effect, Indexed, Library, Pointwise, Reduce, View
 from .fuse import fuse
 from .manager import PassContext
+from .remove_dead import remove_dead
 
 __all__ = ["control_kind", "every_graph", "is_immediate", "is_scalar", "is_structured", "prepare"]
 
@@ -72,7 +73,7 @@ def prepare(graph: Graph) -> Graph:
 
 def _prepared(graph: Graph, functions: dict[Graph, Graph]) -> Graph:
     if any(isinstance(n.op.kernel, (Pointwise, Indexed, View, Reduce)) for n in graph.nodes):
-        graph = fuse(graph, PassContext())
+        graph = fuse(remove_dead(graph, PassContext()), PassContext())
     nodes: list[Node] = []
     mapping: dict[Value, Value] = {}
     changed = False
@@ -103,7 +104,8 @@ def _renewed(value: object, kind: str, functions: dict[Graph, Graph]) -> object:
     if kind != "call":
         return _prepared(_copied(value), functions)
     if value not in functions:
-        functions[value] = _prepared(_copied(value), functions)
+        prepared = _prepared(_copied(value), functions)
+        functions[value] = functions.setdefault(prepared, prepared)  # one object for equal functions
     return functions[value]
 
 

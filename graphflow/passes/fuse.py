@@ -251,6 +251,8 @@ class _Fusion:
         """The nodes with the copied nodes they read, in order; and the values needed outside."""
         inside = set(nodes)
         outputs = [value for node in nodes for value in node.outputs if self._is_output(value, inside)]
+        if not outputs:  # only dead views read it: without fuel nothing drops them, nor this
+            outputs = list(nodes[-1].outputs)
         return self._with_copies(nodes), outputs
 
     def _is_output(self, value: Value, inside: set[Node]) -> bool:

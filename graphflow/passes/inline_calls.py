@@ -88,10 +88,8 @@ class _Inliner:
     def _inline(self, old: Node, node: Node, count: int, rewriter: Rewriter) -> None:
         function = node.attributes["function"]
         if count > 1:  # each copy gets symbols of its own
-            results = {name for name in function.extents}
-            names: dict[str, Dim] = {
-                name: symbol(self.context.new_symbol()) for name in bound_symbols(function) if name not in results
-            }
+            inner = [name for name in bound_symbols(function) if name not in function.extents]
+            names: dict[str, Dim] = {name: symbol(self.context.new_symbol()) for name in inner}
             function = substituted_graph(function, names) if names else function
         change = inlined(node, function, node.inputs, rewriter)
         rewriter.mapping.update((k, v) for k, v in zip(old.outputs, change.results, strict=True) if v is not None)

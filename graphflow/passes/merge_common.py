@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.dims import symbol
 from ..ir.graph import Graph, Node, Value, comparable
+from ..ir.op import Control
 from ..ir.source import merge_sources
-from ..ir.walks import effect_kinds
+from ..ir.walks import effect_kinds, symbols_in
 from .manager import PassContext
 from .rewriting import Rewriter, constant_value, with_subgraphs
+from .subgraphs import node_structure
 
 __all__ = ["attribute_key", "merge_common"]
 
@@ -25,13 +28,17 @@ def merge_common(graph: Graph, context: PassContext) -> Graph:
     %0 = exp x; %1 = exp x; %2 = add %0, %1   ->   %0 = exp x; %2 = add %0, %0
 
     The first node stays and gets the sources of the others too (constants keep their own: they stand for no work). For
-    commutative ops the order of operands does not matter. Nodes of sub-graphs are merged within their graph.
+    commutative ops the order of operands does not matter. Nodes of sub-graphs are merged within their graph. Branches and
+    loops are the same if their sub-graphs compute the same, whatever the names and the order of nodes in them.
     """
     graph = with_subgraphs(merge_common, graph, context)
     table = _Table()
     merged: dict[Node, list[Node]] = {}
+    returned = symbols_in(tuple(dim for v in graph.outputs for dim in v.type.shape)) if graph.extents else set[str]()
     for node in graph.nodes:
         first = table.find(node)
+        if first is not None and not returned.isdisjoint(node.extents):
+            continue  # its run-time extents would get the first node's names, and an output's type may not change
         if first is not None and context.spend(node.op.name, node.source):
             merged.setdefault(first, []).append(node)
             table.stands_for.update(zip(node.outputs, first.outputs, strict=True))
@@ -60,7 +67,10 @@ class _Table:
         inputs = tuple([stands_for.get(v, v) for v in node.inputs])
         if node.op.commutative and len(inputs) == 2 and id(inputs[0]) > id(inputs[1]):
             inputs = inputs[::-1]
-        key = (node.op.name, inputs, attribute_key(node.attributes), moment)
+        if isinstance(node.op.kernel, Control):
+            key: tuple[Any, ...] = (node_structure(node, inputs), moment)
+        else:
+            key = (node.op.name, inputs, attribute_key(node.attributes), moment)
         first = self.nodes.setdefault(key, node)
         return None if first is node else first
 
@@ -111,5 +121,6 @@ def _rebuilt(graph: Graph, merged: dict[Node, list[Node]], context: PassContext)
                 current = Node(current.op, current.inputs, current.attributes, source, [v.type for v in node.outputs])
         rewriter.keep(node, current)
         for other in others or ():
+            rewriter.symbols.update((a, symbol(b)) for a, b in zip(other.extents, node.extents, strict=True))
             rewriter.mapping.update(zip(other.outputs, current.outputs, strict=True))
     return rewriter.finish()

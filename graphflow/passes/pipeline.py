@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from .accumulate_rows import accumulate_rows
 from .canonicalise import canonicalise
 from .fold_constants import fold_constants
 from .forward_state import forward_state
 from .fuse import fuse
+from .hoist_invariants import hoist_invariants
+from .inline_calls import inline_calls
 from .merge_common import merge_common
+from .merge_loops import merge_loops
 from .place_devices import place_devices
 from .remove_dead import remove_dead
+from .simplify_control import settle_control, simplify_control
 
 __all__ = ["PIPELINE"]
 
 PIPELINE = [
-    place_devices,    # devices into the types, explicit copies
-    forward_state,    # reads after a write see the written value; one write for each variable
-    canonicalise,     # algebra that keeps the bits
+    inline_calls,      # small functions, and those with one caller
+    place_devices,     # devices into the types, explicit copies
+    forward_state,     # reads after a write see the written value; one write for each variable
+    canonicalise,      # algebra that keeps the bits
     fold_constants,
+    settle_control,    # branches and loops whose way is known
     canonicalise,
+    hoist_invariants,  # what loops compute alike in each iteration
     merge_common,
+    merge_loops,       # loops that larger ones compute too
+    simplify_control,  # operands that merging made equal
+    accumulate_rows,
     remove_dead,
-    fuse,             # loops
+    fuse,              # loops
 ]  # fmt: skip

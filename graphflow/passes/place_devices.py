@@ -9,22 +9,27 @@ Runs first. A node without a request follows its operands: the GPU if one of the
 decide only where all are such. Graph inputs and outputs, variables, constants and what is made from attributes alone
 (iota) live on the CPU, and effects run there. Each value is copied once in each direction. Where the GPU has no kernel
 for a node, the node stays on the CPU, with a remark.
+
+Branches and loops run on the CPU, where the program's control flow is, and all that is in them: a request in a branch or body
+leaves a remark.
 """
 
 from __future__ import annotations
 
 import threading
 import warnings
+from functools import partial
 from typing import Any
 
 from .. import config, devices
 from ..dtypes import bfloat16, float16
 from ..errors import FailedPreconditionError
 from ..ir.graph import Graph, Node, Value
-from ..ir.op import OPS, Alias, Contract, Effect, Indexed, Library, Pointwise, Reduce, View
+from ..ir.op import OPS, Alias, Contract, Control, Effect, Indexed, Library, Pointwise, Reduce, View
 from ..ir.source import Source
 from ..ir.types import CPU
 from .manager import PassContext
+from .rewriting import with_new_subgraphs
 
 __all__ = ["missing_kernel", "place_devices"]
 
@@ -39,14 +44,17 @@ def place_devices(graph: Graph, context: PassContext) -> Graph:
     context.options["devices"]: the devices that there are; else this machine is asked, once a GPU is requested.
     Raises FailedPreconditionError for a request that cannot be met while the flag soft_placement is off.
     """
-    if not any(node.device not in (None, CPU) for node in graph.nodes) and not _has_devices(graph):
-        return graph
-    return _Placement(graph, context).run()
+    return _Placement(graph, context).run() if _has_devices(graph) else graph
 
 
 def _has_devices(graph: Graph) -> bool:
-    """Is something on another device than the CPU already?"""
-    return any(v.type.device != CPU for n in graph.nodes for v in (*n.inputs, *n.outputs))
+    """Is another device than the CPU asked for, or used already?"""
+    return any(
+        node.device not in (None, CPU)
+        or any(v.type.device != CPU for v in (*node.inputs, *node.outputs))
+        or any(map(_has_devices, node.subgraphs()))
+        for node in graph.nodes
+    )
 
 
 def missing_kernel(node: Node) -> str | None:
@@ -67,9 +75,18 @@ def missing_kernel(node: Node) -> str | None:
     return None
 
 
+def _inside(graph: Graph, context: PassContext, holder: str) -> Graph:
+    """A sub-graph of a node of the op `holder`."""
+    return _Placement(graph, context, holder).run() if _has_devices(graph) else graph
+
+
+_INSIDE = {name: partial(_inside, holder=name) for name in ("switch", "while", "call")}
+
+
 class _Placement:
-    def __init__(self, graph: Graph, context: PassContext) -> None:
+    def __init__(self, graph: Graph, context: PassContext, holder: str = "") -> None:
         self.graph, self.context = graph, context
+        self.holder = holder  # the op that runs this graph, on the CPU; "" for the program
         self.mapping: dict[Value, Value] = {}
         self.copies: dict[tuple[Value, str], Value] = {}
         self.written: dict[Value, Value] = {}  # variable -> the value it was given last, where that was computed
@@ -83,13 +100,16 @@ class _Placement:
                 continue
             device = self.device_of(node)
             self.follow_state(node)
+            asked = node
+            if isinstance(node.op.kernel, Control):
+                node = with_new_subgraphs(_INSIDE[node.op.name], node, self.context)
             inputs = [v if v.is_variable else self.on(self.mapping.get(v, v), device, node.source) for v in node.inputs]
             if inputs == list(node.inputs) and all(v.type.device == CPU for v in inputs):
                 placed = node
             else:
                 placed = Node(node.op, inputs, node.attributes, node.source)
             self.nodes.append(placed)
-            self.mapping.update(zip(node.outputs, placed.outputs, strict=True))
+            self.mapping.update(zip(asked.outputs, placed.outputs, strict=True))
         outputs = []
         for old in self.graph.outputs:
             value = self.mapping.get(old, old)
@@ -153,7 +173,11 @@ class _Placement:
     def granted(self, device: str, node: Node) -> str:
         """The device if it is there; else the CPU, said once a process and in a remark each time."""
         if device in self.present():
-            return device
+            if not self.holder or device == CPU:
+                return device
+            where = f"{node.op.name} stands in a {self.holder}, which runs on the CPU"
+            self.context.remark("placement: softened", f"/{device} was asked for, but {where}", [node.source])
+            return CPU
         problem = f"/{device} was asked for, and no such device can be used here"
         step = "pip install 'graphflow[cuda]' on a machine with an NVIDIA GPU and its driver"
         if not config.flags().soft_placement:

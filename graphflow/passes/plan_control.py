@@ -65,13 +65,13 @@ class Moves:
 @dataclass
 class ControlPlan(MemoryPlan):
     """homes: of each array that has one (follow `root` first). starts: for each loop the carried values that are copied to their homes
-    before it. moves: at the end of each body (key: the body) or branch. steps: of each node. functions: the graphs that `call`
+    before it. moves: at the end of each body or branch (by id: equal graphs are not one). steps: of each node. functions: the graphs that `call`
     nodes share, with their numbers. dynamic: homes of run-time size. dynamic_outputs: outputs whose home's memory is handed over.
     regions: of each temporary. begins: the first step of each region. end: the last step of all."""
 
     homes: dict[Value, Home] = field(default_factory=dict)
     starts: dict[Node, list[tuple[int, Home]]] = field(default_factory=dict)
-    moves: dict[Graph, Moves] = field(default_factory=dict)
+    moves: dict[int, Moves] = field(default_factory=dict)
     steps: dict[Node, int] = field(default_factory=dict)
     functions: dict[Graph, int] = field(default_factory=dict)
     dynamic: list[Home] = field(default_factory=list)
@@ -134,12 +134,12 @@ class _Planner:
     def __init__(self, plan: ControlPlan, graph: Graph, outer: _Planner | None = None) -> None:
         self.plan, self.graph, self.outer = plan, graph, outer
         self.known: frozenset[str] = frozenset(graph.symbols) if outer is None else outer.known
-        self.region = 0 if outer is None else len(plan.functions)
-        self.step = 0 if outer is None else plan.end
+        self.region = 0 if outer is None else plan.begins[-1][1] + 1
+        self.step = plan.end
         self.finish: dict[Node, int] = {}
-        self.span: dict[Graph, tuple[int, int]] = {}
-        self.frames: dict[Graph, _Frames] = {}
-        self.frame_of: dict[Graph, _Frame] = {}
+        self.span: dict[int, tuple[int, int]] = {}
+        self.frames: dict[int, _Frames] = {}
+        self.frame_of: dict[int, _Frame] = {}
         self.uses: dict[Value, list[tuple[int, _Frames]]] = {}
         self.defined: dict[Value, tuple[int, _Frames]] = {}
         self.unchanged: set[Value] = set()  # carried values that the body hands on untouched
@@ -175,14 +175,14 @@ class _Planner:
 
     def _number(self, graph: Graph, frames: _Frames) -> None:
         first = self._tick()
-        self.frames[graph] = frames
+        self.frames[id(graph)] = frames
         for node in graph.nodes:
             begin = self.plan.steps[node] = self._tick()
             kind = control_kind(node)
             if kind == "while":
                 loop = _Frame("loop", begin)
                 for inner in (node.attributes["condition"], node.attributes["body"]):
-                    self.frame_of[inner] = loop
+                    self.frame_of[id(inner)] = loop
                     self._number(inner, (*frames, loop))
                 loop.last = self._tick()
                 for value in node.attributes["body"].inputs:
@@ -191,7 +191,7 @@ class _Planner:
             elif kind == "switch":
                 branches = []
                 for inner in node.attributes["branches"]:
-                    branch = self.frame_of[inner] = _Frame("branch", self.step + 1, switch_first=begin)
+                    branch = self.frame_of[id(inner)] = _Frame("branch", self.step + 1, switch_first=begin)
                     self._number(inner, (*frames, branch))
                     branch.last = self.step
                     branches.append(branch)
@@ -202,7 +202,7 @@ class _Planner:
                 self.finish[node] = begin
             for value in node.outputs:
                 self.defined[value] = (self.finish[node], frames)
-        self.span[graph] = (first, self._tick())
+        self.span[id(graph)] = (first, self._tick())
 
     def _alias(self, graph: Graph) -> None:
         """Which values are other values' bytes."""
@@ -222,7 +222,7 @@ class _Planner:
                     self._alias(inner)
                 for position, value in enumerate(node.outputs):
                     (first, *others) = [plan.root(inner.outputs[position]) for inner in branches]
-                    outside = self.defined[first][1] == self.frames[graph][: len(self.defined[first][1])]
+                    outside = self.defined[first][1] == self.frames[id(graph)][: len(self.defined[first][1])]
                     if all(v is first for v in others) and outside:
                         roots[value] = first
             elif kind == "while":
@@ -246,7 +246,7 @@ class _Planner:
         self.uses.setdefault(self.plan.root(value), []).append((step, frames))
 
     def _collect(self, graph: Graph) -> None:
-        frames = self.frames[graph]
+        frames = self.frames[id(graph)]
         for node in graph.nodes:
             if node.outputs and (node.output in self.plan.roots and control_kind(node) == ""):
                 continue
@@ -257,22 +257,22 @@ class _Planner:
                     self._collect(inner)
                     for value, result in zip(inner.outputs, node.outputs, strict=True):
                         if result not in self.plan.roots:
-                            self._use(value, self.span[inner][1], self.frames[inner])
+                            self._use(value, self.span[id(inner)][1], self.frames[id(inner)])
             elif kind == "while":
                 condition, body, count = (
                     node.attributes["condition"],
                     node.attributes["body"],
                     node.attributes["carried"],
                 )
-                inside = self.frames[body]
+                inside = self.frames[id(body)]
                 self._collect(condition)
-                self._use(condition.outputs[0], self.span[condition][1], inside)
+                self._use(condition.outputs[0], self.span[id(condition)][1], inside)
                 self._collect(body)
                 for k in range(count):
                     if body.inputs[k] not in self.unchanged:
                         self._use(node.inputs[k], begin, frames)
-                        self._use(body.inputs[k], self.span[condition][1], inside)  # it may be the result
-                        self._use(body.outputs[k], self.span[body][1], inside)
+                        self._use(body.inputs[k], self.span[id(condition)][1], inside)  # it may be the result
+                        self._use(body.outputs[k], self.span[id(body)][1], inside)
             elif isinstance(kernel, Effect) and kernel.kind == "write" and not self.plan.immediate:
                 self.assigns[node.inputs[0]] = node.inputs[1]
             else:
@@ -342,7 +342,7 @@ class _Planner:
 
     def _propagate(self, graph: Graph) -> None:
         """Where a loop's result or a changed row's array is wanted, the operand that dies there is wanted too."""
-        frames, plan = self.frames[graph], self.plan
+        frames, plan = self.frames[id(graph)], self.plan
         for node in reversed(graph.nodes):
             step = plan.steps[node]
             if control_kind(node) == "while":
@@ -361,7 +361,7 @@ class _Planner:
     # Nodes ------------------------------------------------------------------------------------------------------------
     def _walk(self, graph: Graph) -> None:
         self._propagate(graph)
-        frames = self.frames[graph]
+        frames = self.frames[id(graph)]
         for node in graph.nodes:
             kind = control_kind(node)
             if kind == "while":
@@ -379,8 +379,6 @@ class _Planner:
         if function in self.plan.functions:
             return
         inner = _Planner(self.plan, function, program)
-        inner.region = len(self.plan.functions) + 1
-        inner.step = max(self.plan.end, program.step) + 1
         inner.run()
         self.plan.functions[function] = inner.region
 
@@ -425,7 +423,8 @@ class _Planner:
         """May the node write its result over this operand?"""
         same = [k for k, v in enumerate(node.inputs) if self.plan.root(v) is root]
         if node.op.name in IN_PLACE_ROWS:
-            grows = home.dynamic or home.kind == "temporary" and len(home.group) == 1
+            fixed = home.kind == "temporary" and len(home.group) == 1 and not self._is_dynamic(value)
+            grows = home.dynamic or fixed
             return same == [0] and (home.bytes == bytes_of(value) or grows)
         if region is None or bytes_of(root) != bytes_of(value):
             return False
@@ -461,10 +460,10 @@ class _Planner:
         before = dict(self.content)
         self._walk(condition)
         self._walk(body)
-        loop = self.frame_of[body]
-        plan.moves[body] = self._resolve(
+        loop = self.frame_of[id(body)]
+        plan.moves[id(body)] = self._resolve(
             [(home, body.outputs[k]) for k, home in homes.items()], lambda root: loop in self.defined[root][1],
-            self.content, self.span[body][1])  # fmt: skip
+            self.content, self.span[id(body)][1])  # fmt: skip
         self.content = before
         for k, home in homes.items():
             self._put(node.outputs[k], home, end)
@@ -507,7 +506,7 @@ class _Planner:
                     self.wanted.setdefault(root, homes[k])
             self._walk(branch)
             after.append(self.content)
-            frame = self.frame_of[branch]
+            frame = self.frame_of[id(branch)]
             for k in results:
                 root = plan.root(branch.outputs[k])
                 home = plan.homes.get(root)
@@ -518,13 +517,13 @@ class _Planner:
             if k not in homes:
                 homes[k] = self._fresh(node.outputs[k], begin)
         for branch, content in zip(branches, after, strict=True):
-            frame = self.frame_of[branch]
+            frame = self.frame_of[id(branch)]
 
             def movable(root: Value, frame: _Frame = frame) -> bool:
                 return frame in self.defined[root][1] or dies(root)
 
             targets = [(home, branch.outputs[k]) for k, home in homes.items()]
-            plan.moves[branch] = self._resolve(targets, movable, content, self.span[branch][1])
+            plan.moves[id(branch)] = self._resolve(targets, movable, content, self.span[id(branch)][1])
         self.content = before
         for k, home in homes.items():
             home.first = min(home.first, begin)
@@ -644,6 +643,9 @@ class _Planner:
             if home is not None and home.kind == "output" and home.index == position:
                 continue
             if home is not None and home.kind == "temporary" and len(home.group) == 1 and home.bytes == bytes_of(value):
+                for other in self.homes:
+                    if other.kind == "output" and other.index == position:
+                        other.kind = "temporary"  # the array was wanted for the value, but went to an operand of it
                 home.kind, home.index = "output", position
                 continue
             plan.output_copies.append((position, value))

@@ -18,7 +18,7 @@ from ..ir.walks import symbols_used
 from .manager import Pass, PassContext
 from .substitution import substituted
 
-__all__ = ["Rewriter", "constant_value", "holds", "number_of", "uniform_value", "with_subgraphs"]
+__all__ = ["Rewriter", "constant_value", "holds", "number_of", "uniform_value", "with_new_subgraphs", "with_subgraphs"]
 
 Array = np.ndarray[Any, Any]
 
@@ -117,7 +117,11 @@ class Rewriter:
         """The new graph, or the old one if nothing changed."""
         graph = self.graph
         if not self.mapping and len(self.nodes) == len(graph.nodes):
-            return graph
+            for new, old in zip(self.nodes, graph.nodes, strict=True):
+                if new is not old:  # without results
+                    break
+            else:
+                return graph
         return graph.replace(self.nodes, [self.mapping.get(v, v) for v in graph.outputs])
 
 
@@ -165,7 +169,7 @@ def with_subgraphs(transform: Pass, graph: Graph, context: PassContext) -> Graph
     included, once to each: what nodes share stays shared."""
     rewriter: Rewriter | None = None
     for position, node in enumerate(graph.nodes):
-        new = _with_new_subgraphs(transform, node, context)
+        new = with_new_subgraphs(transform, node, context)
         if new is not node and rewriter is None:
             rewriter = Rewriter(context, graph)
             rewriter.nodes = list(graph.nodes[:position])
@@ -179,8 +183,9 @@ def with_subgraphs(transform: Pass, graph: Graph, context: PassContext) -> Graph
     return graph if rewriter is None else rewriter.finish()
 
 
-def _with_new_subgraphs(transform: Pass, node: Node, context: PassContext) -> Node:
-    if not node.attributes:
+def with_new_subgraphs(transform: Pass, node: Node, context: PassContext) -> Node:
+    """The node with `transform` applied to its sub-graphs. The body of a fused node is one loop nest, and stays."""
+    if not node.attributes or node.op.name == "fused":
         return node
     changed: dict[str, Any] = {}
     for name, value in node.attributes.items():

@@ -9,15 +9,36 @@ from ..ir.dims import symbols_of
 from ..ir.graph import Graph, Node, Value
 from ..ir.walks import definitions, symbols_in, symbols_used
 from . import simplify_switch, simplify_while
+from .canonicalise import canonicalise
 from .control_rules import Change, Rule
+from .fold_constants import fold_constants
 from .manager import PassContext
 from .rewriting import Rewriter, with_subgraphs
 from .subgraphs import control_kind, has_control
 
-__all__ = ["simplify_control"]
+__all__ = ["settle_control", "simplify_control"]
 
 RULES: dict[str, tuple[Rule, ...]] = {"switch": simplify_switch.RULES, "while": simplify_while.RULES, "call": ()}
 """Control op -> its rules, tried in order until none fits."""
+
+
+MOST_ROUNDS = 8
+"""Rounds of settle_control: far more than nests of branches and loops need."""
+
+
+def settle_control(graph: Graph, context: PassContext) -> Graph:
+    """simplify_control, fold_constants and canonicalise, until nothing changes: a constant that goes into a branch is folded there,
+    which decides another branch ...
+
+    A graph without branches and loops stays.
+    """
+    for _ in range(MOST_ROUNDS if has_control(graph) else 0):
+        before = graph
+        for transform in (simplify_control, fold_constants, canonicalise):
+            graph = transform(graph, context)
+        if graph is before:
+            break
+    return graph
 
 
 def simplify_control(graph: Graph, context: PassContext) -> Graph:

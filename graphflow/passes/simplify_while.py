@@ -166,8 +166,7 @@ def _numbers(graph: Graph, same: dict[Value, Value]) -> dict[Value, object]:
         if not any(True for _ in node.subgraphs()):
             key = (node.op, tuple(found[v] for v in node.inputs), attribute_key(node.attributes))
             first = table.setdefault(key, node)
-        for value, other in zip(node.outputs, first.outputs, strict=True):
-            found[value] = other
+        found.update(zip(node.outputs, first.outputs, strict=True))
     return found
 
 

@@ -16,6 +16,7 @@ from .remove_dead import must_run
 from .substitution import substituted
 
 __all__ = [
+    "attributes_structure",
     "bound_symbols",
     "clone_into",
     "control_kind",
@@ -23,6 +24,7 @@ __all__ = [
     "live_nodes",
     "new_switch",
     "new_while",
+    "node_structure",
     "own_symbols",
     "rebuilt",
     "structure",
@@ -155,12 +157,17 @@ def structure(graph: Graph) -> Any:
     return _structure(graph, {})
 
 
+def node_structure(node: Node, operands: Sequence[Any]) -> Any:
+    """The same for one node: what it shares with a node that computes the same from these operands."""
+    return _node_structure(node, list(operands), {name: symbol(f"${k}") for k, name in enumerate(node.extents)})
+
+
 def _structure(graph: Graph, names: dict[str, Dim]) -> Any:
     names = dict(names)
     number: dict[Value, Any] = {v: ("in", k) for k, v in enumerate(graph.inputs)}
     for node in graph.nodes:  # in the order of definition: it follows from the uses
         for name in node.extents:
-            names[name] = symbol(f"${len(names)}")
+            names[name] = _canonical(names)
     nodes: list[Any] = []
 
     def place(root: Node) -> None:
@@ -191,14 +198,28 @@ def _structure(graph: Graph, names: dict[str, Dim]) -> Any:
     return inputs, tuple(nodes), tuple(number[v] for v in graph.outputs)
 
 
+def attributes_structure(node: Node, names: Mapping[str, Dim]) -> Any:
+    """Something hashable that nodes with the same attributes share, where symbols stand for dims."""
+    return _attributes(node, dict(names))
+
+
 def _node_structure(node: Node, operands: list[Any], names: dict[str, Dim]) -> Any:
+    results = tuple([_type(v.type, names) for v in node.outputs])
+    return node.op.name, tuple(operands), _attributes(node, names), results, node.device
+
+
+def _attributes(node: Node, names: dict[str, Dim]) -> Any:
     inner = names
     if control_kind(node) == "while":
         inner = dict(names)
         for name in own_symbols(node):
-            inner[name] = symbol(f"${len(inner)}")
-    attributes = tuple([(k, _value(v, names, inner)) for k, v in sorted(node.attributes.items()) if k != "extents"])
-    return node.op.name, tuple(operands), attributes, tuple([_type(v.type, names) for v in node.outputs]), node.device
+            inner[name] = _canonical(inner)
+    return tuple([(k, _value(v, names, inner)) for k, v in sorted(node.attributes.items()) if k != "extents"])
+
+
+def _canonical(names: Mapping[str, Dim]) -> Dim:
+    """The next name for a symbol whose own name does not count."""
+    return symbol(f"${sum(str(dim).startswith('$') for dim in names.values())}")
 
 
 def _type(type: TensorType, names: Mapping[str, Dim]) -> Any:

@@ -69,10 +69,9 @@ def sort_words(words: Tensor) -> Tensor:
     (count,) = words.dims
     place = ops.iota(shape=(count,), axis=0, dtype=int64)
     one, zero = constant(1, int64), constant(0, int64)
-    size = ops.add(ops.dimension(words, axis=0) if words.dims else one, zero)
-    size = size if size.dtype is int64 else ops.cast(size, dtype=int64)
+    size = ops.cast(ops.dimension(words, axis=0), dtype=int64)
     (top,) = repeat(
-        lambda p: ops.less(ops.add(p, p), size),
+        lambda p: ops.logical_and(ops.greater(p, zero), ops.less(ops.add(p, p), size)),
         lambda p: [ops.add(p, p)],
         [ops.cast(ops.greater(size, one), dtype=int64)],
     )

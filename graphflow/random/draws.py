@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from ..effects import Assert
 from ..errors import DTypeError, InvalidArgumentError, ShapeError
 from ..ir.dims import Dim, product
 from ..ir.op import Op
+from ..locks import renew_after_fork
 from ..tensor import Tensor, TensorLike, active_trace, as_shape, convert_to_tensor
 
 __all__ = ["advanced", "algorithm_of", "drawn", "full_range", "normal_of", "normal_values", "range_of", "seed_state", "take",
@@ -25,6 +27,16 @@ NARROW_BITS = {float16: 11, bfloat16: 8}
 """Significant bits of the narrow floats: what a uniform draw of them has."""
 
 _lock = threading.Lock()
+
+
+
+def renew_locks() -> None:
+    """In a forked child."""
+    global _lock
+    _lock = threading.Lock()
+
+
+renew_after_fork(sys.modules[__name__])
 
 
 # Seeds and states -----------------------------------------------------------------------------------------------------

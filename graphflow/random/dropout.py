@@ -77,10 +77,11 @@ def _arguments(label: str, x: Any, rate: Any) -> tuple[Tensor, float | None]:
     if number is None:
         if not isinstance(rate, TensorLike):
             raise InvalidArgumentError(f"{label}: rate must be a number or a scalar tensor, got {rate!r}")
-        if rate.dims:
-            raise ShapeError(f"{label}: rate must be a scalar, got {rate.type}")
-        if rate.dtype is not tensor.dtype:
-            raise DTypeError(f"{label}: rate must have the dtype of x, got {rate.type} and {tensor.type}")
+        chance = convert_to_tensor(rate)
+        if chance.dims:
+            raise ShapeError(f"{label}: rate must be a scalar, got {chance.type}")
+        if chance.dtype is not tensor.dtype:
+            raise DTypeError(f"{label}: rate must have the dtype of x, got {chance.type} and {tensor.type}")
     return tensor, number
 
 

@@ -45,7 +45,7 @@ class Algorithm(enum.Enum):
 def create_rng_state(seed: Any, alg: Any = None) -> np.ndarray[Any, Any]:
     """The state (counter, key) that begins the stream of a seed: an int of any size, or a sequence of ints."""
     algorithm_of(alg, "create_rng_state")
-    key = np.uint64(0)
+    key: Any = np.uint64(0)
     for number in np.atleast_1d(np.asarray(seed, dtype=object)).reshape(-1):
         value = int(number)
         while True:  # 64 bits at a time

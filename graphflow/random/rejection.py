@@ -8,7 +8,6 @@ loop is a `while` node; eagerly it is a Python loop over the same ops, with the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 

@@ -7,10 +7,12 @@ Both begin with the global seed.
 from __future__ import annotations
 
 import secrets
+import sys
 import threading
 from typing import Any
 
 from ..dtypes import float32, int64
+from ..locks import renew_after_fork
 from ..tensor import Tensor, active_trace, convert_to_tensor
 from ..variable import Variable
 from .draws import (
@@ -33,6 +35,16 @@ DEFAULT_GLOBAL_SEED = 87654321
 """What op seeds are joined with before set_seed was called."""
 
 _lock = threading.RLock()
+
+
+
+def renew_locks() -> None:
+    """In a forked child."""
+    global _lock
+    _lock = threading.RLock()
+
+
+renew_after_fork(sys.modules[__name__])
 _seed: list[int | None] = [None]
 #: op seed (None: draws without one) -> the variable of its stream
 _streams: dict[int | None, Variable] = {}

@@ -17,15 +17,13 @@ NEXT_STEP_FINITE = "gf.debugging.find_nan(fn, *args) names the first operation t
 
 
 def element_text(shape: Sequence[int], position: int) -> str:
-    """" at [1, 2]" for an element given by its number in row-major order; nothing for rank 0."""
+    """ " at [1, 2]" for an element given by its number in row-major order; nothing for rank 0."""
     return f" at {[int(k) for k in np.unravel_index(position, tuple(shape))]}" if len(shape) else ""
 
 
 def kinds_of_nonfinite(array: Array) -> str:
-    """"NaN", "Inf" or "Inf and NaN": what of the two the array has, in TensorFlow's words."""
-    return " and ".join(
-        word for word, has in (("Inf", np.isinf(array).any()), ("NaN", np.isnan(array).any())) if has
-    )
+    """ "NaN", "Inf" or "Inf and NaN": what of the two the array has, in TensorFlow's words."""
+    return " and ".join(word for word, has in (("Inf", np.isinf(array).any()), ("NaN", np.isnan(array).any())) if has)
 
 
 def fault_text(text: str, op: Op, arrays: Sequence[Array], attributes: Mapping[str, Any]) -> str:

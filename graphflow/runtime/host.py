@@ -57,7 +57,7 @@ def assert_true(
     failing = condition.size - int(np.count_nonzero(condition))
     text = f"{name or 'Assert'}: {message or 'the condition must be true'}"
     there = [
-        f"{label} = {_plain(np.broadcast_to(value, condition.shape).reshape(-1)[element])}"
+        f"{label} = {np.broadcast_to(value, condition.shape).reshape(-1)[element]}"
         for label, value in zip(labels, values, strict=False)
         if _broadcasts(value.shape, condition.shape)
     ]
@@ -66,11 +66,19 @@ def assert_true(
     if condition.ndim:
         text += f"{element_text(condition.shape, element)} ({failing} of {condition.size} elements)"
     names = [*(f"{label} " for label in labels), *[""] * (len(values) - len(labels))]
-    whole = [f"{label}{shown(value, summarize)}" for label, value in zip(names, values, strict=True) if value.ndim or not there]
+    whole = [
+        f"{label}{shown(value, summarize)}"
+        for label, value in zip(names, values, strict=True)
+        if value.ndim or not there
+    ]
     if whole:
         text += f"; {', '.join(whole)}"
     error = AssertionFailedError(text)
-    error.hint = "see the condition on this line" if not labels else "print the values with gf.print before this line, or call with debug=True"
+    error.hint = (
+        "see the condition on this line"
+        if not labels
+        else "print the values with gf.print before this line, or call with debug=True"
+    )
     raise error
 
 
@@ -79,11 +87,6 @@ def _broadcasts(shape: Sequence[int], target: Sequence[int]) -> bool:
         return np.broadcast_shapes(tuple(shape), tuple(target)) == tuple(target)
     except ValueError:
         return False
-
-
-def _plain(value: Any) -> str:
-    """One element as Python shows it."""
-    return str(value.item()) if value.dtype.kind in "biu" else _float_text(value) if value.dtype.kind == "f" else str(value)
 
 
 def python_call(arrays: Sequence[Array], function: Callable[..., Any], **_: Any) -> tuple[Array, ...]:

@@ -203,6 +203,9 @@ class GuardPlan:
 
 
 # Drawing --------------------------------------------------------------------------------------------------------------
+_PROGRAM = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, types.CodeType)
+
+
 class Drawing:
     """Works out a trace's anchors and patterns. Raises NotGeneral where there are none."""
 
@@ -237,10 +240,19 @@ class Drawing:
                     self.fixed.append(guard)
                     known.update((id(v), v) for v in guard.then.objects())
                     again = True
+        for value in known.values():
+            if not self._is_open(value):
+                raise NotGeneral(f"an object of {type(value).__name__} may know the instance")
         if id(instance) in known:
             raise NotGeneral("the instance is known to the program by itself")
         self._rest = rest
         return known
+
+    def _is_open(self, value: Any) -> bool:
+        """Is all that a program can learn from the object seen? A library's object could look the instance up by its
+        identity (a WeakKeyDictionary)."""
+        own = type(value).__module__.split(".")[0] == "graphflow"
+        return own or isinstance(value, _PROGRAM) or type(value) in self.watched
 
     def run(self) -> None:
         rest, again = self._rest, True
@@ -275,9 +287,7 @@ class Drawing:
         value = snapshot.reference()
         if id(value) in self._numbers:
             return Bound(self._numbers[id(value)])
-        if id(value) in self.known or isinstance(
-            value, (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, types.CodeType)
-        ):
+        if id(value) in self.known or isinstance(value, _PROGRAM):
             return Same(snapshot)
         if type(value) is Tensor:
             return Constant(value.dtype, value._array)
@@ -287,9 +297,7 @@ class Drawing:
             return self.anchor(value, None)
         if isinstance(value, (list, tuple, dict, set, frozenset, np.ndarray)):
             raise NotGeneral("a container that is too large or too deep to be compared")
-        if not isinstance(snapshot.reference, weakref.ref):
-            raise NotGeneral("an object that cannot be referenced weakly")
-        return Same(snapshot)  # one object for all instances, or no match
+        raise NotGeneral(f"an object of {type(value).__name__}, whose attributes nobody watches")
 
     def anchor(self, value: Any, variable: tuple[Any, ...] | None) -> Pattern:
         number = self._numbers[id(value)] = len(self.anchors)
@@ -411,6 +419,8 @@ def draw(concrete: ConcreteFunction, instance: Any) -> Blueprint | None:
     try:
         if concrete.provenance is None or concrete.provenance.obstacle:
             return None
+        if isinstance(instance, (type, types.ModuleType)):
+            return None  # its attributes are guarded as themselves
         if concrete.pinned or constant_bytes(concrete.graph) > MOST_CONSTANT_BYTES:
             return None
         check_graph(concrete.graph)

@@ -35,7 +35,7 @@ _KNOWN = frozenset(
 )
 
 
-@functools.cache
+@functools.lru_cache(4096)
 def is_library(file: str) -> bool:
     """Is it a file whose code reads no state of the user's? graphflow's own is one too."""
     return _is_known(file) or file.startswith(_PACKAGE)
@@ -55,7 +55,7 @@ def is_users_module(module: types.ModuleType) -> bool:
     return not is_library(file)
 
 
-@functools.cache
+@functools.lru_cache(4096)
 def is_installed(file: str) -> bool:
     """Is it code of an installed package, the standard library or graphflow, and not the user's own file?"""
     return file.startswith((*_LIBRARIES, *_INSTALLED, _PACKAGE, "<frozen", "<call "))

@@ -204,7 +204,7 @@ def bind_results(node: Node, results: Sequence[np.ndarray[Any, Any]], known: Map
             function = node.attributes["function"]
             label = getattr(function, "label", "python_call")
             error = ShapeError(
-                f"{label}: result {number} of {getattr(function, 'name', function)} is declared {value.type}, got "
+                f"{label}: result {function.number_of(number)} of {getattr(function, 'name', function)} is declared {value.type}, got "
                 f"{value.type.dtype.short}[{','.join(map(str, array.shape))}]"
             )
             error.place, error.hint = (

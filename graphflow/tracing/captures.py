@@ -76,8 +76,9 @@ class Captures:
             self._visit_content(value)
 
     # Globals and closures ---------------------------------------------------------------------------------------------
-    def _scan(self, value: Any) -> None:
-        """Guards for the globals and cells of a function and of those it calls, and for its code and defaults."""
+    def _scan(self, value: Any, is_special: bool = False) -> None:
+        """Guards for the globals and cells of a function and of those it calls, and for its code and defaults (not for
+        the special methods of a class, most of which never run)."""
         function = plain_function(value)
         if function is None or function in self._seen:
             return
@@ -91,9 +92,10 @@ class Captures:
         self._functions[function] = None
         facts = facts_of(function.__code__)
         self._here = (function.__code__.co_filename, function.__code__.co_firstlineno)
-        self._add(f"'{function.__name__}'.__code__", "attribute", function, "__code__", function.__code__)
+        if not is_special:
+            self._add(f"'{function.__name__}'.__code__", "attribute", function, "__code__", function.__code__)
         for key in ("__defaults__", "__kwdefaults__"):
-            if getattr(function, key):
+            if getattr(function, key) and not is_special:
                 self._add(f"'{function.__name__}'.{key}", "attribute", function, key, getattr(function, key))
                 self._visit_content(getattr(function, key))
         for chain in facts.chains:
@@ -118,15 +120,11 @@ class Captures:
     def _follow(self, name: str, kind: str, owner: Any, key: Any, value: Any, path: tuple[str, ...]) -> None:
         """Guard the place, then along the chain while it leads through modules and classes."""
         for attribute in (*path, None):
+            self._add(name, kind, owner, key, value)
             if value is MISSING or self._is_program(value):
-                is_function = isinstance(value, types.FunctionType) and not _in_library(value)
-                if is_function or is_own(type(value)) and hasattr(value, "python_function"):
-                    self._add(name, kind, owner, key, value)
                 self._scan(value)
                 return
             is_namespace = isinstance(value, (types.ModuleType, type))
-            if not is_namespace or isinstance(value, type) and attribute is not None:
-                self._add(name, kind, owner, key, value)
             self._visit_content(value)
             if attribute is None or not is_namespace or is_library(getattr(value, "__file__", None) or ""):
                 return
@@ -183,7 +181,7 @@ class Captures:
         for owner in cls.__mro__:
             for name, member in vars(owner).items():
                 if name.startswith("__") and name.endswith("__") and isinstance(member, types.FunctionType):
-                    self._scan(member)
+                    self._scan(member, name != "__call__")
 
     def _add(self, name: str, kind: str, owner: Any, key: Any, value: Any) -> None:
         place = (kind, id(owner), key)
@@ -200,7 +198,9 @@ class Captures:
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
         """Inside, attribute reads and writes of the reachable objects of users' classes are recorded."""
-        self.reach = walk([*self._roots, *((guard.name, guard.get()) for guard in self._found.values())])
+        found = [(guard.name, guard.get()) for guard in self._found.values()]
+        found += [(name.__name__, name) for name in self._namespaces.values() if isinstance(name, type)]
+        self.reach = walk([*found, *self._roots])  # the last name counts
         with contextlib.ExitStack() as stack:
             for cls in self.reach.classes:
                 self._scan_class(cls)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .guards import Guard, short, snapshot_of
+from .guards import Guard, short
 from .signature import Arguments, ObjectKey, ValueKey
 
 __all__ = ["Cause", "cause_of"]
@@ -68,7 +68,9 @@ def cause_of(entries: list[Any], arguments: Arguments, was_dropped: bool, fixed_
 
 
 def _of_guard(guard: Guard) -> Cause:
-    old, new = short(guard.then), short(snapshot_of(guard.get()))
+    where, old, new = guard.then.difference(guard.get())
+    if old == new:
+        new = f"another {new}" if new.startswith("an object") else f"{new} (another one)"
     name = guard.name.split("'")[1] if "'" in guard.name else guard.name.rsplit(".", 1)[-1]
     value = guard.get()
     if isinstance(value, (int, float, complex)) and not isinstance(value, bool):
@@ -77,7 +79,7 @@ def _of_guard(guard: Guard) -> Cause:
         advice = f"pass `{name}` as an argument, or keep it in a gf.Variable"
     else:
         advice = f"keep `{name}` as it is between calls, or pass it as an argument"
-    return Cause("capture", f"captured {guard.name} changed from {old} to {new}", guard.name, old, new, advice)
+    return Cause("capture", f"captured {guard.name}{where} changed from {old} to {new}", guard.name, old, new, advice)
 
 
 def _of_shapes(name: str, old: list[Any], new: list[Any], fixed_shapes: bool) -> Cause:

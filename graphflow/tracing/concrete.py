@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -16,20 +14,22 @@ import numpy as np
 from ..autodiff.record import recorders
 from ..compiler import Executable, compile_graph
 from ..errors import SignatureError
-from ..ir.dims import evaluate
+from ..ir.dims import SymbolicDim, evaluate
 from ..ir.graph import Graph, Value
 from ..ir.op import Effect
 from ..ir.source import Source
 from ..ir.types import TensorType
 from ..passes.manager import Remark
-from ..tensor import Tensor, TensorLike, active_trace, convert_to_tensor, dispatch_now
+from ..tensor import Tensor, TensorLike, active_trace, convert_to_tensor
 from ..tree import flatten, map_structure
 from .callbacks import calls_python, open_scope, run_callback, scoped, watching_writes, written_inputs
 from .fast_call import write_fast_call
 from .guards import Guard
+from .interpret import Interpreter, replay_node
 from .numerics import checked_variant
 from .placement import log_graph
 from .signature import Arguments, bind_symbols
+from .tracer import SymbolicTensor
 
 __all__ = ["ConcreteFunction"]
 
@@ -82,7 +82,9 @@ class ConcreteFunction:
     def executable(self) -> Executable:
         """The compiled graph; compiled at the first use."""
         if self._executable is None:
-            self._executable = compile_graph(self.graph)
+            from .executables import executable_of
+
+            self._executable = executable_of(self.graph)
         return self._executable
 
     def like(self, guards: list[Guard], captured: list[tuple[Value, Any]], key: Any) -> ConcreteFunction:
@@ -205,11 +207,15 @@ class ConcreteFunction:
                 for recorder in active:
                     recorder.writes(variable)  # type: ignore[attr-defined]
         binding = self.binding(variables, extents)
-        outputs = [
-            np.empty(tuple(evaluate(d, extents) for d in v.type.shape), v.type.dtype.numpy) for v in self.graph.outputs
-        ]
         arrays = [t._array for t in tensors]
-        status = binding.call(*arrays, *outputs)
+        if getattr(binding, "dynamic_outputs", ()):
+            status, outputs = binding.run(arrays)
+        else:
+            outputs = [
+                np.empty(tuple(evaluate(d, extents) for d in v.type.shape), v.type.dtype.numpy)
+                for v in self.graph.outputs
+            ]
+            status = binding.call(*arrays, *outputs)
         if status:
             raise self.error(binding, status, arrays, variables, extents)
         return self.pack([Tensor(o, v.type.dtype) for o, v in zip(outputs, self.graph.outputs, strict=True)])
@@ -263,36 +269,40 @@ class ConcreteFunction:
         held: dict[Value, Any] = dict(zip([v for v in self.graph.inputs if not v.is_variable], tensors, strict=True))
         held.update(dict(self.captured))
         held.update(zip(self.argument_variables, [variables[k] for k in self.variable_positions], strict=True))
-        saved: dict[Value, tuple[Any, Any]] = {}
-        traced = active_trace.get() is not None
+        trace = active_trace.get()
+        if trace is not None:
+            return self._replay(trace, held)
+        interpreter = Interpreter()
         try:
-            for node in self.graph.nodes:
-                kind = node.op.kernel.kind if isinstance(node.op.kernel, Effect) else ""
-                if kind == "read":
-                    held[node.output] = held[node.inputs[0]].value()
-                elif kind == "write":
-                    variable = held[node.inputs[0]]
-                    if not traced and node.inputs[0] not in saved:
-                        saved[node.inputs[0]] = (variable, variable._array.copy())
-                    variable.assign(held[node.inputs[1]])
-                elif kind == "call" and not traced:
-                    results = node.attributes["function"].run_eagerly([held[v] for v in node.inputs])
-                    held.update(zip(node.outputs, results, strict=True))
-                elif kind in ("", "constant", "copy", "assert") or _effects_run():
-                    operands = tuple(held[v] for v in node.inputs)
-                    if traced:
-                        result = node.op(*operands, **node.attributes)
-                        results = () if result is None else result if isinstance(result, tuple) else (result,)
-                    else:
-                        results = dispatch_now(node.op, operands, node.attributes, node.source)
-                    held.update(zip(node.outputs, results, strict=True))
-            outputs = [held[v] for v in self.graph.outputs]
-            if not _effects_run():
-                _restore(saved)
-            return outputs
+            return interpreter.run(self.graph, [held[v] for v in self.graph.inputs])
         except BaseException:
-            _restore(saved)
+            for variable, array in interpreter.saved.values():
+                np.copyto(variable._array, array)
             raise
+
+    def _replay(self, trace: Any, held: dict[Value, Any]) -> list[Any]:
+        """The graph's nodes in the trace that is running."""
+        dims: dict[str, Any] = {}
+        for value, tensor in held.items():
+            if not value.is_variable:
+                held[value] = trace.lift(tensor)
+                dims.update(
+                    (old.text, new) for old, new in zip(value.type.shape, tensor.dims, strict=True)
+                    if isinstance(old, SymbolicDim) and old.text.isidentifier()
+                )  # fmt: skip
+        for node in self.graph.nodes:
+            kind = node.op.kernel.kind if isinstance(node.op.kernel, Effect) else ""
+            operands = [held[v] for v in node.inputs]
+            if kind == "read":
+                results: Sequence[Any] = (operands[0].value(),)
+            elif kind == "write":
+                operands[0].assign(operands[1])
+                results = ()
+            else:  # sub-graphs that access variables themselves take the references
+                operands = [o if isinstance(o, Tensor) else SymbolicTensor(trace, trace.variable(o)) for o in operands]
+                results = replay_node(trace, node, operands, dims)
+            held.update(zip(node.outputs, results, strict=True))
+        return [held[v] for v in self.graph.outputs]
 
     # Inspection -------------------------------------------------------------------------------------------------------
     @property
@@ -337,25 +347,3 @@ def _keep(table: dict[Any, Any], key: Any, value: Any) -> None:
     table[key] = value
     while len(table) > MOST_BINDINGS:
         table.pop(next(iter(table)), None)
-
-
-def _restore(saved: dict[Value, tuple[Any, Any]]) -> None:
-    for variable, array in saved.values():
-        np.copyto(variable._array, array)
-
-
-_silent = threading.local()
-
-
-def _effects_run() -> bool:
-    return not getattr(_silent, "on", False)
-
-
-@contextmanager
-def _without_effects() -> Iterator[None]:
-    """interpret prints nothing inside, and puts the variables back."""
-    _silent.on = True
-    try:
-        yield
-    finally:
-        _silent.on = False

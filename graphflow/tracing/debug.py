@@ -110,8 +110,10 @@ def _stops(graph: Graph, noted: Sequence[tuple[Any, int, Source]]) -> dict[Node 
                 found[node] = node.source
             before = node.source
     for builder, position, source in noted:
-        nodes = builder.nodes
-        found[nodes[position] if position < len(nodes) else None] = source
+        if position < len(builder.nodes):
+            found[builder.nodes[position]] = source
+        elif tuple(builder.nodes) == graph.nodes:  # after the last node of the whole function
+            found[None] = source
     return found
 
 

@@ -80,13 +80,21 @@ def write_fast_call(
 
     environment["fail"] = fail
     results, body = [], []
+    dynamic = getattr(binding, "dynamic_outputs", ())
     for k, value in enumerate(concrete.graph.outputs):
-        environment[f"shape{k}"] = tuple(evaluate(d, extents) for d in value.type.shape)
         environment[f"dtype{k}"], environment[f"numpy{k}"] = value.type.dtype, value.type.dtype.numpy
-        body.append(f"o{k} = empty(shape{k}, numpy{k})")
+        if not dynamic:
+            environment[f"shape{k}"] = tuple(evaluate(d, extents) for d in value.type.shape)
+            body.append(f"o{k} = empty(shape{k}, numpy{k})")
         results.append(f"o{k}")
-    body.append(f"status = native({', '.join(inputs + results)})")
+    if dynamic:  # shapes that only the run decides: the call makes the arrays
+        environment["run"] = binding.run
+        body.append(f"status, made = run([{', '.join(inputs)}])")
+    else:
+        body.append(f"status = native({', '.join(inputs + results)})")
     body.append(f"if status: raise fail({', '.join(['status', *inputs])})")
+    if dynamic:
+        body.append(f"{', '.join(results)}, = made")
     body.append("uses[0] += 1")
     for k in range(len(results)):
         body.append(f"t{k} = new(Tensor); t{k}._array = o{k}; t{k}.dtype = dtype{k}; t{k}._key = None")

@@ -10,22 +10,32 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from ..errors import BranchError, DTypeError, GraphflowError, LoopError, ShapeError
-from ..ir.dims import Dim, DimensionsMustAgree, SymbolicDim, dim_max, require_equal, symbols_of
-from ..ir.graph import Graph, Value
+from ..errors import BranchError, DTypeError, GraphflowError, ShapeError
+from ..ir.dims import Dim, DimensionsMustAgree, SymbolicDim, require_equal, symbols_of
 from ..ir.op import OPS
 from ..ir.types import TensorType
-from ..ops.control import switch_results, while_results
-from ..tensor import Tensor, TensorLike, active_trace, as_dim, convert_to_tensor
+from ..ops.control import switch_results
+from ..tensor import Tensor, TensorLike, active_trace, convert_to_tensor
 from ..tree import children_of, is_nested, labels_of, rebuild
 from .subtrace import Subtrace, close, with_python_calls
-from .tracer import SymbolicTensor, Trace, known_dims, wrap_dim
+from .tracer import SymbolicTensor, Trace, wrap_dim
 
 __all__ = ["UNUSED", "branch", "is_array", "is_plain", "parameter_names", "trace_types"]
+
+
+def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
+
+
+#: what AutoGraph makes of the functions that are given to control forms; as they are, where it is off
+converter: ContextVar[Callable[[Callable[..., Any]], Callable[..., Any]]] = ContextVar(
+    "graphflow_converter", default=_as_it_is
+)
 
 
 class _Unused:

@@ -20,12 +20,14 @@ from .. import config
 from ..autodiff.record import recorders
 from ..errors import CompileError, RetraceError, RetraceWarning, SignatureError, VariableCreationError, VerifyError
 from ..ir.source import capture, user_frame
+from ..locks import renew_after_fork
 from ..tensor import Tensor, active_trace
 from ..tree import flatten, map_structure
 from .causes import ASKED, Cause, cause_of
 from .concrete import ConcreteFunction
 from .inspect import Inspection
 from .methods import BoundFunction, InstanceTable
+from .nested import call_inside
 from .settle import Settling
 from .signature import (
     Arguments,
@@ -37,7 +39,7 @@ from .signature import (
     defaults_of,
     spec_types,
 )
-from .tracebacks import filtered
+from .tracebacks import filtered, with_user_traceback
 from .traces import Traces
 
 __all__ = ["Function", "function", "init_scope"]
@@ -80,6 +82,7 @@ class Function(Settling, Inspection):
         self._chain: list[Callable[..., Any]] = []
         self._lock = threading.Lock()
         self._first = threading.Lock()
+        renew_after_fork(self)
         self._exact_only = False
         self._reported: set[tuple[str, int]] = set()
         self._instances = InstanceTable()
@@ -88,6 +91,11 @@ class Function(Settling, Inspection):
         #: what fast calls fall back to; weak, so that a function without users is freed at once
         self._otherwise = lambda *args, **kwargs: reference()._slow(*args, **kwargs)  # type: ignore[union-attr]
         functools.update_wrapper(self, python_function, updated=())
+
+    def renew_locks(self) -> None:
+        """In a forked child."""
+        self._lock = threading.Lock()
+        self._first = threading.Lock()
 
     def options(self) -> dict[str, Any]:
         """What Function takes beside the Python function, to make another one like this."""
@@ -147,8 +155,8 @@ class Function(Settling, Inspection):
         if config.flags().run_functions_eagerly:
             return self.python_function(*args, **kwargs)
         arguments = self._arguments(args, kwargs)
-        if active_trace.get() is not None:  # inlined into the trace that is running
-            return self.python_function(*arguments.values, **arguments.kwargs)
+        if active_trace.get() is not None:  # part of the trace that is running
+            return call_inside(self, arguments)
         concrete, extents = self._find_or_trace(arguments)
         concrete.uses[0] += 1
         if not recorders.get():
@@ -289,6 +297,7 @@ class Function(Settling, Inspection):
         """How often the Python function was traced."""
         return self._cache.made
 
+    @with_user_traceback
     def get_concrete_function(self, *args: Any, **kwargs: Any) -> ConcreteFunction:
         """The trace for these arguments (tensors, TensorSpecs or Python values), made if need be, not run."""
         if self.input_signature is not None and not args and not kwargs:

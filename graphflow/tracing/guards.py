@@ -98,6 +98,10 @@ class Snapshot:
         `environment` under names that end in `name`), or None where `matches` must be called."""
         return None
 
+    def difference(self, now: Any) -> tuple[str, str, str]:
+        """Where `now` differs first (a subscript, or ""), with the texts of what was there and what is."""
+        return "", short(self), short(snapshot_of(now))
+
 
 class Plain(Snapshot):
     """A value compared by type and value."""
@@ -211,6 +215,11 @@ class Content(Snapshot):
     def matches(self, now: Any) -> bool:
         return type(now) is self._kind and self._held.matches(_READERS[self._kind](now))
 
+    def difference(self, now: Any) -> tuple[str, str, str]:
+        if type(now) is not self._kind or self._kind not in _SHOWN_BY_CONTENT:
+            return super().difference(now)
+        return self._held.difference(_READERS[self._kind](now))
+
     def objects(self) -> Iterator[Any]:
         return self._held.objects()
 
@@ -236,6 +245,7 @@ _READERS: dict[type, Callable[[Any], Any]] = {
     itertools.count: repr,
 }
 """Types of mutable values that are compared by what these give."""
+_SHOWN_BY_CONTENT = (collections.UserDict, collections.UserList, collections.UserString)
 
 
 class Items(Snapshot):
@@ -291,6 +301,20 @@ class Items(Snapshot):
                 return None
             parts.append(check)
         return " and ".join(parts)
+
+    def difference(self, now: Any) -> tuple[str, str, str]:
+        content = _content(now) if type(now) is self.kind else None
+        if content is None or len(content) != len(self.items) or self.kind is np.ndarray:
+            return super().difference(now)
+        values = list(dict.values(content) if self.keys is not None else content)
+        if self.keys is not None and not all(map(_same_key, dict.keys(content), self.keys)):
+            return super().difference(now)
+        for key, item, value in zip(self.keys or range(len(values)), self.items, values, strict=True):
+            if not item.matches(value):
+                inner, old, new = item.difference(value)
+                own = f".{key}" if self.kind is types.SimpleNamespace else f"[{key!r}]"
+                return own + inner, old, new
+        return super().difference(now)
 
     def objects(self) -> Iterator[Any]:
         for item in self.items:
@@ -426,10 +450,6 @@ class Guard:
     def is_dead(self) -> bool:
         """The object is gone."""
         return self.owner() is None
-
-    def describe(self) -> str:
-        """What changed, for explain()."""
-        return f"captured {self.name} changed from {short(self.then)} to {short(snapshot_of(self.get()))}"
 
     def source(self, number: int, environment: dict[str, Any]) -> str:
         """A Python expression that is true while the guard holds; what it needs is put into `environment`."""

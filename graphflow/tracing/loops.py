@@ -285,6 +285,31 @@ class _Late:
         return self.inside[id(trace)]
 
 
+class _Settler:
+    """Gives an unwritten array its buffer inside a body: settle(row) -> the input that holds it."""
+
+    def __init__(self, loop: _Loop, late: _Late, array: Any, trace: Subtrace) -> None:
+        self.loop, self.late, self.array, self.trace = loop, late, array, trace
+
+    @property
+    def type(self) -> TensorType | None:
+        """The buffer's type once the shape of an element is known."""
+        return self.late.type
+
+    def __call__(self, row: tuple[Dim, ...]) -> SymbolicTensor:
+        if self.late.type is None:
+            for dim in row:
+                made = symbols_of(dim) & self.trace.root.run_time_symbols
+                if not all(in_sight(name, self.loop.outer) for name in made):
+                    path = self.loop.paths[self.late.number]
+                    raise hinted(
+                        ShapeError(f"{self.loop.form}: the elements of {path} have the extent {dim}, made inside the body"),
+                        "fix the extent with gf.ensure_shape",
+                    )
+            self.late.settle(self.loop.array_type(self.array, self.array.buffer_type(row)))
+        return self.late.input(self.trace)
+
+
 class _Loop:
     """The tracing of one `while` node."""
 
@@ -404,24 +429,9 @@ class _Loop:
             return rebuild(structure, [self.inside(child, trace, inputs) for child in children_of(structure)])
         return structure
 
-    def settler(self, late: _Late, array: Any, trace: Subtrace) -> Callable[[tuple[Dim, ...]], SymbolicTensor]:
+    def settler(self, late: _Late, array: Any, trace: Subtrace) -> _Settler:
         """What an unwritten array calls for its buffer when it is first written to inside."""
-
-        def settle(row: tuple[Dim, ...]) -> SymbolicTensor:
-            if late.type is None:
-                for dim in row:
-                    if not all(in_sight(n, self.outer) for n in symbols_of(dim) & trace.root.run_time_symbols):
-                        raise hinted(
-                            ShapeError(
-                                f"{self.form}: the elements of {self.paths[late.number]} have the extent {dim}, which is "
-                                "made inside the body"
-                            ),
-                            "fix the extent with gf.ensure_shape",
-                        )
-                late.settle(self.array_type(array, array.buffer_type(row)))
-            return late.input(trace)
-
-        return settle
+        return _Settler(self, late, array, trace)
 
     # The node ---------------------------------------------------------------------------------------------------------
     def run(

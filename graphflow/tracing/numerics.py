@@ -64,7 +64,7 @@ def operands_text(tensors: Sequence[Any], shape: Sequence[int], position: int) -
         except ValueError:
             found.append(shown(array, 3))
             continue
-        found.append(str(there[position].item()))
+        found.append(str(there[position]))
     return " and ".join(found)
 
 

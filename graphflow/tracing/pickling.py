@@ -278,6 +278,7 @@ class Portable:
     anchors: list[Anchor]
     plans: list[PortablePlan]
     captured: list[tuple[int, int]]
+    uses: int = 0
     _loaded: list[Graph] = field(default_factory=list)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -421,7 +422,9 @@ class PortableDrawing(Drawing):
             return super()._object(snapshot)
         if isinstance(value, types.CodeType):
             return Code(fingerprint(value))
-        if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)) or hasattr(value, "python_function"):
+        if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)) or hasattr(
+            value, "python_function"
+        ):
             if value.__module__ == "__main__" or "<" in value.__qualname__:
                 raise NotGeneral(f"{value.__qualname__} has no name in another process")
             return Named(value.__module__, value.__qualname__)

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import config
 from ..autodiff.record import recorders
+from ..autograph.traced import traced
 from ..errors import GraphflowError, SideEffectError, SideEffectWarning, UnguardedWarning
 from ..ir.dims import DimensionsMustAgree, SymbolicDim, symbol, symbols_of
 from ..ir.source import Source
@@ -149,9 +150,9 @@ class Settling(Sharing):
             text = f"{seen.text}; a call of the compiled function does not do that"
             concrete.remarks.append(Remark("side effect", text, (seen.place,)))
             concrete.sightings.append((SideEffectWarning, f"{self.name}: {text}. Next: {seen.hint}", seen.place))
-        told = {seen.subject for seen in sightings}
+        told: set[Any] = {seen.subject for seen in sightings} | {(s.place.file, s.place.line) for s in sightings}
         for guard in captures.changed:
-            if guard.name not in told:
+            if guard.name not in told and captures.place_of(guard) not in told:
                 text = (
                     f"{guard.name} changed from {short(guard.then)} to {short(snapshot_of(guard.get()))} while "
                     "tracing; a call of the compiled function does not change it"
@@ -204,7 +205,7 @@ class Settling(Sharing):
         tapes = recorders.set(())
         try:
             with captures.recording(), effects.observing():
-                returned = self.python_function(*symbolic, **keywords)
+                returned = traced(self.python_function, self.autograph)(*symbolic, **keywords)
             outputs: list[SymbolicTensor] = []
 
             def leaf(value: Any) -> Leaf:

@@ -12,6 +12,9 @@ from .signature import Arguments, bind_symbols
 
 __all__ = ["Sharing"]
 
+MOST_UNUSED = 8
+"""Blueprints that are drawn for a function as long as none is used."""
+
 
 class Sharing:
     """The part of Function that takes traces over.
@@ -62,6 +65,8 @@ class Sharing:
         """Let the class's other instances use a trace, where that is right."""
         if not self._is_method or concrete.is_shared:
             return
+        if len(self._blueprints) >= MOST_UNUSED and not any(b.uses for b in self._blueprints):
+            return  # the instances of this class differ
         blueprint = draw(concrete, arguments.values[0])
         if blueprint is not None:
             self._blueprints.append(blueprint)

@@ -135,8 +135,14 @@ class SideEffects:
         functions = self._functions()
         attributes: set[str] = set()
         called: list[Any] = []
+        changes = False
         for function in functions:
             facts = facts_of(function.__code__)
+            parameters = function.__code__.co_varnames[: function.__code__.co_argcount + 2]
+            changes = changes or any(
+                c.path and c.path[-1] in _MUTATORS and (c.kind != "local" or len(c.path) > 1 or c.base in parameters)
+                for c in facts.chains
+            )
             attributes |= facts.attributes
             cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
             for chain in facts.stores:
@@ -150,10 +156,9 @@ class SideEffects:
             self._environment = dict(os.environ)
         self._keep_states(called)
         table = _calls_of_interest()
-        names = _FILE_METHODS | (_MUTATORS if self._outer else frozenset())
         opened = any(value is open for value in called)
         wanted = [v for v in called if _hashable(v) and v in table]
-        if not (wanted or opened or attributes & names):
+        if not (wanted or opened or changes and self._outer or attributes & _FILE_METHODS):
             return False
         self._table = table
         self._codes = {v.__code__: said for v, said in table.items() if isinstance(v, types.FunctionType)}
@@ -311,7 +316,8 @@ class SideEffects:
             if name.startswith("__") or old is new or not _is_changed(old, new):
                 continue
             lines = [(file, line) for how, file, line in self._mentions(name) if how == "store"]
-            if lines and not (_is_first(old) and not _is_traced(new)):
+            is_read = any(name in facts_of(f.__code__).attributes for f in self._functions())
+            if lines and not (is_read and _is_first(old) and not _is_traced(new)):
                 see(*_told(f"{cls.__name__}.{name}", old, new), *lines[0])
 
     def _see_states(self, see: Callable[..., None]) -> None:

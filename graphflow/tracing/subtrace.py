@@ -8,15 +8,13 @@ holds it is then traced once more with `immediate` set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
-from ..autodiff.record import recorders
 from ..errors import VariableCreationError
 from ..ir.dims import SymbolicDim
-from ..ir.graph import Graph, Value
+from ..ir.graph import Graph, Node, Value
 from ..ir.op import OPS, Effect, Op
 from ..ir.types import TensorType
 from ..tensor import active_trace
@@ -106,6 +104,11 @@ class Subtrace(Trace):
             raise VariableAccess
         return super()._node(op, inputs, attributes)
 
+    def append(self, node: Node) -> tuple[Value, ...]:
+        if isinstance(node.op.kernel, Effect) and node.op.kernel.kind == "call" and not self.immediate:
+            raise VariableAccess
+        return super().append(node)
+
     # Variables --------------------------------------------------------------------------------------------------------
     def variable(self, variable: Any) -> Value:
         """The input that stands for the variable itself (immediate access)."""
@@ -123,8 +126,8 @@ class Subtrace(Trace):
         if self.immediate:
             return super().read_variable(variable)
         if id(variable) in self.writes:
-            written = self.writes[id(variable)][1]
-            return self.add(OPS["identity"], (written,), {})[0]  # each read is a tensor of its own, as in eager code
+            # A read is a tensor of its own, as in eager code: its gradient is the variable's, not the written value's.
+            return self.add(OPS["written_value"], (self.writes[id(variable)][1], self.entry(variable)), {})[0]
         return self.entry(variable)
 
     def entry(self, variable: Any) -> SymbolicTensor:
@@ -148,17 +151,6 @@ class Subtrace(Trace):
         )
         error.hint = f"create the variable before the {self.form}"
         raise error
-
-    # Tracing and finishing --------------------------------------------------------------------------------------------
-    @contextmanager
-    def tracing(self) -> Iterator[None]:
-        """Ops inside go into this trace; tapes opened outside do not see them."""
-        token, tapes = active_trace.set(self), recorders.set(())
-        try:
-            yield
-        finally:
-            recorders.reset(tapes)
-            active_trace.reset(token)
 
 
 def close(

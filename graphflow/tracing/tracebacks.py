@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import traceback
+from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 from ..errors import GraphflowError
 from ..ir.source import is_user_frame
@@ -14,6 +17,7 @@ __all__ = [
     "enable_traceback_filtering",
     "filtered",
     "is_traceback_filtering_enabled",
+    "with_user_traceback",
 ]
 
 _choice = threading.local()
@@ -46,6 +50,19 @@ def filtered(error: BaseException) -> BaseException:
         current.__traceback__ = _user_part(current.__traceback__)
         current = current.__cause__ or current.__context__
     return error
+
+
+def with_user_traceback(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A public method whose errors show the user's frames."""
+
+    @functools.wraps(call)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return call(*args, **kwargs)
+        except Exception as error:
+            raise filtered(error)  # noqa: B904  the same error, with the user's frames
+
+    return run
 
 
 def _is_ours(error: BaseException) -> bool:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import numpy as np
 
+from ..autodiff.record import recorders
+from ..autograph.reasons import missing_source
 from ..dtypes import DType
 from ..errors import GraphflowError, ShapeError, TensorLeakError, TracedBoolError, VariableCreationError
 from ..ir.builder import GraphBuilder, backward_source
 from ..ir.dims import Dim, DimensionsMustAgree, SymbolicDim, product, symbol, symbols_of
-from ..ir.graph import Graph, Value
+from ..ir.graph import Graph, Node, Value
 from ..ir.op import OPS, Op
-from ..ir.source import Source, capture
+from ..ir.source import Source, capture, user_frame
 from ..ir.types import TensorType
 from ..tensor import Tensor, TensorShape, active_trace
 
@@ -184,6 +187,10 @@ class SymbolicTensor(Tensor):
             f"traced"
         )
         error.hint = "use gf.where for a choice, gf.print to see the value, or return it from the function"
+        frame = user_frame()
+        reason = "" if frame is None else missing_source(frame.f_code)
+        if reason:
+            error.hint = f"{reason}, so that it runs as it is; {error.hint}"
         raise error
 
     def numpy(self) -> Any:
@@ -398,6 +405,14 @@ class Trace:
             self.register_extents(outputs, attributes["extents"])
         return outputs
 
+    def append(self, node: Node) -> tuple[Value, ...]:
+        """Add a node that was built elsewhere."""
+        self.builder.nodes.append(node)
+        self.last_source = node.source
+        if node.extents:
+            self.register_extents([SymbolicTensor(self, v) for v in node.outputs], node.extents)
+        return node.outputs
+
     def register_extents(self, outputs: Sequence[SymbolicTensor], names: Sequence[str]) -> None:
         """Remember where the run-time extents of a node's results can be read."""
         self.root.run_time_symbols.update(names)
@@ -414,6 +429,43 @@ class Trace:
                 place = SymbolicTensor(self, value), value.type.shape.index(dim)
                 break
         return None if place is None else self.add(OPS["dimension"], (place[0],), {"axis": place[1]})[0]
+
+    # Control forms, for the rules that differentiate them --------------------------------------------------------------
+    @contextmanager
+    def tracing(self) -> Iterator[None]:
+        """Ops inside go into this trace; tapes opened outside do not see them."""
+        token, tapes = active_trace.set(self), recorders.set(())
+        try:
+            yield
+        finally:
+            recorders.reset(tapes)
+            active_trace.reset(token)
+
+    def dimension(self, dim: Dim, dtype: DType) -> Tensor:
+        """An extent as a scalar of this trace, which must be the active one."""
+        return self.lift(dimension_tensor(dim, dtype))
+
+    def tensors(self, values: Sequence[Value]) -> list[SymbolicTensor]:
+        """Tensors for values of this trace."""
+        return [SymbolicTensor(self, v) for v in values]
+
+    def replay_node(self, node: Node, operands: Sequence[Any], known: dict[str, Dim]) -> tuple[Any, ...]:
+        """See interpret.replay_node."""
+        from .interpret import replay_node
+
+        return replay_node(self, node, [self.lift(t) for t in operands], known)
+
+    def loop(self, condition: Any, body: Any, values: Sequence[Any], **options: Any) -> list[Any]:
+        """See loops.loop; this trace must be the active one."""
+        from .loops import loop
+
+        return loop(condition, body, values, **options)
+
+    def branch(self, index: Any, functions: Sequence[Any], **options: Any) -> Any:
+        """See forms.branch; this trace must be the active one."""
+        from .forms import branch
+
+        return branch(index, functions, **options)
 
     # Variables --------------------------------------------------------------------------------------------------------
     def variable(self, variable: Any) -> Value:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .. import config
+from ..locks import renew_after_fork
 from .causes import leaves_of, objects_of
 from .concrete import ConcreteFunction
 from .explain import TraceReport, report_of
@@ -19,6 +20,8 @@ __all__ = ["Traces"]
 MOST_DROPPED = 1024
 """Dropped traces that are remembered (as a hash each), to tell a trace that comes back from a new one."""
 MOST_REPORTS = 64
+MOST_RECENT = 8
+"""Traces that may have fast calls installed (function.MOST_FAST_CALLS, and a few of the other threads')."""
 
 
 class Traces:
@@ -38,16 +41,22 @@ class Traces:
         self._exact: dict[Any, list[tuple[ConcreteFunction, dict[str, int]]]] = {}
         self._gone: dict[int, None] = {}
         self._clock = itertools.count(1)
-        self._last: ConcreteFunction | None = None
+        self._recent: dict[int, tuple[ConcreteFunction, int]] = {}
         self._lock = threading.RLock()
         self._making: dict[Any, list[Any]] = {}
+        renew_after_fork(self)
+
+    def renew_locks(self) -> None:
+        """In a forked child: traces that other threads were making are made by nobody."""
+        self._lock = threading.RLock()
+        self._making = {}
 
     # Looking up -------------------------------------------------------------------------------------------------------
     def find(self, arguments: Arguments) -> tuple[ConcreteFunction, dict[str, int]] | None:
         """The trace whose key, extents, aliasing and guards fit the call, and the call's extents."""
         full_key = arguments.full_key
         with self._lock:
-            self._settle_last()
+            self._notice_fast_calls()
             for concrete, extents in self._exact.get(full_key, ()):
                 if concrete.accepts(arguments.variables) and concrete.holds():
                     return self._found(concrete, extents)
@@ -60,13 +69,18 @@ class Traces:
 
     def _found(self, concrete: ConcreteFunction, extents: dict[str, int]) -> tuple[ConcreteFunction, dict[str, int]]:
         concrete.last_used = next(self._clock)
-        self._last = concrete
+        self._recent.pop(concrete.number, None)
+        self._recent[concrete.number] = (concrete, concrete.uses[0])
+        if len(self._recent) > MOST_RECENT:
+            del self._recent[next(iter(self._recent))]
         return concrete, extents
 
-    def _settle_last(self) -> None:
-        """Fast calls keep no time: all that ran since the last slow call belong to the trace found then."""
-        if self._last is not None:
-            self._last.last_used = next(self._clock)
+    def _notice_fast_calls(self) -> None:
+        """Fast calls keep no time: those of the traces found last count as made now."""
+        for number, (concrete, uses) in self._recent.items():
+            if concrete.uses[0] != uses:
+                concrete.last_used = next(self._clock)
+                self._recent[number] = (concrete, concrete.uses[0])
 
     def _remember(self, full_key: Any, concrete: ConcreteFunction, extents: dict[str, int]) -> None:
         if len(self._exact) > 1024:
@@ -108,7 +122,7 @@ class Traces:
         with self._lock:
             self.made += 1
             concrete.number = self.made
-            self._settle_last()
+            self._notice_fast_calls()
             dead = [c for c in self.entries if c is not concrete and _is_dead(c.key)]
             for old in dead:
                 self._drop(old, "an object among its arguments is gone")
@@ -128,8 +142,7 @@ class Traces:
 
     def _drop(self, concrete: ConcreteFunction, why: str) -> None:
         self.entries.remove(concrete)
-        if self._last is concrete:
-            self._last = None
+        self._recent.pop(concrete.number, None)
         # Rebuilt, not deleted from: the key of a dead object equals nothing.
         self._by_key = {k: kept for k, v in self._by_key.items() if (kept := [c for c in v if c is not concrete])}
         self._exact = {k: kept for k, v in self._exact.items() if (kept := [e for e in v if e[0] is not concrete])}

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ..locks import renew_after_fork
 from ..tensor import TensorLike
 from .bytecode import is_installed, is_library, is_users_file
 from .guards import MISSING
@@ -36,6 +37,20 @@ _OPEN_PARTS = ("optimizers", "module", "nn", "train", "data")
 recorder: ContextVar[Any] = ContextVar("graphflow_captures", default=None)
 _patch_lock = threading.Lock()
 _patched: dict[type, list[Any]] = {}  # class -> [how many runs watch it, {method name: its own one or MISSING}]
+
+
+
+def renew_locks() -> None:
+    """In a forked child."""
+    global _patch_lock
+    _patch_lock = threading.Lock()
+    if recorder.get() is None:  # no trace goes on here: the watching was other threads'
+        for cls, (_, own) in _patched.items():
+            _unpatch(cls, own)
+        _patched.clear()
+
+
+renew_after_fork(sys.modules[__name__])
 
 
 @contextlib.contextmanager

@@ -21,7 +21,10 @@ FOLDER = str(Path(programs.__file__).parent)
 
 
 def described(value: Any) -> Any:
-    """A result as something comparable bit by bit: structure, dtype, shape, bytes."""
+    """A result as something comparable bit by bit: structure, dtype, shape, bytes. A Python number is what it becomes as a tensor: the
+    number that a tensor loop or branch carries comes back as one."""
+    if isinstance(value, (bool, int, float)):
+        value = gf.constant(value)
     if isinstance(value, (gf.Tensor, gf.Variable)):
         array = value.numpy()
         return "tensor", value.dtype.name, tuple(array.shape), _bytes(array)
@@ -39,6 +42,21 @@ def _bytes(array: np.ndarray[Any, Any]) -> bytes:
     if array.dtype.kind == "f":
         array = np.where(np.isnan(array), np.array(np.nan, array.dtype), array)
     return np.ascontiguousarray(array).tobytes()
+
+
+class Raised:
+    """An exception's class. Equal to another if one is a kind of the other: a failed assert raises a kind of AssertionError."""
+
+    def __init__(self, kind: type[BaseException]) -> None:
+        self.kind = kind
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Raised) and (issubclass(self.kind, other.kind) or issubclass(other.kind, self.kind))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return self.kind.__name__
 
 
 def place(error: BaseException) -> tuple[str, int] | None:
@@ -81,7 +99,7 @@ def outcome(row: Program, way: str, capfd: Any) -> list[Any]:
         try:
             result = ("result", described(function(*[tensors(v) for v in call])))
         except Exception as error:
-            result = ("raised", type(error).__name__, place(error))
+            result = ("raised", Raised(type(error)), place(error))
             assert result[2] is not None, f"{error!r} does not name the user's line:\n{traceback.format_exc()}"
             linecache.checkcache()
         found.append((result, [described(v) for v in variables], capfd.readouterr()))

@@ -70,7 +70,7 @@ def test_signs(name):
     passes_in_both_modes(lambda x: check(x), gf.constant(right))
     passes_in_both_modes(lambda x: check(x), gf.constant(np.zeros((0,), "f4")))
     for error in both_modes(lambda x: check(x, message="m"), gf.constant(wrong)):
-        assert f"{name}: m. x {sign} 0 must hold, got x = {wrong[1]:g} at [1] (1 of 2 elements)" in str(error)
+        assert f"{name}: m. x {sign} 0 must hold, got x = {wrong[1]} at [1] (1 of 2 elements)" in str(error)
 
 
 def test_python_values_take_the_dtype_of_the_tensor_beside_them():
@@ -99,7 +99,7 @@ def test_near():
     passes_in_both_modes(lambda x: debugging.assert_near(x, x + 0.05, atol=0.1), gf.constant([1.0, 4.0]))
     for error in both_modes(lambda x: debugging.assert_near(x, x + 0.5), gf.constant([1.0, 4.0])):
         assert "rtol = 1.192093e-06, atol = 1.192093e-06" in str(error)
-        assert "got x = 1 and y = 1.5 at [0] (2 of 2 elements)" in str(error)
+        assert "got x = 1.0 and y = 1.5 at [0] (2 of 2 elements)" in str(error)
     with pytest.raises(ValueError, match="needs float tensors"):
         debugging.assert_near(1, 1)
 
@@ -145,7 +145,7 @@ def test_a_check_is_never_optimised_away():
         debugging.assert_less(gf.reduce_sum(x), 10.0)
 
     unused(gf.ones(3))
-    with pytest.raises(AssertionError, match="got x = 12 and y = 10"):
+    with pytest.raises(AssertionError, match=r"got x = 12\.0 and y = 10\.0"):
         unused(gf.ones(3) * 4)
 
 
@@ -156,12 +156,18 @@ X = gf.ones((2, 3))
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x: debugging.assert_rank(x, 1, message="M"), r"assert_rank: M\. the tensor must have rank 1, got rank 2: f32"),
+        (
+            lambda x: debugging.assert_rank(x, 1, message="M"),
+            r"assert_rank: M\. the tensor must have rank 1, got rank 2: f32",
+        ),
         (lambda x: debugging.assert_rank_at_least(x, 3), "rank at least 3, got rank 2"),
         (lambda x: debugging.assert_rank_in(x, [0, 1]), r"rank in \(0, 1\), got rank 2"),
         (lambda x: debugging.assert_scalar(x, message="M"), r"M\. the tensor must have rank 0"),
         (lambda x: debugging.assert_rank(x, [2]), "must be a scalar"),
-        (lambda x: debugging.assert_shapes([(x, ("N", "N"))], message="M"), r"M\. axis 1 .* extent 2 \(specified by axis 0"),
+        (
+            lambda x: debugging.assert_shapes([(x, ("N", "N"))], message="M"),
+            r"M\. axis 1 .* extent 2 \(specified by axis 0",
+        ),
         (lambda x: debugging.assert_shapes([(x, ("N", 4))]), r"extent 4 \(specified explicitly\), got 3"),
         (lambda x: debugging.assert_shapes([(x, ("N",))]), "rank 1, got rank 2"),
         (lambda x: debugging.assert_shapes([(x, ("N", ...))]), "may only come first"),
@@ -198,7 +204,7 @@ def test_extents_that_differ_from_call_to_call_are_checked_when_running():
         return gf.reduce_sum(x) + gf.reduce_sum(y)
 
     assert float(check(gf.ones((2, 3)), gf.ones(3))) == 9.0
-    with pytest.raises((AssertionError, ValueError), match="weights. axis 0 .* must have extent"):
+    with pytest.raises((AssertionError, ValueError), match=r"weights. axis 0 .* must have extent"):
         check(gf.ones((2, 3)), gf.ones(4))
 
 
@@ -206,7 +212,10 @@ def test_dtypes():
     debugging.assert_type(gf.constant(1), gf.int32)
     debugging.assert_integer(gf.constant(1))
     for call, message in (
-        (lambda x: debugging.assert_type(x, gf.int32, message="M"), r"assert_type: M\. the tensor must be int32, got float32"),
+        (
+            lambda x: debugging.assert_type(x, gf.int32, message="M"),
+            r"assert_type: M\. the tensor must be int32, got float32",
+        ),
         (lambda x: debugging.assert_integer(x, message="M"), r"M\. the tensor must be of integers"),
     ):
         for error in both_modes(call, X):

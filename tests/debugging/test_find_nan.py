@@ -84,7 +84,9 @@ def test_what_comes_in_is_named():
 
 
 def test_masked_values_that_harm_nothing_are_listed():
-    report = gf.debugging.find_nan(lambda x: gf.stop_gradient(gf.where(x > 1, gf.math.log(x), 0.0)) + x, gf.constant([3.0, -2.0]))
+    report = gf.debugging.find_nan(
+        lambda x: gf.stop_gradient(gf.where(x > 1, gf.math.log(x), 0.0)) + x, gf.constant([3.0, -2.0])
+    )
     assert not report
     assert [o.op for o in report.masked] == ["log"]
     assert "not seen in any result: log makes nan" in str(report)

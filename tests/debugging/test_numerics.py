@@ -34,7 +34,7 @@ def checking():
     [
         ([1.0, np.nan, np.inf], "Inf and NaN", r"nan at \[1\] \(2 of 3 elements\)"),
         ([[1.0, 2.0], [-np.inf, 3.0]], "Inf", r"-inf at \[1, 0\] \(1 of 4 elements\)"),
-        (np.nan, "NaN", "got nan"),
+        (np.nan, "NaN", "nan\n"),
     ],
 )
 def test_check_numerics_names_what_the_tensor_had(mode, values, kinds, where):
@@ -171,7 +171,7 @@ def test_gradients_are_checked_and_named_backward(checking):
         return tape.gradient(y, x)
 
     assert slope(gf.constant(4.0)).numpy() == 0.25
-    with pytest.raises(InvalidArgumentError, match="got inf from 0.5 and 0.0") as caught:
+    with pytest.raises(InvalidArgumentError, match=r"got inf from 0.5 and 0.0") as caught:
         slope(gf.constant(0.0))
     assert caught.value.place.backward
     assert caught.value.place.line == line_of("the root")
@@ -190,7 +190,7 @@ def test_a_failed_update_changes_nothing(checking):
         w.assign_add(x)
         w.assign(w / (x - 1.0))
 
-    with pytest.raises(InvalidArgumentError, match="divide: .* from 2.0 and 0.0"):
+    with pytest.raises(InvalidArgumentError, match=r"divide: .* from 2.0 and 0.0"):
         update(gf.constant([1.0, 3.0]))
     assert w.numpy().tolist() == [1.0, 2.0]
     update(gf.constant([3.0, 3.0]))
@@ -221,9 +221,8 @@ def test_with_checks_reaches_into_loops_and_branches():
       return x
     })
   }
-  %1: f32[2] = transpose %0 {perm=(0,)}
-  return %1
-}""".replace("  %1: f32[2] = transpose %0 {perm=(0,)}\n  return %1", "  return %0")
+  return %0
+}"""
     )
     text = str(with_checks(graph))
     assert text.count("check_numerics") == 1

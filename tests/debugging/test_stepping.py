@@ -90,7 +90,10 @@ def test_the_log_has_a_line_for_each_node(capsys):
     log = io.StringIO()
     layer(gf.constant([[1.0, 2.0]]), debug=True, log=log)
     lines = log.getvalue().splitlines()
-    assert any(f"test_stepping.py:{line_of('the product')} matmul" in line and "-> f32[1,2] = [[2 4]]" in line for line in lines)
+    assert any(
+        f"test_stepping.py:{line_of('the product')} matmul" in line and "-> f32[1,2] = [[2 4]]" in line
+        for line in lines
+    )
     layer(X, debug=True, log=True)
     assert len(capsys.readouterr().err.splitlines()) == len(lines)
 
@@ -159,7 +162,21 @@ def run(command: list[str], typed: list[str], tmp_path: Path) -> str:
 
 def test_pdb_stops_at_the_line_steps_and_shows_values(tmp_path):
     path = script(tmp_path)
-    typed = ["b 16", "c", "b 11", "b 5", "c", "p y.numpy().tolist()", "c", "p inner.numpy().tolist()", "r", "n", "cl 1 2 3", "c", "q"]
+    typed = [
+        "b 16",
+        "c",
+        "b 11",
+        "b 5",
+        "c",
+        "p y.numpy().tolist()",
+        "c",
+        "p inner.numpy().tolist()",
+        "r",
+        "n",
+        "cl 1 2 3",
+        "c",
+        "q",
+    ]
     text = run([sys.executable, "-m", "pdb", str(path)], typed, tmp_path)
     assert "program_to_debug.py(11)step()" in text
     assert "[1.0, 2.7182817459106445]" in text
@@ -173,7 +190,9 @@ def test_breakpoint_in_the_function_lands_in_the_users_code(tmp_path, before):
     path = script(tmp_path, stop="breakpoint()", before=before)
     stops = 1 if before == "pass" else 2
     typed = ["p y.numpy().tolist()", "w", "c"] * stops
-    path.write_text(path.read_text().replace('print("RESULT"', 'import os; os.environ["PYTHONBREAKPOINT"] = "0"; print("RESULT"'))
+    path.write_text(
+        path.read_text().replace('print("RESULT"', 'import os; os.environ["PYTHONBREAKPOINT"] = "0"; print("RESULT"')
+    )
     text = run([sys.executable, str(path)], typed, tmp_path)
     assert text.count("program_to_debug.py(4)step()") >= stops, "the next line: that of the helper"
     assert text.count("[1.0, 2.7182817459106445]") == stops
@@ -202,7 +221,7 @@ def test_breakpoint_at_stops_before_the_line(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("place", ["", "file.py", "file.py:", ":3", "file.py:zero", "file.py:0"])
 def test_breakpoint_at_explains_its_argument(place):
-    with pytest.raises(gf.errors.InvalidArgumentError, match="expected 'file.py:12'"):
+    with pytest.raises(gf.errors.InvalidArgumentError, match=r"expected 'file\.py:12'"):
         gf.debugging.breakpoint_at(place)
 
 
@@ -416,7 +435,7 @@ def test_locals_in_a_loop_have_the_names_of_the_carried_values(monkeypatch):
 
 
 def test_an_error_names_the_iteration_and_the_branch():
-    text = textwrap.dedent(LOOP).replace("%0: f32[2] = multiply y, y", "%0: f32[2] = check_numerics y {message=\"y\"}")
+    text = textwrap.dedent(LOOP).replace("%0: f32[2] = multiply y, y", '%0: f32[2] = check_numerics y {message="y"}')
     text = text.replace("return %2, %0\n", "%3: f32[2] = multiply %0, y  # loop.py:6:8  y * y\n      return %2, %3\n")
     with pytest.raises(gf.errors.InvalidArgumentError) as caught:
         Stepper(parse(text)).run([tensor([1e10, 2.0]), tensor(9, "i4")])

@@ -152,6 +152,12 @@ def check():
 
 
 @pytest.fixture
+def whole():
+    """whole(text) -> Graph: the text's first line has the inputs; sub-graphs are indented."""
+    return _whole
+
+
+@pytest.fixture
 def check_control():
     """check_control(transform, before, after, *runs, **context): like check, on the texts of whole graphs; `before` and `after`
     are the lines inside the graph, the first of them its inputs. Both graphs give the same on the arrays of each run."""

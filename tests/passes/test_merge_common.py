@@ -3,6 +3,7 @@
 # ruff: noqa: E501 (the texts of graphs are one line a node)
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from graphflow.ir import parse, print_graph
@@ -132,3 +133,78 @@ def test_branches(branch):
       return %0, %1
     }}""")
     assert merge_common(graph, PassContext()) is graph
+
+
+LOOP = """%{0}: i32[], %{1}: f32[{u}] = while %0, x, count {{
+          condition = graph more({k}: i32[], {y}: f32[{own}], count: i32[]) -> (b1[]) {{
+            %0: b1[] = less {k}, count
+            return %0
+          }},
+          body = graph step({k}: i32[], {y}: f32[{own}], count: i32[]) -> (i32[], f32[{own}+1]) {{
+            %{a}: i32[] = constant {{value=i32 1}}
+            %{b}: f32[] = constant {{value=f32 {c}}}
+            %2: i32[] = add {k}, %{a}
+            %3: f32[{own}+1] = append_row {y}, %{b}
+            return %2, %3
+          }}, carried = 2, extents = ("{u}",)
+        }}"""
+FIRST = LOOP.format(1, 2, u="u0", own="k0", k="k", y="y", a=0, b=1, c=2.0)
+
+
+def loops(second, returned="%5, %8"):
+    return f"""x: f32[n], count: i32[]
+        %0: i32[] = constant {{value=i32 0}}
+        {FIRST}
+        {second}
+        %5: f32[] = reduce_sum %2 {{axes=(0,)}}
+        %6: f32[] = constant {{value=f32 1.0}}
+        %7: f32[u1] = broadcast_to %6 {{shape=(u1,)}}
+        %9: f32[u1] = add %7, %4
+        %8: f32[] = reduce_sum %9 {{axes=(0,)}}
+        return {returned}"""
+
+
+def test_loops_that_compute_the_same(check_control):
+    """Other names, other symbols, another order of nodes: still the same loop; its run-time extent takes the first's name."""
+    runs = [[np.array([1.0, 2.0], "f4"), np.array(k, "i4")] for k in (0, 3)]
+    same = LOOP.format(3, 4, u="u1", own="m0", k="j", y="z", a=1, b=0, c=2.0)
+    after = f"""x: f32[n], count: i32[]
+        %0: i32[] = constant {{value=i32 0}}
+        {FIRST}
+        %5: f32[] = reduce_sum %2 {{axes=(0,)}}
+        %6: f32[] = constant {{value=f32 1.0}}
+        %7: f32[u0] = broadcast_to %6 {{shape=(u0,)}}
+        %9: f32[u0] = add %7, %2
+        %8: f32[] = reduce_sum %9 {{axes=(0,)}}
+        return %5, %8"""
+    check_control(merge_common, loops(same), after, *runs)
+    check_control(merge_common, loops(same), None, *runs, fuel=0)
+    check_control(merge_common, loops(same, "%5, %8, %4"), None, *runs)
+    other = LOOP.format(3, 4, u="u1", own="m0", k="j", y="z", a=1, b=0, c=-2.0)
+    check_control(merge_common, loops(other), None, *runs)
+
+
+def test_branches_that_compute_the_same(check_control):
+    branches = """branches = (graph a({0}: f32[n], {1}: f32[n]) -> (f32[n]) {{
+            %0: f32[n] = subtract {0}, {1}
+            return %0
+          }}, graph b({0}: f32[n], {1}: f32[n]) -> (f32[n]) {{
+            return {1}
+          }})"""
+    before = """p: b1[], x: f32[n], y: f32[n]
+        %0: f32[n] = switch p, {}, {} {{
+          {}
+        }}
+        %1: f32[n] = switch p, {}, {} {{
+          {}
+        }}
+        return %0, %1"""
+    after = """p: b1[], x: f32[n], y: f32[n]
+        %0: f32[n] = switch p, x, y {{
+          {}
+        }}
+        return %0, %0"""
+    one, other = branches.format("v", "w"), branches.format("a", "b")
+    runs = [[np.array(p), np.array([1.0], "f4"), np.array([5.0], "f4")] for p in (False, True)]
+    check_control(merge_common, before.format("x", "y", one, "x", "y", other), after.format(one), *runs)
+    check_control(merge_common, before.format("x", "y", one, "y", "x", other), None, *runs)

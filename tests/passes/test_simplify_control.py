@@ -645,33 +645,32 @@ def test_an_unused_loop_goes_unless_it_has_effects(check_control):
         check_control(remove_dead, loop.format(effect), None)
 
 
-def test_symbols_of_inlined_graphs_get_new_names(graph_of):
-    """Two copies of one loop around a run-time extent, both inlined: the extents must not become one."""
-    branch = """(graph a(x: f32[n]) -> (f32[]) {
-            return %1
-          }, graph b(x: f32[n]) -> (f32[]) {
-            %0: b1[] = constant {value=b1 True}
-            %1: f32[u1] = switch %9, x {
-              branches = (graph a(x: f32[n]) -> (f32[n]) {
+def test_symbols_of_inlined_graphs_get_new_names(graph_of, run_graph):
+    """Two equal branches define one run-time extent each; inlined side by side they must not become one."""
+    chosen = """%{0}: f32[] = switch %0, x, {1} {{
+          branches = (graph a(x: f32[n], q: b1[]) -> (f32[]) {{
+            %0: f32[] = reduce_sum x {{axes=(0,)}}
+            return %0
+          }}, graph b(x: f32[n], q: b1[]) -> (f32[]) {{
+            %0: f32[u1] = switch q, x {{
+              branches = (graph a(x: f32[n]) -> (f32[n]) {{
                 return x
-              }, graph b(x: f32[n]) -> (f32[n+1]) {
-                %0: f32[] = constant {value=f32 1.0}
+              }}, graph b(x: f32[n]) -> (f32[n+1]) {{
+                %0: f32[] = constant {{value=f32 1.0}}
                 %1: f32[n+1] = append_row x, %0
                 return %1
-              }), extents = ("u1",)
-            }
-            %2: f32[] = reduce_sum %1 {axes=(0,)}
-            return %2
-          })""".replace("return %1\n          }, graph b(x: f32[n]) -> (f32[])", "%1: f32[] = reduce_sum x {axes=(0,)}\n            return %1\n          }, graph b(x: f32[n]) -> (f32[])", 1)
-    branch = branch.replace("%9", "%8").replace("%0: b1[] = constant {value=b1 True}", "%7: f32[] = reduce_max x {axes=(0,)}\n            %6: f32[] = constant {value=f32 1.0}\n            %8: b1[] = less %7, %6")
-    graph = graph_of("x: f32[n]", f"""
+              }}), extents = ("u1",)
+            }}
+            %1: f32[] = reduce_sum %0 {{axes=(0,)}}
+            return %1
+          }})
+        }}"""
+    graph = graph_of("x: f32[n], q: b1[]", f"""
         %0: b1[] = constant {{value=b1 True}}
-        %1: f32[] = switch %0, x {{
-          branches = {branch}
-        }}
-        %2: f32[] = switch %0, x {{
-          branches = {branch}
-        }}
-        return %1, %2""")  # fmt: skip
+        %9: b1[] = logical_not q
+        {chosen.format(1, "q")}
+        {chosen.format(2, "%9")}
+        return %1, %2""".replace("\n        ", "\n"))  # fmt: skip
     final, _ = run_pipeline(graph, [simplify_control], PassContext(), verify=True)
-    assert len(set(final.extents)) == 2
+    assert len(final.extents) == len(set(final.extents)) == 2
+    assert run_graph(final, [X, TRUE])[0] == run_graph(graph, [X, TRUE])[0] == [X.sum() + 1, X.sum()]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from graphflow.compiler import build, evaluate_node, runtime_error
+from graphflow.compiler import build, evaluate_node, optimise, runtime_error
 from graphflow.ir import parse
 from graphflow.ir.dims import SymbolicDim, evaluate, symbols_of
 from graphflow.ir.graph import Node
 from graphflow.ir.op import Control, Effect
+from graphflow.passes.control_structure import is_structured
 
 
 def interpret(graph, arrays, symbols=None, log=None):
@@ -78,7 +79,8 @@ class Native:
 
     def __init__(self, graph, variables=(), callback=None):
         self.graph = parse(graph) if isinstance(graph, str) else graph
-        self.program, _ = build(self.graph)
+        final = self.graph if is_structured(self.graph) else optimise(self.graph)[0]
+        self.program, _ = build(final)
         self.variables = dict(zip([v for v in self.graph.inputs if v.is_variable], variables, strict=True))
         self.callback = callback
         self.bindings = {}

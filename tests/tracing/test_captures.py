@@ -410,7 +410,8 @@ def test_two_threads_watch_one_class():
     assert "__getattribute__" not in Layer.__dict__
 
 
-def test_too_many_captures_are_reported():
+def test_too_many_captures_are_reported(monkeypatch):
+    monkeypatch.setattr("graphflow.tracing.captures.MOST_GUARDS", 200)
     class Wide:
         pass
 
@@ -421,7 +422,8 @@ def test_too_many_captures_are_reported():
     names = {"wide": wide}
     exec(compile(source, __file__, "exec"), names)
     compiled = gf.function(names["run"])
-    compiled(X)
+    with pytest.warns(gf.errors.UnguardedWarning, match="beyond the first 200 are not watched"):
+        compiled(X)
     assert any(r.category == "unguarded" for r in compiled.explain().remarks)
 
 
@@ -463,8 +465,10 @@ def test_subclasses_of_containers_long_lists_and_deep_ones():
 
 
 def test_what_is_too_large_to_guard_is_reported():
-    large = np.ones(100_000, "f4")
+    large = np.ones(2_000_000, "f4")
     compiled = gf.function(lambda x: x * large[0])
+    with pytest.warns(gf.errors.UnguardedWarning, match=r"'large' is too large.*setflags"):
+        compiled(X)
     compiled(X)
     assert any(r.category == "unguarded" and "large" in r.message for r in compiled.explain().remarks)
 

@@ -18,12 +18,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from ...locks import renew_after_fork
 
 __all__ = ["Entry", "clear", "directory", "entries", "key_of", "load", "problems", "store", "verify"]
 
@@ -44,6 +47,16 @@ problems: list[str] = []
 """What went wrong with the cache in this process, in order, each message once, at most KEPT_PROBLEMS of them."""
 
 _lock = threading.Lock()
+
+
+
+def renew_locks() -> None:
+    """In a forked child."""
+    global _lock
+    _lock = threading.Lock()
+
+
+renew_after_fork(sys.modules[__name__])
 _usage: dict[str, int] = {}  # directory -> bytes believed to be in it; absent until this process first writes there
 
 

@@ -328,7 +328,7 @@ class ControlEmitter(RowEmitter):
 
     def _moves(self, graph: Graph) -> None:
         """The end of a body or branch: copies, then exchanges of addresses."""
-        moves, writer = self.plan.moves[graph], self.writer
+        moves, writer = self.plan.moves[id(graph)], self.writer
         for value, home in moves.copies:
             self.copy_into(home, value)
         words = []
@@ -583,8 +583,8 @@ class ControlEmitter(RowEmitter):
         function, plan, writer = node.attributes["function"], self.plan, self.writer
         if function not in self.shared:
             self._emit_function(function)
-        arguments = ["ptr %table"]
-        for inner, operand in zip(function.inputs, node.inputs, strict=True):
+        arguments, operands = ["ptr %table"], dict(zip(function.inputs, node.inputs, strict=True))
+        for inner, operand in operands.items():
             if inner.type.elements == 1 and not inner.is_variable:
                 arguments.append(f"{register_type(inner.type.dtype)} {self.register(operand)}")
             else:
@@ -598,6 +598,12 @@ class ControlEmitter(RowEmitter):
                 arguments.append(f"ptr {results[k]}")
         writer.line(f"call void @function{self.shared[function][0]}({', '.join(arguments)})")
         self._leave_if_failed()
+        made: dict[str, str] = {}  # run-time symbols of the function -> their names here, in the order of the type rule
+        for value in function.outputs:
+            for dim in value.type.shape:
+                for name in sorted(symbols_of(dim) & set(function.extents)):
+                    made.setdefault(name, node.attributes["extents"][len(made)] if name not in made else "")
+        self.define([(outside, self.dim(symbol(name))) for name, outside in made.items()])
         self.reserve_results(node)
         for k, (value, inner) in enumerate(zip(node.outputs, function.outputs, strict=True)):
             if k in results:
@@ -605,7 +611,11 @@ class ControlEmitter(RowEmitter):
                 self.own.registers[value] = writer.let(f"load {kind}, ptr {results[k]}, align 8")
             else:
                 place = plan.place(inner)
-                self._memcpy(self.address(value), self.pointer((place.kind, place.index)), self.bytes_of(value))
+                if place.kind == "parameter":
+                    source = self.address(operands[plan.root(inner)])
+                else:
+                    source = self.pointer((place.kind, place.index))
+                self._memcpy(self.address(value), source, self.bytes_of(value))
 
     def _emit_function(self, function: Graph) -> None:
         number = self.plan.functions[function]

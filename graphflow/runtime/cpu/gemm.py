@@ -23,12 +23,14 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
-import functools
+import sys
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from ...locks import renew_after_fork
 from . import llvm, pool
 from .gemm_tiles import LINE_WIDTH, Text, Tiling, line, micro, pack, strip
 from .gemm_ways import PARTS, SMALL_DEPTH, oriented, part_of, ways
@@ -315,8 +317,28 @@ def gemm_module(dtype: str, features: str, part: str) -> str:
     return "\n".join(parts)
 
 
-@functools.cache
+_lock = threading.RLock()
+_libraries: dict[tuple[str, str], llvm.Library] = {}
+
+
+def renew_locks() -> None:
+    """In a forked child."""
+    global _lock
+    _lock = threading.RLock()
+
+
+renew_after_fork(sys.modules[__name__])
+
+
 def _library(dtype: str, part: str) -> llvm.Library:
+    """One for the process: programs hold its addresses, so that no second one may be made and unloaded by a race."""
+    with _lock:
+        if (dtype, part) not in _libraries:
+            _libraries[dtype, part] = _compile(dtype, part)
+        return _libraries[dtype, part]
+
+
+def _compile(dtype: str, part: str) -> llvm.Library:
     imports = {}
     if part == "any":
         imports = {f"graphflow_gemm_{dtype}_{other}": gemm_address(dtype, other) for other in ("vector", "tiles")}

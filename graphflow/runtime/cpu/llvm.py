@@ -9,7 +9,7 @@ callable, in 0.2 ms. Object code holds no addresses (what a module only declares
 can be kept.
 
 Everything here may be called from several Python threads at once: llvmlite serialises single LLVM calls, and each
-module has an LLVM context of its own.
+module has an LLVM context of its own. A process may be forked at any time: the fork waits for the LLVM call that runs.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import sys
 import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -46,14 +47,39 @@ _lock = threading.Lock()
 _numbers = itertools.count()
 
 
+def _llvm_lock() -> Any:
+    """The lock that llvmlite holds during each call into LLVM; None before llvmlite is loaded."""
+    ffi = sys.modules.get("llvmlite.binding.ffi")
+    return getattr(getattr(ffi, "lib", None), "_lock", None)
+
+
+_held_by_fork: list[Any] = []
+
+
+def _before_fork() -> None:
+    """Wait until no other thread is inside LLVM: its own locks and data are copied as they are, and the child has
+    nobody to finish what was begun."""
+    lock = _llvm_lock()
+    if lock is not None:
+        lock.__enter__()
+    _held_by_fork.append(lock)
+
+
+def _after_fork() -> None:
+    lock = _held_by_fork.pop()
+    if lock is not None:
+        lock.__exit__(None, None, None)
+
+
 def _after_fork_in_child() -> None:
-    """Another thread may have held the lock when this process was forked."""
+    """Another thread may have held our own lock when this process was forked."""
     global _lock
     _lock = threading.Lock()
+    _after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
 
 
 def _binding() -> Any:

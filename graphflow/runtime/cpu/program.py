@@ -5,12 +5,13 @@ built-in (METH_FASTCALL) which takes the input and output arrays, fills the tabl
 program with or without the GIL and returns the status. So a call costs one C call, whatever the number of kernels and arguments.
 
 Table: slot 0 status (all ones = fine), then slots for buffers and symbolic dims (see nests.Slots). Template: the table's initial
-contents, followed by the arena's cached address, its size, and whether to release the GIL.
+contents, followed by the arena's cached address, its size, and whether to release the GIL. Behind it: the built-in's method definition.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,6 +56,11 @@ class Program:
     reported: tuple[str, ...] = ()
     has_loop: bool = False
 
+    @functools.cached_property
+    def work(self) -> Dim:
+        """What a call costs, to decide whether the GIL is released."""
+        return _work(self.nests, self.graph)
+
     def buffer_slot(self, value: Value) -> int | None:
         """The slot of the table that holds a value's address (of a callback's operand or result, in whatever sub-graph), or None."""
         place = self.plan.places.get(self.plan.root(value))
@@ -89,6 +95,8 @@ class _MethodDefinition(ctypes.Structure):
 
 
 _METH_FASTCALL = 0x0080
+_NAME = b"graphflow_program"
+_DEFINITION_WORDS = ctypes.sizeof(_MethodDefinition) // 8
 _new_function = ctypes.pythonapi.PyCFunction_NewEx
 _new_function.restype = ctypes.py_object
 _new_function.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.py_object]
@@ -99,10 +107,14 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
 
 class _Held:
     """What a native built-in uses and does not own: kept alive by the built-in itself (as its `__module__`), so that it may outlive
-    its binding. Frees the arena at the end."""
+    its binding. Frees the arena at the end.
 
-    def __init__(self, definition: _MethodDefinition, template: np.ndarray[Any, Any], others: list[Any]) -> None:
-        self.definition, self.template, self.others = definition, template, others
+    The method's definition is not among it but behind the template, which is the built-in's `__self__`: CPython reads the
+    definition's flags when it frees the built-in, and the garbage collector takes this object's content away before that.
+    """
+
+    def __init__(self, template: np.ndarray[Any, Any], others: list[Any]) -> None:
+        self.template, self.others = template, others
 
     def __del__(self) -> None:
         arena, self.template[-3] = int(self.template[-3]), 0
@@ -118,7 +130,8 @@ class Binding:
                  run_callback: Callable[[int, Any, int], int] | None) -> None:  # fmt: skip
         self.program = program
         slots, plan = program.slots, program.plan
-        template = np.zeros(program.table_size + 3, np.int64)
+        memory = np.zeros(program.table_size + 3 + _DEFINITION_WORDS, np.int64)
+        template = memory[: program.table_size + 3]
         template[0] = -1
         for dim, slot in slots.dims.items():
             if symbols_of(dim) <= extents.keys():
@@ -154,12 +167,14 @@ class Binding:
         template[size + 1] = (
             -(-total // 64) * 64 + 64
         )  # past the end: a gather from an empty array loads, and drops, one element
-        work = _work(program.nests, program.graph)
+        work = program.work
         template[size + 2] = program.has_loop or not symbols_of(work) <= extents.keys() or evaluate(work, extents) > GIL_WORK
         self.template = template
         self.extents = dict(extents)
-        definition = _MethodDefinition(b"graphflow_program", program.library.address("entry"), _METH_FASTCALL, None)
-        held = _Held(definition, template, others)
+        definition = _MethodDefinition.from_buffer(memory, template.nbytes)
+        definition.name, definition.function = _NAME, program.library.address("entry")
+        definition.flags = _METH_FASTCALL
+        held = _Held(template, others)
         self.call: Callable[..., int] = _new_function(ctypes.addressof(definition), template, held)
         self.dynamic_outputs = program.dynamic_outputs
 

@@ -472,7 +472,7 @@ def cumulative(x):
     total = gf.constant(0.0)
     sums = gf.TensorArray(gf.float32, size=0, dynamic_size=True)
     i = 0
-    for value in x:
+    for value in x:  # noqa: SIM113
         total += value
         sums = sums.write(i, total)
         i += 1

@@ -13,5 +13,6 @@ __all__ = ["LIBRARY"]
 LIBRARY: dict[str, Callable[[Any, Any, int], None]] = {
     "argsort": sorting.emit_argsort,
     "cumulative": cumulative.emit_cumulative,
+    "scatter_into": scatter.emit_scatter_into,
     "scatter_reduce": scatter.emit_scatter_reduce,
 }

@@ -1,0 +1,300 @@
+"""A sub-graph with the backward part of it, in one trace: what the gradient rules of control flow take apart.
+
+The graph's nodes are traced once more under a tape, then the tape is walked back from cotangents of the outputs. Forward and
+backward nodes stand in one list; what the backward ones need of the forward ones is either handed over (`saved`) or computed
+again with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..errors import NoGradientError
+from ..ir.dims import SymbolicDim, symbols_of
+from ..ir.graph import Graph, Node, Value
+from ..ir.op import Contract, Control, Library, Reduce
+from .cut import INFINITE, minimum_cut
+from .sums import Sums
+
+__all__ = ["Joint", "dependence", "is_float", "join", "only_rows"]
+
+_GUESS = 64
+"""What an extent that is not known counts as when saved values are chosen by their size."""
+
+
+def is_float(tensor: Any) -> bool:
+    """Can it have a gradient?"""
+    return bool(tensor.dtype.is_floating or tensor.dtype.is_complex)
+
+
+def _is_path(node: Node) -> bool:
+    """May a gradient go through the node?"""
+    op = node.op
+    return op.gradient is not None or isinstance(op.kernel, Control) or op.no_gradient.startswith("not differentiable")
+
+
+def dependence(graph: Graph) -> list[int]:
+    """For each output the inputs that it depends on in a way that gradients see, as a bitset."""
+    found: dict[Value, int] = {v: 1 << k if is_float(v.type) else 0 for k, v in enumerate(graph.inputs)}
+    for node in graph.nodes:
+        operands = [found.get(v, 0) for v in node.inputs]
+        if not any(operands) or not _is_path(node):
+            continue
+        if isinstance(node.op.kernel, Control):
+            results = _through(node, operands)
+        else:
+            together = 0
+            for mask in operands:
+                together |= mask
+            results = [together] * len(node.outputs)
+        found.update((v, mask) for v, mask in zip(node.outputs, results, strict=True) if is_float(v.type))
+    return [found.get(v, 0) for v in graph.outputs]
+
+
+def _through(node: Node, operands: Sequence[int]) -> list[int]:
+    """The masks of a control node's results from those of its operands."""
+    kind = node.op.kernel.kind  # type: ignore[attr-defined]
+
+    def spread(mask: int, over: Sequence[int]) -> int:
+        total = 0
+        for k, own in enumerate(over):
+            if mask >> k & 1:
+                total |= own
+        return total
+
+    if kind == "switch":
+        results = [0] * len(node.outputs)
+        for branch in node.attributes["branches"]:
+            results = [r | spread(m, operands[1:]) for r, m in zip(results, dependence(branch), strict=True)]
+        return results
+    if kind == "call":
+        return [spread(mask, operands) for mask in dependence(node.attributes["function"])]
+    body = dependence(node.attributes["body"])
+    current = list(operands)
+    while True:
+        after = [current[k] | spread(mask, current) for k, mask in enumerate(body)]
+        if after == current[: len(after)]:
+            return after
+        current[: len(after)] = after
+
+
+class Joint:
+    """A graph and its backward part in `trace`. inputs, outputs: the graph's, as tensors of the trace. cotangents: output
+    number -> the tensor that stands for its gradient; partial: input number -> the one for the sum so far of its gradient;
+    totals: input number -> the sum with this graph's contributions."""
+
+    def __init__(self, trace: Any, inputs: list[Any], own: set[str]) -> None:
+        """own: symbols whose extents are others at each run."""
+        self.trace, self.inputs, self.own = trace, inputs, set(own)
+        self.outputs: list[Any] = []
+        self.cotangents: dict[int, Any] = {}
+        self.partial: dict[int, Any] = {}
+        self.totals: dict[int, Any] = {}
+
+    # What the backward part needs --------------------------------------------------------------------------------------
+    def choose(self, free: set[Value], recompute: bool, where: Callable[[str], NoGradientError]) -> list[Value]:
+        """The values to save, so that the backward part can be computed from them and the free ones. recompute: save inputs
+        only. where(reason): the error for a value that can neither be saved nor computed again."""
+        nodes = self.trace.builder.nodes
+        tainted = {t._value for t in (*self.cotangents.values(), *self.partial.values())}
+        outside = {inside._value for _, inside in self.trace.captures.values()}
+        free = free | outside
+        for node in nodes:
+            if not tainted.isdisjoint(node.inputs):
+                tainted.update(node.outputs)
+            elif node.is_pure and free.issuperset(node.inputs):
+                free.update(node.outputs)
+            if not outside.isdisjoint(node.inputs):
+                outside.update(node.outputs)
+        wanted = self._read_by(tainted, [t._value for t in self.totals.values() if t is not None])
+        sinks = [v for v in wanted if v not in free]
+        operands: dict[Value, list[Value]] = {}
+        sources: dict[Value, None] = {}
+        costs: dict[Value, int] = {}
+        stack = list(sinks)
+        while stack:
+            value = stack.pop()
+            if value in costs:
+                continue
+            node = value.producer
+            can_save = self.is_storable(value) and value not in outside
+            must = node is None or not node.is_pure
+            if recompute and not must:
+                can_save = False
+            costs[value] = _bytes(value) if can_save else INFINITE
+            if must or (can_save and _is_expensive(node)):  # type: ignore[arg-type]
+                if not can_save:
+                    raise where(_why_not(value))
+                sources[value] = None
+                continue
+            operands[value] = [v for v in dict.fromkeys(node.inputs) if v not in free]  # type: ignore[union-attr]
+            stack.extend(operands[value])
+        cut = minimum_cut(sources, sinks, operands, costs.__getitem__)
+        order = {v: k for k, v in enumerate([*(t._value for t in self.inputs), *(v for n in nodes for v in n.outputs)])}
+        return sorted(cut, key=order.__getitem__)
+
+    def is_storable(self, value: Value) -> bool:
+        """Has the value the same shape at each run?"""
+        return not value.is_variable and not any(symbols_of(dim) & self.own for dim in value.type.shape)
+
+    def forward_nodes(self, saved: Sequence[Value]) -> list[Node]:
+        """The nodes of the graph itself: what leads to its outputs, to the saved values and to its effects."""
+        behind = {t._value for t in (*self.cotangents.values(), *self.partial.values())}
+        needed: set[Node] = set()
+        stack = [*(t._value for t in self.outputs), *saved]
+        for node in self.trace.builder.nodes:
+            if not behind.isdisjoint(node.inputs):
+                behind.update(node.outputs)
+            elif not node.is_pure:
+                needed.add(node)
+                stack.extend(node.inputs)
+        while stack:
+            node = stack.pop().producer  # type: ignore[assignment]
+            if node is not None and node not in needed:
+                needed.add(node)
+                stack.extend(node.inputs)
+        return [node for node in self.trace.builder.nodes if node in needed]
+
+    def _read_by(self, tainted: set[Value], targets: Sequence[Value]) -> list[Value]:
+        """The untainted values that lead to the targets in one step, through tainted nodes or as they are."""
+        found: dict[Value, None] = {}
+        seen: set[Value] = set()
+        stack = list(targets)
+        while stack:
+            value = stack.pop()
+            if value in seen:
+                continue
+            seen.add(value)
+            if value not in tainted:
+                found[value] = None
+            elif value.producer is not None:
+                stack.extend(value.producer.inputs)
+        return list(found)
+
+    def emit(self, targets: Sequence[Value], given: Mapping[Value, Callable[[], Any]], trace: Any) -> list[Any]:
+        """The targets' values in another trace, the active one: the nodes that lead to them from the given values are traced
+        once more. given: value -> what makes the tensor that stands for it."""
+        made: dict[Value, Any] = {}
+        outside = {inside._value: outer for outer, inside in self.trace.captures.values()}
+        read = {inside._value: variable for variable, inside in self.trace.reads.values()}
+        needed: set[Node] = set()
+        stack = list(targets)
+        seen: set[Value] = set()
+        while stack:
+            value = stack.pop()
+            if value in seen:
+                continue
+            seen.add(value)
+            if value in given:
+                made[value] = given[value]()
+            elif value in outside:
+                made[value] = outside[value]
+            elif value in read:
+                made[value] = read[value].value()
+            else:
+                assert value.producer is not None, f"{value} is neither given nor computed"
+                needed.add(value.producer)
+                stack.extend(value.producer.inputs)
+        known: dict[str, Any] = {}
+        for node in self.trace.builder.nodes:
+            if node in needed:
+                results = trace.replay_node(node, [made[v] for v in node.inputs], known)
+                made.update((v, t) for v, t in zip(node.outputs, results, strict=True) if v not in made)
+        return [made[v] for v in targets]
+
+
+def _is_expensive(node: Node) -> bool:
+    """Is its result worth keeping rather than computing it again?"""
+    return isinstance(node.op.kernel, (Contract, Control, Library, Reduce))
+
+
+def _bytes(value: Value) -> int:
+    total = value.type.dtype.itemsize
+    for dim in value.type.shape:
+        total *= _GUESS if isinstance(dim, SymbolicDim) else dim
+    return max(total, 1)
+
+
+def _why_not(value: Value) -> str:
+    what = f"the value of {value.producer.op.name}" if value.producer is not None else f"'{value.name}'"
+    return f"{what}, {value.type}, has a shape that may change from iteration to iteration, and its gradient needs it"
+
+
+def only_rows(total: Value, start: Value) -> bool:
+    """Is `total` the value `start` with single rows added to it, and nothing else?"""
+    while total is not start:
+        node = total.producer
+        if node is None:
+            return False
+        if node.op.name == "scatter_add_into":
+            total = node.inputs[0]
+        elif node.op.name == "while" and total.index < node.attributes["carried"]:
+            body = node.attributes["body"]
+            if not only_rows(body.outputs[total.index], body.inputs[total.index]):
+                return False
+            total = node.inputs[total.index]
+        elif node.op.name == "switch":
+            found = {_row_origin(branch, total.index) for branch in node.attributes["branches"]}
+            if len(found) != 1 or None in found:
+                return False
+            total = node.inputs[1 + found.pop()]  # type: ignore[operator]
+        else:
+            return False
+    return True
+
+
+def _row_origin(branch: Graph, position: int) -> int | None:
+    """The input of a branch that an output is, but for added rows."""
+    return next((k for k, v in enumerate(branch.inputs) if only_rows(branch.outputs[position], v)), None)
+
+
+def join(
+    outer: Any,
+    graph: Graph,
+    cotangents: Sequence[int],
+    wanted: Sequence[int],
+    partial: Sequence[int],
+    groups: Mapping[int, int],
+    own: set[str],
+) -> Joint:
+    """Trace a graph and its backward part inside `outer`.
+
+    cotangents: the outputs that gradients come from. wanted: the inputs to find gradients of; partial: those of them whose
+    sums have begun. groups: input number -> the one whose sum it shares. own: symbols that change with each run of the
+    graph.
+    """
+    from .tape import GradientTape
+
+    trace = outer.subtrace(f"{graph.name} backward", "backward part", "gradient")
+    found = Joint(trace, [trace.input(v.name, v.type) for v in graph.inputs], own)
+    with trace.tracing():
+        tape = GradientTape(persistent=True, watch_accessed_variables=False)
+        with tape:
+            for k in wanted:
+                tape._connect(found.inputs[k])
+            found.outputs = _replayed(trace, graph, found.inputs)
+        found.own |= {name for node in trace.builder.nodes for name in node.extents}
+        sums = Sums({id(found.inputs[a]): id(found.inputs[b]) for a, b in groups.items() if a != b})
+        for k in partial:
+            found.partial[k] = trace.input(f"sum_{graph.inputs[k].name}", graph.inputs[k].type)
+            sums.set(found.inputs[k], found.partial[k])
+        for k in cotangents:
+            found.cotangents[k] = trace.input(f"d_{k}", found.outputs[k].type)
+            sums.add(found.outputs[k], found.cotangents[k])
+        tape.walk(sums, tape._needed([found.inputs[k] for k in wanted]))
+        for k in wanted:
+            if groups.get(k, k) != k:
+                continue
+            total = sums.get(found.inputs[k])
+            found.totals[k] = None if total is found.partial.get(k) else total
+    return found
+
+
+def _replayed(trace: Any, graph: Graph, inputs: Sequence[Any]) -> list[Any]:
+    held = dict(zip(graph.inputs, inputs, strict=True))
+    known: dict[str, Any] = {}
+    for node in graph.nodes:
+        results = trace.replay_node(node, [held[v] for v in node.inputs], known)
+        held.update(zip(node.outputs, results, strict=True))
+    return [held[v] for v in graph.outputs]

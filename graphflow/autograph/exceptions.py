@@ -1,0 +1,138 @@
+"""Exceptions that a tensor's value decides about: `raise` under a tensor condition becomes a run-time check that raises
+the user's own exception, at the user's line."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Callable
+from contextvars import ContextVar
+from types import FrameType
+from typing import Any
+
+from ..errors import AutographError
+from ..ir.source import is_user_frame
+from ..tensor import active_trace
+
+__all__ = ["Failure", "failure_of", "in_branch", "is_conditional", "raising", "refuse_catching", "trying"]
+
+#: how many tensor branches and loop bodies are being traced around
+in_branch: ContextVar[int] = ContextVar("graphflow_branches", default=0)
+#: the try statements around: (the trace that ran them, a function that gives the exception types they catch)
+_tries: ContextVar[tuple[tuple[Any, Callable[[], tuple[Any, ...]]], ...]] = ContextVar("graphflow_tries", default=())
+_MARK = "__graphflow_conditional__"
+
+
+class trying:  # noqa: N801 (used as `with trying(...):` in converted code)
+    """The body of a try statement. caught: gives the types of its handlers, None for a bare `except`."""
+
+    __slots__ = ("_caught", "_token")
+
+    def __init__(self, caught: Callable[[], tuple[Any, ...]]) -> None:
+        self._caught = caught
+
+    def __enter__(self) -> None:
+        self._token = _tries.set((*_tries.get(), (active_trace.get(), self._caught)))
+
+    def __exit__(self, *error: object) -> None:
+        _tries.reset(self._token)
+
+
+def raising(exception: Any) -> Any:
+    """What a raise statement raises: the same exception, marked where a tensor's value decides whether it runs."""
+    if not in_branch.get() or active_trace.get() is None:
+        return exception
+    made = exception() if isinstance(exception, type) and issubclass(exception, BaseException) else exception
+    if isinstance(made, BaseException):
+        setattr(made, _MARK, True)
+    return made
+
+
+def is_conditional(error: BaseException) -> bool:
+    """Was it raised by a raise statement in a tensor branch?"""
+    return getattr(error, _MARK, False)
+
+
+def refuse_catching(error: BaseException) -> None:
+    """Raises AutographError where a try statement around the tensor condition would catch the exception: at run time no
+    Python handler can."""
+    for trace, caught in _tries.get():
+        if trace is None:
+            continue
+        kinds = caught()
+        flat = [k for kind in kinds for k in (kind if isinstance(kind, tuple) else (kind,))]
+        if any(k is None or isinstance(error, k) for k in flat):
+            problem = AutographError(
+                f"{type(error).__name__} is raised under a tensor condition inside a try statement that catches it, "
+                "which cannot be part of a graph"
+            )
+            problem.hint = "choose the value with if and else instead of raising, or catch it outside the compiled function"
+            raise problem from None
+
+
+class Failure(str):
+    """The message of a run-time check that raises a user's exception: text to the compiler, and the exception itself."""
+
+    __slots__ = ("_prototype", "_where")
+
+    _prototype: BaseException
+    _where: tuple[str, str, int, int, int, int] | None
+
+    def exception(self) -> BaseException:
+        """A new exception like the one that the user's code raised, with its line as the innermost entry of its traceback."""
+        try:
+            made = copy.copy(self._prototype)
+        except Exception:  # a class whose arguments are not what its constructor takes: the very exception, then
+            made = self._prototype
+        made.__cause__, made.__suppress_context__ = self._prototype.__cause__, self._prototype.__suppress_context__
+        made.__traceback__ = None
+        if self._where is not None:
+            made.__traceback__ = _traceback_at(made, *self._where)
+        return made
+
+
+def failure_of(error: BaseException) -> Failure:
+    """The message for a check that raises this exception."""
+    where = _raised_at(error)
+    found = Failure(f"{type(error).__name__}: {error}")
+    error.__traceback__ = error.__context__ = None
+    if hasattr(error, _MARK):
+        delattr(error, _MARK)
+    found._prototype, found._where = error, where
+    return found
+
+
+def _raised_at(error: BaseException) -> tuple[str, str, int, int, int, int] | None:
+    """File, function, line and columns of the raise statement."""
+    trace = error.__traceback__
+    last = None
+    while trace is not None:
+        if is_user_frame(trace.tb_frame):
+            last = trace
+        trace = trace.tb_next
+    if last is None:
+        return None
+    code = last.tb_frame.f_code
+    positions = list(code.co_positions())
+    line, end, column, end_column = positions[last.tb_lasti // 2] if last.tb_lasti >= 0 else (None,) * 4
+    start = line or last.tb_lineno
+    return code.co_filename, code.co_name, start, end or start, column or 0, end_column or 0
+
+
+def _traceback_at(
+    error: BaseException, file: str, function: str, line: int, end_line: int, column: int, end_column: int
+) -> Any:
+    """A traceback of one entry: a frame of the user's file at this place."""
+    statement = ast.Raise(ast.Name("error", ast.Load()), None)
+    for node in (statement, statement.exc):
+        node.lineno, node.end_lineno = line, end_line  # type: ignore[union-attr]
+        node.col_offset, node.end_col_offset = column, end_column  # type: ignore[union-attr]
+    code = compile(ast.Module([statement], []), file, "exec").replace(co_name=function, co_qualname=function)
+    try:
+        exec(code, {"error": error})
+    except BaseException as raised:
+        trace = raised.__traceback__
+        return trace.tb_next if trace is not None else None
+
+
+_Frame = FrameType
