@@ -328,6 +328,8 @@ def repeat(input: Any, repeats: Any, axis: Any = None, name: str | None = None) 
 def concat(values: Any, axis: Any, name: str = "concat") -> Tensor:
     """The tensors one after another along axis. Raises ShapeError unless the other extents agree, DTypeError for
     mixed dtypes."""
+    if hasattr(values, "__graphflow_list__"):
+        return values.concat(axis)  # type: ignore[no-any-return]
     if not isinstance(values, (list, tuple)):
         values = [values]
     parts = operands(*values)
@@ -339,6 +341,8 @@ def concat(values: Any, axis: Any, name: str = "concat") -> Tensor:
 
 def stack(values: Any, axis: int = 0, name: str = "stack") -> Tensor:
     """The tensors, all of one shape, along a new axis."""
+    if hasattr(values, "__graphflow_list__"):
+        return values.stack(axis)  # type: ignore[no-any-return]
     parts = operands(*(list(values) if not isinstance(values, TensorLike) else unstack(values)))
     if not parts:
         raise InvalidArgumentError("stack: needs at least one tensor")

@@ -251,14 +251,14 @@ def _replay(found: Any, arguments: argparse.Namespace) -> int:
             print(f"DIFFERENT: the compiled graph and {label} do not agree{shown}")
             return 1
         print(f"The compiled graph and {label} {'agree, bit for bit' if outcome.error is None else 'give this error'}.")
-    return _against_record(found.about, outcome)
+    return _against_record(found, outcome)
 
 
-def _against_record(about: Any, outcome: Any) -> int:
+def _against_record(found: Any, outcome: Any) -> int:
     """Compare an outcome with the recorded one: the exit status."""
-    recorded = about.get("error")
+    about, recorded = found.about, found.about.get("error")
     if outcome.error is not None:
-        if recorded == type(outcome.error).__name__:
+        if found.expects(outcome.error):
             print("The recorded error happened again.")
             return 3
         print(f"The record says {recorded or 'that the call succeeds'}: this is another error.")

@@ -20,7 +20,7 @@ from .ir.dims import Dim, dim_max
 from .ir.types import TensorType
 from .tensor import Tensor, TensorLike, active_trace, convert_to_tensor
 from .tensor_array import TensorArray
-from .tracing.forms import UNUSED, branch, converter, equal_dims, parameter_names, trace_types
+from .tracing.forms import UNUSED, branch, converter, equal_dims, parameter_names, shown, trace_types
 from .tracing.loops import check_condition, counted_loop, holds, loop
 from .tree import assert_same_structure, flatten, is_nested, map_structure, pack_sequence_as
 
@@ -98,7 +98,7 @@ def case(
         Assert(math.less_equal(count, 1), ["case: more than one condition holds, and exclusive=True"])
 
     def none_holds() -> Any:
-        Assert(convert_to_tensor(False), ["case: no condition holds, and there is no default"])
+        Assert(conditions[-1], ["case: no condition holds, and there is no default"])  # it is false here
         return pred_fn_pairs[-1][1]()
 
     rest: Callable[[], Any] = none_holds if default is None else _callable(default, "case: default")
@@ -187,15 +187,14 @@ def while_loop(
         condition, step, values, form="while_loop", names=names, shape_invariants=shape_invariants,
         maximum_iterations=maximum_iterations, recompute=recompute,
     )  # fmt: skip
-    found = [map_structure(_carried, v) for v in found]
     if not back_prop:
         found = [_cut(v) for v in found]
     return type(loop_vars)(*found) if hasattr(loop_vars, "_fields") else type(loop_vars)(found)
 
 
 def _carried(leaf: Any) -> Any:
-    """A loop variable: a tensor, or a TensorArray."""
-    return leaf if isinstance(leaf, TensorArray) or leaf is None else convert_to_tensor(leaf)
+    """A loop variable: a tensor of its own, whatever else the value is used for, or a TensorArray."""
+    return leaf if isinstance(leaf, TensorArray) or leaf is None else ops.identity(convert_to_tensor(leaf))
 
 
 def _cut(structure: Any) -> Any:
@@ -228,13 +227,10 @@ def _row(elems: Any, index: Any) -> Any:
 def _same_form(form: str, expected: Any, got: Any) -> None:
     try:
         assert_same_structure(expected, got, check_types=False)
-    except (TypeError, ValueError) as error:
-        raise LoopError(f"{form}: the function must return the structure {_shape_of(expected)}: {error}") from None
-
-
-def _shape_of(structure: Any) -> str:
-    text = repr(map_structure(lambda _: ".", structure)) if is_nested(structure) else "of one tensor"
-    return text if len(text) < 80 else text[:77] + "..."
+    except (TypeError, ValueError):
+        error = LoopError(f"{form}: the function must return the structure of {shown(expected)}, got {shown(got)}")
+        error.hint = "give fn_output_signature" if form == "map_fn" else "return what the initializer looks like"
+        raise error from None
 
 
 def map_fn(
@@ -384,7 +380,7 @@ def _start(
     if initializer is None:
         start = _row(rows, last if from_end else _index_of(0))
     else:
-        start = map_structure(convert_to_tensor, initializer)
+        start = map_structure(_carried, initializer)
 
     def place(k: Any) -> Any:
         ahead = math.add(k, skipped) if skipped else k

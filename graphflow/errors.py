@@ -92,6 +92,10 @@ class InvalidArgumentError(OpError):
     """An op was given a value it cannot take."""
 
 
+class MatrixError(InvalidArgumentError, ValueError):
+    """A matrix is singular, not positive definite, or has no factors that the iteration finds. Names the place in the batch."""
+
+
 class OutOfRangeError(OpError):
     """An index or a range was exceeded."""
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
+import threading
 import weakref
 from typing import Any
 
@@ -20,6 +23,19 @@ def renew_after_fork(holder: Any) -> None:
 def _after_fork_in_child() -> None:
     for holder in list(_holders):
         holder.renew_locks()
+    if sys.version_info < (3, 12):
+        _renew_cached_properties()
+
+
+def _renew_cached_properties() -> None:
+    """Before Python 3.12 each `functools.cached_property` has a lock that is held while a value is computed."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == __package__:
+            for cls in list(vars(module).values()):
+                if isinstance(cls, type) and cls.__module__ == name:
+                    for member in list(vars(cls).values()):
+                        if isinstance(member, functools.cached_property):
+                            member.lock = threading.RLock()  # type: ignore[attr-defined]
 
 
 if hasattr(os, "register_at_fork"):

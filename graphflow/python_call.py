@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from . import ops
 from .autodiff.tape import GradientTape
-from .dtypes import DType, as_dtype, int64, of_numpy
+from .dtypes import DType, as_dtype, int32, int64, of_numpy
+from .effects import Assert
 from .errors import (
     DTypeError,
     FailedPreconditionError,
@@ -28,7 +30,7 @@ from .ops import python_call
 from .tensor import Tensor, TensorLike, active_trace, as_dim, convert_to_tensor, record_operation
 from .tracing.callbacks import current_scope
 from .tracing.signature import TensorSpec
-from .tracing.tracer import SymbolicTensor
+from .tracing.tracer import SymbolicTensor, dimension_tensor, is_run_time
 
 __all__ = ["ensure_shape", "numpy_function", "py_function"]
 
@@ -246,6 +248,8 @@ class PythonFunction:
 class Result:
     """A python_call node's function, and which of its results a record has: what its gradient needs to know."""
 
+    runs_once = True  # no gradient may call it a second time
+
     def __init__(self, function: PythonFunction, numbers: tuple[int, ...]) -> None:
         self.function, self.numbers = function, numbers
         self.label, self.name = function.label, function.name
@@ -387,6 +391,11 @@ class UnshapedTensor(SymbolicTensor):
             raise error
         return self._shaped
 
+    @property
+    def needs_shape(self) -> bool:
+        """Is the rank still unknown?"""
+        return self._shaped is None
+
     def set_shape(self, shape: Any) -> None:
         """Declare the shape; None extents are taken from each run's result, which is checked against the others."""
         if self._shaped is not None:
@@ -416,9 +425,28 @@ class UnshapedTensor(SymbolicTensor):
 
 
 def ensure_shape(x: Any, shape: Any, name: str | None = None) -> Tensor:
-    """x, after a check that it has this shape; None extents and a shape of None are not checked. Gives the result of a
-    py_function its shape. Raises ShapeError."""
+    """x, after a check that it has this shape; None extents and a shape of None are not checked. In a traced function an
+    extent that only the run decides is checked when the function runs, and known from here on; a result of py_function
+    gets its rank. Raises ShapeError while tracing, AssertionFailedError when the function runs."""
     tensor = convert_to_tensor(x)
-    if shape is not None:
-        tensor.set_shape(shape)
+    if shape is None:
+        return tensor
+    declared = tuple(shape)
+    if isinstance(tensor, UnshapedTensor) or len(declared) != len(tensor.dims):
+        tensor.set_shape(declared)
+        return tensor
+    dims, decided = list(tensor.dims), []
+    for axis, extent in enumerate(declared):
+        if extent is None or dims[axis] == as_dim(extent):
+            continue
+        if is_run_time(dims[axis]) or is_run_time(as_dim(extent)):
+            decided.append(axis)
+            dims[axis] = as_dim(extent)
+    tensor.set_shape([None if axis in decided else extent for axis, extent in enumerate(declared)])
+    for axis in decided:
+        found, wanted = ops.dimension(tensor, axis=axis), dimension_tensor(dims[axis], int32)
+        text = f"ensure_shape: the shape must be [{','.join(map(str, dims))}]; the extent of axis {axis} is"
+        Assert(ops.equal(found, wanted), [text, found])
+    if decided:
+        tensor = ops.ensure_shape(tensor, shape=tuple(dims))
     return tensor

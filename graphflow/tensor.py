@@ -300,6 +300,8 @@ def convert_to_tensor(value: Any, dtype: Any = None, dtype_hint: Any = None, nam
         from .tracing.tracer import dimension_tensor
 
         return dimension_tensor(value.__graphflow_dim__(), wanted or hint or dtypes.int32)
+    if hasattr(value, "__graphflow_list__"):
+        return convert_to_tensor(value.stack(0), dtype)
     if isinstance(value, (list, tuple)) and _holds_tensors(value):
         from .array_ops import stack
 

@@ -469,6 +469,6 @@ def _grown(buffer: Any, index: Any, new: Any) -> Any:
 
     return loop(
         short, append, [buffer], form="TensorArray.write", names=["the array"],
-        shape_invariants=[(None, *buffer.dims[1:])],
+        shape_invariants=[(None, *buffer.dims[1:])], bound="growth",
     )[0]  # fmt: skip
 

@@ -25,10 +25,10 @@ from ..ir.dims import symbol, symbols_of
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import OPS
 from ..ops.control import while_results
-from .joint import Joint, dependence, is_float, join, only_rows
+from .joint import Joint, dependence, is_float, join, only_rows, replayed
 from .record import ControlRecord, active_trace
 
-__all__ = ["add_control_gradients"]
+__all__ = ["add_control_gradients", "reach_through"]
 
 
 def add_control_gradients(
@@ -58,6 +58,44 @@ def _bits(mask: int, count: int) -> list[int]:
     return [k for k in range(count) if mask >> k & 1]
 
 
+def reach_through(record: ControlRecord, inputs: Sequence[bool]) -> tuple[list[bool], list[Any]]:
+    """(which results depend on the marked operands in a way that gradients see, the records inside that cut a path)."""
+    attributes = record.attributes
+    if record.op.name == "switch":
+        parts = [_reach_inside(branch, inputs[1:]) for branch in attributes["branches"]]
+        return [any(column) for column in zip(*(p[0] for p in parts), strict=True)], [c for p in parts for c in p[1]]
+    if record.op.name == "call":
+        return _reach_inside(attributes["function"], inputs)
+    marked, carried = list(inputs), attributes["carried"]
+    while True:
+        through, cuts = _reach_inside(attributes["body"], marked)
+        after = [a or b for a, b in zip(marked[:carried], through, strict=True)]
+        if after == marked[:carried]:
+            return through if _runs(record) else after, cuts
+        marked[:carried] = after
+
+
+def _runs(record: ControlRecord) -> bool:
+    """Is a loop known to run at least once?"""
+    most = record.attributes["most"]
+    return record.attributes["body"].metadata.get("bound") == "exact" and isinstance(most, int) and most > 0
+
+
+def _reach_inside(graph: Graph, inputs: Sequence[bool]) -> tuple[list[bool], list[Any]]:
+    from .tape import GradientTape
+
+    trace = active_trace().subtrace(f"{graph.name} paths", "body", "gradient")
+    with trace.tracing():
+        tape = GradientTape(persistent=True, watch_accessed_variables=False)
+        own = [trace.input(v.name, v.type) for v in graph.inputs]
+        starts = [t for t, k in zip(own, inputs, strict=True) if k and is_float(t)]
+        with tape:
+            tape.watch(starts)
+            held = replayed(trace, graph, own)
+        reached, cuts = tape.reach({id(t) for t in starts})
+    return [id(held[v]) in reached for v in graph.outputs], cuts
+
+
 # switch and call ------------------------------------------------------------------------------------------------------
 def _backward_parts(
     record: ControlRecord,
@@ -69,7 +107,7 @@ def _backward_parts(
 ) -> tuple[list[int], list[Callable[[], list[Any]]]]:
     """The operands that get gradients, and for each graph the function that computes their totals."""
     trace = active_trace()
-    cotangents = [k for k, g in enumerate(incoming) if g is not None]
+    cotangents = {k: tuple(g.dims) for k, g in enumerate(incoming) if g is not None}
     reached = 0
     for graph in graphs:
         masks = dependence(graph)
@@ -109,8 +147,8 @@ def _backward_parts(
     return results, [part(joint) for joint in joints]
 
 
-def _unchanged(held: Any, operand: Any) -> Any:
-    return _filled(0.0, operand) if held is None else held
+def _unchanged(held: Any, operand: Any, number: float = 0.0) -> Any:
+    return _filled(number, operand) if held is None else held
 
 
 def _filled(number: float, like: Any) -> Any:
@@ -146,21 +184,61 @@ def _call(record: ControlRecord, incoming: Sequence[Any], wanted: Sequence[bool]
 
 
 # while ----------------------------------------------------------------------------------------------------------------
-class _Saving:
-    """A loop that saves what its backward part needs. operands, carried: the node's when it was made to. flow: the carried
-    values whose cotangents flow backwards from iteration to iteration; accumulated: the operands whose gradients are
-    summed up over the iterations, and groups: which of them share a sum."""
+class _Plan:
+    """What differentiating a loop has to do. flow: the carried values whose cotangents flow backwards from iteration to
+    iteration. rows: those that a row is written to at each iteration and that nothing else reads: output number -> (the
+    row, the place it is written to, or None for the end); their cotangents are read row by row. accumulated: the operands
+    whose gradients are summed up over the iterations, groups: which of them share a sum. together: which sums they share
+    with carried values in the first iteration, and begun: which of these have begun; None if none does."""
 
-    def __init__(
-        self, record: ControlRecord, joint: Joint, flow: list[int], accumulated: list[int], groups: dict[int, int]
-    ) -> None:
+    def __init__(self, record: ControlRecord, incoming: Sequence[Any], wanted: Sequence[bool], sums: Any) -> None:
+        operands, body, carried = record.inputs, record.attributes["body"], record.attributes["carried"]
+        first_variable, variables = body.metadata.get("variables", (carried, 0))
+        assigned = set(range(first_variable, first_variable + variables))
+        reached, self.accumulated = _reach(body, carried, assigned, incoming, wanted)
+        self.rows = {}
+        for k in reached:
+            row = _written_row(body, k, carried, is_wanted=wanted[k])
+            if row is not None:
+                self.rows[k] = row
+        self.flow = [k for k in reached if k not in self.rows]
+        self.cotangents = [k for k in reached if k not in self.rows or incoming[k] is not None]
+        self.groups = _groups(operands, self.accumulated, sums)
+        sources = [k for k in self.flow if wanted[k]]
+        self.together = _groups(operands, [*self.accumulated, *sources], sums)
+        self.begun = [
+            k for k in sources if self.together[k] == k and sums.get(operands[k]) is not None
+        ]
+        shared = {self.together[k] for k in sources}
+        alone = len(shared) == len(sources) and not shared & set(self.accumulated)
+        self.peels = bool(self.begun) or not alone
+
+    def key(self, carried: int, count: int) -> Any:
+        """Equal for equal tasks. Invariants are counted from the end: a node that saves more has more carried operands
+        before them."""
+
+        def place(k: int) -> int:
+            return k if k < carried else k - count
+
+        groups = tuple((place(k), place(rep)) for k, rep in self.groups.items())
+        together = tuple((place(k), place(rep)) for k, rep in self.together.items())
+        first = (together, tuple(self.begun)) if self.peels else None
+        return tuple(self.flow), tuple(self.cotangents), groups, first
+
+
+class _Saving:
+    """A loop that saves what its backward part needs. operands, carried: the node's when it was made to."""
+
+    def __init__(self, record: ControlRecord, joint: Joint, plan: _Plan) -> None:
         self.operands, self.carried = record.inputs, record.attributes["carried"]
-        self.joint, self.flow, self.groups = joint, flow, groups
-        self.sums = [k for k in accumulated if groups[k] == k and joint.totals[k] is not None]
+        self.joint, self.plan = joint, plan
+        self.sums = [k for k in plan.accumulated if plan.groups[k] == k and joint.totals[k] is not None]
         #: value of the joint trace -> the stack (a result of the node) whose rows are its values
         self.stacks: dict[Value, Any] = {}
         #: input number -> the value of the joint trace that is added to it at each iteration
         self.inductions: dict[int, Value] = {}
+        #: where each of plan.rows is written, a value of the joint trace; None for the end
+        self.places: dict[int, Value | None] = {}
         #: how many iterations there were
         self.count: Any = None
 
@@ -189,65 +267,208 @@ class _Saving:
 
 
 def _while(record: ControlRecord, incoming: Sequence[Any], wanted: Sequence[bool], sums: Any) -> None:
-    saving = _saving(record, incoming, wanted, sums)
-    if saving is None:
+    plan = _Plan(record, incoming, wanted, sums)
+    if not plan.cotangents:
         return
-    joint, flow, operands = saving.joint, saving.flow, saving.operands
-    trace = active_trace()
-    count = trace.lift(saving.count)
-    most, bound = record.attributes["most"], record.attributes["body"].metadata.get("bound", "")
-    starts = [_filled(-0.0, record.outputs[k]) if incoming[k] is None else incoming[k] for k in flow]
-    for k in saving.sums:
-        held = sums.get(operands[k])
-        starts.append(_first_sum(joint, k, operands[k], count, bound == "exact" and most) if held is None else held)
+    key = plan.key(record.attributes["carried"], len(record.inputs))
+    if key not in record.prepared:
+        record.prepared[key] = _save(record, plan)
+    _Backward(record, record.prepared[key], incoming, wanted, sums).run()
 
-    def goes_on(left: Any, *rest: Any) -> Any:
+
+class _Backward:
+    """The loop that runs backwards."""
+
+    def __init__(
+        self, record: ControlRecord, saving: _Saving, incoming: Sequence[Any], wanted: Sequence[bool], sums: Any
+    ) -> None:
+        self.record, self.saving, self.incoming, self.wanted, self.totals = record, saving, incoming, wanted, sums
+        self.joint, self.plan, self.operands = saving.joint, saving.plan, saving.operands
+        self.trace = active_trace()
+        self.most, self.bound = record.attributes["most"], record.attributes["body"].metadata.get("bound", "")
+
+    def run(self) -> None:
         from ..ops import constant, greater
 
-        return greater(left, constant(value=np.zeros((), left.dtype.numpy)))
+        plan, operands, sums = self.plan, self.operands, self.totals
+        count = self.trace.lift(self.saving.count)
+        starts = [
+            _filled(-0.0, self.record.outputs[k]) if self.incoming[k] is None else self.incoming[k] for k in plan.flow
+        ]
+        for k in self.saving.sums:
+            held = sums.get(operands[k])
+            starts.append(self.first_sum(k, count) if held is None else held)
+        left_over = constant(value=np.array(int(plan.peels), count.dtype.numpy))
 
-    def step(left: Any, *rest: Any) -> list[Any]:
+        def goes_on(left: Any, *rest: Any) -> Any:
+            return greater(left, left_over)
+
+        def step(left: Any, *rest: Any) -> list[Any]:
+            index, given = self.at(left, rest)
+            after = [self.joint.totals[k] for k in (*plan.flow, *self.saving.sums)]
+            found = iter(self.joint.emit([t._value for t in after if t is not None], given, active_trace()))
+            return [index, *(_filled(-0.0, r) if t is None else next(found) for t, r in zip(after, rest, strict=True))]
+
+        names = ["(the iterations left)"]
+        names += [f"the gradient of {self.joint.inputs[k]._value.name}" for k in (*plan.flow, *self.saving.sums)]
+        left, *found = self.trace.loop(
+            goes_on, step, [count, *starts], form="gradient of a loop", names=names, most=self.most,
+            bound="tight" if plan.peels and self.bound else self.bound,
+        )  # fmt: skip
+        if plan.peels:
+            self.first_iteration(left, found)
+        else:
+            for k, total in zip(self.saving.sums, found[len(plan.flow) :], strict=True):
+                sums.set(operands[k], total)
+            for k, gradient in zip(plan.flow, found, strict=False):
+                if self.wanted[k] and not (self.joint.totals[k] is None and _runs(self.record)):
+                    sums.add(operands[k], gradient)
+        for k in plan.rows:
+            if self.wanted[k] and self.incoming[k] is not None:
+                sums.add(operands[k], _first_rows(self.incoming[k], operands[k]))
+
+    def first_sum(self, position: int, count: Any) -> Any:
+        """Where a sum of gradients begins: -0.0, the exact unit of addition; 0.0 where only single rows are added to (the
+        rest stays), and where the loop does not run at all."""
+        from ..ops import broadcast_to, constant, greater, select
+
+        operand, joint = self.operands[position], self.joint
+        if only_rows(joint.totals[position]._value, joint.partial[position]._value):
+            return _filled(0.0, operand)
+        if _runs(self.record):
+            return _filled(-0.0, operand)
+        runs = greater(count, constant(value=np.zeros((), count.dtype.numpy)))
+        kind = operand.dtype.numpy
+        value = select(runs, constant(value=np.array(-0.0, kind)), constant(value=np.zeros((), kind)))
+        return broadcast_to(value, shape=operand.dims) if operand.dims else value
+
+    def at(self, left: Any, cotangents: Sequence[Any]) -> tuple[Any, dict[Value, Callable[[], Any]]]:
+        """(the iteration's number, what stands for the joint trace's values there)."""
         from ..ops import constant, subtract
 
+        plan, joint = self.plan, self.joint
         index = subtract(left, constant(value=np.ones((), left.dtype.numpy)))
-        given = saving.given(index)
-        for k, cotangent in zip(flow, rest, strict=False):
+        given = self.saving.given(index)
+        for k, cotangent in zip(plan.flow, cotangents, strict=False):
             given[joint.cotangents[k]._value] = lambda t=cotangent: t
-        for k, total in zip(saving.sums, rest[len(flow) :], strict=True):
+        for k, total in zip(self.saving.sums, cotangents[len(plan.flow) :], strict=True):
             given[joint.partial[k]._value] = lambda t=total: t
-        after = [joint.totals[k] for k in (*flow, *saving.sums)]
-        found = iter(joint.emit([t._value for t in after if t is not None], given, active_trace()))
-        return [index, *(_filled(-0.0, r) if t is None else next(found) for t, r in zip(after, rest, strict=True))]
+        for k in plan.cotangents:
+            if k in plan.rows:
+                given[joint.cotangents[k]._value] = lambda k=k: self.row(k, index, given)
+        return index, given
 
-    names = ["(the iterations left)"]
-    names += [f"the gradient of {joint.inputs[k]._value.name}" for k in (*flow, *saving.sums)]
-    _, *found = trace.loop(
-        goes_on, step, [count, *starts], form="gradient of a loop", names=names, most=most, bound=bound
-    )
-    for k, total in zip(saving.sums, found[len(flow) :], strict=True):
-        sums.set(operands[k], total)
-    for k, gradient in zip(flow, found, strict=False):
-        if wanted[k]:
-            sums.add(operands[k], gradient)
+    def row(self, position: int, index: Any, given: dict[Value, Callable[[], Any]]) -> Any:
+        """The cotangent of the row that the iteration wrote."""
+        from ..ops import add, cast, dimension, gather
+
+        place = self.saving.places[position]
+        if place is not None:
+            index = self.joint.emit([place], given, active_trace())[0]
+        elif self.operands[position].dims[0] != 0:
+            before = dimension(self.operands[position], axis=0)
+            index = add(before if index.dtype is int32 else cast(before, dtype=index.dtype), index)
+        return gather(self.incoming[position], index, axis=0)
+
+    def first_iteration(self, left: Any, found: list[Any]) -> None:
+        """The first iteration by itself: there a carried value is the operand that it starts from, whose sum may have begun,
+        or be that of another operand too."""
+        from ..ops import constant, greater
+
+        plan, joint, sums, operands = self.plan, self.joint, self.totals, self.operands
+        parts = list(dict.fromkeys(plan.together.values()))
+        accumulated = dict(zip(self.saving.sums, found[len(plan.flow) :], strict=True))
+        cotangents = dict(zip(plan.flow, found, strict=False))
+
+        def before(k: int) -> Any:
+            return accumulated[k] if k in accumulated else sums.get(operands[k])
+
+        def ran() -> tuple[Any, ...]:
+            _, given = self.at(left, found)
+            for k, inside in joint.first_partial.items():
+                given[inside._value] = lambda k=k: sums.get(operands[k])
+            for k, inside in joint.partial.items():
+                if k not in accumulated and k in parts:
+                    given[inside._value] = lambda k=k: _unchanged(sums.get(operands[k]), operands[k], -0.0)
+            after = [joint.first_totals[k] for k in parts]
+            totals = iter(joint.emit([t._value for t in after if t is not None], given, active_trace()))
+            return tuple(
+                next(totals) if t is not None else _unchanged(before(k), operands[k])
+                for k, t in zip(parts, after, strict=True)
+            )
+
+        def did_not_run() -> tuple[Any, ...]:
+            totals = {k: before(k) for k in parts}
+            for k, gradient in cotangents.items():
+                rep = plan.together.get(k)
+                if rep is not None:
+                    totals[rep] = gradient if totals[rep] is None else totals[rep] + gradient
+            return tuple(_unchanged(totals[k], operands[k]) for k in parts)
+
+        if _runs(self.record):
+            results = ran()
+        else:
+            runs = greater(left, constant(value=np.zeros((), left.dtype.numpy)))
+            results = self.trace.branch(runs, [did_not_run, ran], form="gradient of a loop")
+        for k, total in zip(parts, results, strict=True):
+            sums.set(operands[k], total)
 
 
-def _saving(
-    record: ControlRecord, incoming: Sequence[Any], wanted: Sequence[bool], sums: Any
-) -> _Saving | None:
-    """The loop, saving what these gradients need; None where no operand has one."""
-    operands, body, carried = record.inputs, record.attributes["body"], record.attributes["carried"]
-    first_variable, variables = body.metadata.get("variables", (carried, 0))
-    assigned = set(range(first_variable, first_variable + variables))
-    flow, accumulated = _reach(body, carried, assigned, incoming, wanted)
-    if not flow:
+def _first_rows(gradient: Any, operand: Any) -> Any:
+    """The part of an array's gradient that belongs to the rows it began with."""
+    from ..ops import strided_slice
+
+    rank = len(operand.dims)
+    return strided_slice(gradient, begin=(0,) * rank, sizes=operand.dims, strides=(1,) * rank)
+
+
+def _written_row(body: Graph, position: int, carried: int, is_wanted: bool) -> tuple[Value, Value | None] | None:
+    """(the row, its place or None for the end) where a carried array only has a row written to it at each iteration, each
+    time another one, and nothing reads it. Rows of an array whose own gradient is wanted must be new ones."""
+    array, after = body.inputs[position], body.outputs[position].producer
+    if after is None or not after.inputs or array in body.outputs:
         return None
-    groups = _groups(operands, accumulated, sums)
-    # Invariants are counted from the end: a node that saves more has more carried operands before them.
-    key = (tuple(flow), tuple((k if k < carried else k - len(operands), groups[k] - k) for k in accumulated))
-    if key not in record.prepared:
-        record.prepared[key] = _save(record, flow, accumulated, groups)
-    found: _Saving = record.prepared[key]
-    return found
+    first = after.inputs[0]
+    if first.producer is not None and is_growth(first.producer):
+        first = first.producer.inputs[0]
+    reads = [node for node in body.uses.get(array, ()) if node.op.name != "dimension"]
+    if first is not array or len(reads) != 1:
+        return None
+    if sum(v is body.outputs[position] for v in body.outputs) != 1 or body.outputs[position] in body.uses:
+        return None
+    if after.op.name == "append_row":
+        return after.inputs[1], None
+    if after.op.name == "update_row" and not is_wanted and _is_injective(body, after.inputs[1], carried):
+        return after.inputs[2], after.inputs[1]
+    return None
+
+
+def is_growth(node: Node) -> bool:
+    """Is it the loop that makes a TensorArray longer, with zeros?"""
+    return node.op.name == "while" and node.attributes["body"].metadata.get("bound") == "growth"
+
+
+def _is_injective(body: Graph, index: Value, carried: int) -> bool:
+    """Is an index another one at each iteration: a counter, plus or minus something fixed?"""
+    node = index.producer
+    if node is None:
+        if index not in body.inputs[:carried]:
+            return False
+        after = body.outputs[body.inputs.index(index)].producer
+        if after is None or after.op.name not in ("add", "subtract") or after.inputs[0] is not index:
+            return False
+        return _number(after.inputs[1]) not in (None, 0)
+    fixed = [_is_fixed(body, v, carried) for v in node.inputs]
+    if node.op.name in ("add", "subtract") and len(fixed) == 2 and any(fixed):
+        return _is_injective(body, node.inputs[0 if fixed[1] else 1], carried)
+    return False
+
+
+def _is_fixed(body: Graph, value: Value, carried: int) -> bool:
+    """Is a value the same at each iteration?"""
+    if value.producer is None:
+        return value not in body.inputs[:carried]
+    return value.producer.op.name == "constant"
 
 
 def _reach(
@@ -278,36 +499,30 @@ def _reach(
     return _bits(active & sources, carried), summed
 
 
-def _first_sum(joint: Joint, position: int, operand: Any, count: Any, most: Any) -> Any:
-    """Where a sum of gradients begins: -0.0, the exact unit of addition; 0.0 where only single rows are added to (the rest
-    stays), and where the loop does not run at all."""
-    from ..ops import broadcast_to, constant, greater, select
-
-    if only_rows(joint.totals[position]._value, joint.partial[position]._value):
-        return _filled(0.0, operand)
-    if isinstance(most, int) and not isinstance(most, bool) and most > 0:
-        return _filled(-0.0, operand)
-    runs = greater(count, constant(value=np.zeros((), count.dtype.numpy)))
-    kind = operand.dtype.numpy
-    value = select(runs, constant(value=np.array(-0.0, kind)), constant(value=np.zeros((), kind)))
-    return broadcast_to(value, shape=operand.dims) if operand.dims else value
-
-
-def _save(record: ControlRecord, flow: list[int], accumulated: list[int], groups: dict[int, int]) -> _Saving:
+def _save(record: ControlRecord, plan: _Plan) -> _Saving:
     """Trace the joint body, choose what to save, and make the node in its trace save it."""
     home, body, carried = record.outputs[0]._trace, record.attributes["body"], record.attributes["carried"]
     outside = {name for t in record.inputs for dim in t.dims for name in symbols_of(dim)}
     own = {name for v in body.inputs[:carried] for dim in v.type.shape for name in symbols_of(dim)} - outside
-    for k in flow:
+    for k in plan.flow:
         if any(symbols_of(dim) & own for dim in body.inputs[k].type.shape):
-            raise _fail(record, f"the loop variable '{body.inputs[k].name}' may change its shape from iteration to iteration")
+            raise _fail(
+                record, f"the loop variable '{body.inputs[k].name}' may change its shape from iteration to iteration"
+            )
     joint = join(
-        home, body, flow, [*flow, *accumulated], [k for k in accumulated if groups[k] == k], groups, own
-    )
-    saving = _Saving(record, joint, flow, accumulated, groups)
+        home, body, dict.fromkeys(plan.cotangents), [*plan.flow, *plan.accumulated],
+        [k for k in plan.accumulated if plan.groups[k] == k], plan.groups, own,
+        {k: row for k, (row, _) in plan.rows.items()}, (plan.begun, plan.together) if plan.peels else None,
+    )  # fmt: skip
+    saving = _Saving(record, joint, plan)
     saving.inductions = _inductions(joint, carried)
     free = {t._value for t in joint.inputs[carried:]} | {joint.inputs[k]._value for k in saving.inductions}
-    saved = joint.choose(free, bool(body.metadata.get("recompute")), lambda reason: _fail(record, reason))
+    places = {k: joint.outputs[k]._value.producer.inputs[1] for k, (_, place) in plan.rows.items() if place is not None}
+    saving.places = {k: places.get(k) for k in plan.rows}
+    saved = joint.choose(
+        free, bool(body.metadata.get("recompute")), lambda reason: _fail(record, reason),
+        [places[k] for k in plan.cotangents if k in places],
+    )  # fmt: skip
     _make_it_save(record, saving, saved)
     return saving
 

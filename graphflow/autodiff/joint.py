@@ -14,10 +14,12 @@ from ..errors import NoGradientError
 from ..ir.dims import SymbolicDim, symbols_of
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import Contract, Control, Library, Reduce
+from ..ops.extents import ensure_shape
 from .cut import INFINITE, minimum_cut
+from .narrow import narrowed, operands_of
 from .sums import Sums
 
-__all__ = ["Joint", "dependence", "is_float", "join", "only_rows"]
+__all__ = ["Joint", "dependence", "is_float", "join", "only_rows", "replayed"]
 
 _GUESS = 64
 """What an extent that is not known counts as when saved values are chosen by their size."""
@@ -82,7 +84,8 @@ def _through(node: Node, operands: Sequence[int]) -> list[int]:
 class Joint:
     """A graph and its backward part in `trace`. inputs, outputs: the graph's, as tensors of the trace. cotangents: output
     number -> the tensor that stands for its gradient; partial: input number -> the one for the sum so far of its gradient;
-    totals: input number -> the sum with this graph's contributions."""
+    totals: input number -> the sum with this graph's contributions. first_partial, first_totals: the same for the first
+    run of a loop's body, where carried inputs share sums with other operands."""
 
     def __init__(self, trace: Any, inputs: list[Any], own: set[str]) -> None:
         """own: symbols whose extents are others at each run."""
@@ -91,24 +94,39 @@ class Joint:
         self.cotangents: dict[int, Any] = {}
         self.partial: dict[int, Any] = {}
         self.totals: dict[int, Any] = {}
+        self.first_partial: dict[int, Any] = {}
+        self.first_totals: dict[int, Any] = {}
+
+    def placeholders(self) -> list[Any]:
+        """What stands for gradients that come from outside."""
+        return [*self.cotangents.values(), *self.partial.values(), *self.first_partial.values()]
 
     # What the backward part needs --------------------------------------------------------------------------------------
-    def choose(self, free: set[Value], recompute: bool, where: Callable[[str], NoGradientError]) -> list[Value]:
+    def choose(
+        self,
+        free: set[Value],
+        recompute: bool,
+        where: Callable[[str], NoGradientError],
+        also: Sequence[Value] = (),
+    ) -> list[Value]:
         """The values to save, so that the backward part can be computed from them and the free ones. recompute: save inputs
-        only. where(reason): the error for a value that can neither be saved nor computed again."""
+        only. where(reason): the error for a value that can neither be saved nor computed again. also: forward values that are
+        needed too."""
         nodes = self.trace.builder.nodes
-        tainted = {t._value for t in (*self.cotangents.values(), *self.partial.values())}
+        tainted = {t._value for t in self.placeholders()}
         outside = {inside._value for _, inside in self.trace.captures.values()}
         free = free | outside
         for node in nodes:
-            if not tainted.isdisjoint(node.inputs):
-                tainted.update(node.outputs)
-            elif node.is_pure and free.issuperset(node.inputs):
-                free.update(node.outputs)
+            for value in node.outputs:
+                behind = operands_of(value)
+                if not tainted.isdisjoint(behind):
+                    tainted.add(value)
+                elif node.is_pure and free.issuperset(behind):
+                    free.add(value)
             if not outside.isdisjoint(node.inputs):
                 outside.update(node.outputs)
-        wanted = self._read_by(tainted, [t._value for t in self.totals.values() if t is not None])
-        sinks = [v for v in wanted if v not in free]
+        wanted = self._read_by(tainted, [t._value for t in (*self.totals.values(), *self.first_totals.values()) if t is not None])
+        sinks = [v for v in dict.fromkeys([*wanted, *also]) if v not in free]
         operands: dict[Value, list[Value]] = {}
         sources: dict[Value, None] = {}
         costs: dict[Value, int] = {}
@@ -128,7 +146,7 @@ class Joint:
                     raise where(_why_not(value))
                 sources[value] = None
                 continue
-            operands[value] = [v for v in dict.fromkeys(node.inputs) if v not in free]  # type: ignore[union-attr]
+            operands[value] = [v for v in dict.fromkeys(operands_of(value)) if v not in free]
             stack.extend(operands[value])
         cut = minimum_cut(sources, sinks, operands, costs.__getitem__)
         order = {v: k for k, v in enumerate([*(t._value for t in self.inputs), *(v for n in nodes for v in n.outputs)])}
@@ -140,7 +158,7 @@ class Joint:
 
     def forward_nodes(self, saved: Sequence[Value]) -> list[Node]:
         """The nodes of the graph itself: what leads to its outputs, to the saved values and to its effects."""
-        behind = {t._value for t in (*self.cotangents.values(), *self.partial.values())}
+        behind = {t._value for t in self.placeholders()}
         needed: set[Node] = set()
         stack = [*(t._value for t in self.outputs), *saved]
         for node in self.trace.builder.nodes:
@@ -168,8 +186,8 @@ class Joint:
             seen.add(value)
             if value not in tainted:
                 found[value] = None
-            elif value.producer is not None:
-                stack.extend(value.producer.inputs)
+            else:
+                stack.extend(operands_of(value))
         return list(found)
 
     def emit(self, targets: Sequence[Value], given: Mapping[Value, Callable[[], Any]], trace: Any) -> list[Any]:
@@ -178,7 +196,7 @@ class Joint:
         made: dict[Value, Any] = {}
         outside = {inside._value: outer for outer, inside in self.trace.captures.values()}
         read = {inside._value: variable for variable, inside in self.trace.reads.values()}
-        needed: set[Node] = set()
+        needed: dict[Node, set[int]] = {}
         stack = list(targets)
         seen: set[Value] = set()
         while stack:
@@ -194,14 +212,33 @@ class Joint:
                 made[value] = read[value].value()
             else:
                 assert value.producer is not None, f"{value} is neither given nor computed"
-                needed.add(value.producer)
-                stack.extend(value.producer.inputs)
+                needed.setdefault(value.producer, set()).add(value.index)
+                stack.extend(operands_of(value))
         known: dict[str, Any] = {}
         for node in self.trace.builder.nodes:
             if node in needed:
-                results = trace.replay_node(node, [made[v] for v in node.inputs], known)
-                made.update((v, t) for v, t in zip(node.outputs, results, strict=True) if v not in made)
+                _refuse_second_run(node)
+                part, kept = narrowed(node, needed[node]) or (node, range(len(node.outputs)))
+                results = trace.replay_node(part, [made[v] for v in part.inputs], known)
+                for number, tensor in zip(kept, results, strict=True):
+                    made.setdefault(node.outputs[number], tensor)
         return [made[v] for v in targets]
+
+
+def _refuse_second_run(node: Node) -> None:
+    """Raise NoGradientError for a Python function that the backward part of a branch would call a second time."""
+    if getattr(node.attributes.get("function"), "runs_once", False):
+        name = node.attributes["function"].name
+        error = NoGradientError(
+            f"python_call: the gradient of a branch needs a result of {name} that is made in the branch, and would call "
+            f"{name} again"
+        )
+        error.place = node.source
+        error.hint = "call it before the branch, or take the gradient outside the compiled function"
+        raise error
+    for graph in node.subgraphs():
+        for inner in graph.nodes:
+            _refuse_second_run(inner)
 
 
 def _is_expensive(node: Node) -> bool:
@@ -252,17 +289,21 @@ def _row_origin(branch: Graph, position: int) -> int | None:
 def join(
     outer: Any,
     graph: Graph,
-    cotangents: Sequence[int],
+    cotangents: Mapping[int, Any],
     wanted: Sequence[int],
     partial: Sequence[int],
     groups: Mapping[int, int],
     own: set[str],
+    rows: Mapping[int, Value] | None = None,
+    first: tuple[Sequence[int], Mapping[int, int]] | None = None,
 ) -> Joint:
     """Trace a graph and its backward part inside `outer`.
 
-    cotangents: the outputs that gradients come from. wanted: the inputs to find gradients of; partial: those of them whose
+    cotangents: output number -> the shape of the gradient that comes from it (its extents may go by other names outside), or
+    None for the output's own. wanted: the inputs to find gradients of; partial: those of them whose
     sums have begun. groups: input number -> the one whose sum it shares. own: symbols that change with each run of the
-    graph.
+    graph. rows: output number -> the row that the graph adds to an array there; the cotangent is the row's. first: (partial,
+    groups) of a loop's first iteration.
     """
     from .tape import GradientTape
 
@@ -273,28 +314,52 @@ def join(
         with tape:
             for k in wanted:
                 tape._connect(found.inputs[k])
-            found.outputs = _replayed(trace, graph, found.inputs)
-        found.own |= {name for node in trace.builder.nodes for name in node.extents}
-        sums = Sums({id(found.inputs[a]): id(found.inputs[b]) for a, b in groups.items() if a != b})
+            held = replayed(trace, graph, found.inputs)
+            found.outputs = [held[v] for v in graph.outputs]
+        ends = {k: held[rows[k]] if rows and k in rows else found.outputs[k] for k in cotangents}
+        for k, tensor in ends.items():
+            shape = cotangents[k] or tensor.dims
+            found.cotangents[k] = trace.input(f"d_{k}", tensor.type.with_shape(shape))
         for k in partial:
             found.partial[k] = trace.input(f"sum_{graph.inputs[k].name}", graph.inputs[k].type)
-            sums.set(found.inputs[k], found.partial[k])
-        for k in cotangents:
-            found.cotangents[k] = trace.input(f"d_{k}", found.outputs[k].type)
-            sums.add(found.outputs[k], found.cotangents[k])
-        tape.walk(sums, tape._needed([found.inputs[k] for k in wanted]))
-        for k in wanted:
-            if groups.get(k, k) != k:
-                continue
-            total = sums.get(found.inputs[k])
-            found.totals[k] = None if total is found.partial.get(k) else total
+        found.totals = _walk(found, tape, ends, wanted, found.partial, groups)
+        if first is not None:
+            begun, together = first
+            for k in begun:
+                found.first_partial[k] = trace.input(f"sum_{graph.inputs[k].name}", graph.inputs[k].type)
+            found.first_totals = _walk(
+                found, tape, ends, list(together), {**found.partial, **found.first_partial}, together
+            )
+        # after the walks: loops inside have got more results since
+        found.own |= {name for node in trace.builder.nodes for name in node.extents}
     return found
 
 
-def _replayed(trace: Any, graph: Graph, inputs: Sequence[Any]) -> list[Any]:
-    held = dict(zip(graph.inputs, inputs, strict=True))
+def _walk(
+    joint: Joint, tape: Any, ends: Mapping[int, Any], wanted: Sequence[int], begun: Mapping[int, Any], groups: Mapping[int, int]
+) -> dict[int, Any]:
+    """The sums after a walk back from the ends; None where nothing was added."""
+    inputs = joint.inputs
+    sums = Sums({id(inputs[a]): id(inputs[b]) for a, b in groups.items() if a != b})
+    for k, tensor in begun.items():
+        sums.set(inputs[k], tensor)
+    for k, tensor in reversed(ends.items()):
+        given = joint.cotangents[k]
+        sums.add(tensor, given if given.dims == tensor.dims else ensure_shape(given, shape=tensor.dims))
+    tape.walk(sums, tape._needed([inputs[k] for k in wanted]))
+    totals = {}
+    for k in wanted:
+        if groups.get(k, k) == k:
+            total = sums.get(inputs[k])
+            totals[k] = None if total is begun.get(k) else total
+    return totals
+
+
+def replayed(trace: Any, graph: Graph, inputs: Sequence[Any]) -> dict[Value, Any]:
+    """Trace a graph's nodes once more, on other inputs: value -> its tensor."""
+    held: dict[Value, Any] = dict(zip(graph.inputs, inputs, strict=True))
     known: dict[str, Any] = {}
     for node in graph.nodes:
         results = trace.replay_node(node, [held[v] for v in node.inputs], known)
         held.update(zip(node.outputs, results, strict=True))
-    return [held[v] for v in graph.outputs]
+    return held

@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import NoGradientError, ShapeError, TapeError
 from ..ir.source import Source, capture
 from ..tree import flatten, map_structure, pack_sequence_as
-from .control import add_control_gradients
+from .control import add_control_gradients, reach_through
 from .record import ControlRecord, Record, active_trace, recorders, stop
 from .sums import Sums, reads_one_row
 
@@ -345,6 +345,29 @@ class GradientTape:
             filled = [g if g is not None else _zeros(t) for g, t in zip(incoming, record.outputs, strict=True)]
             return op.gradient(record, *filled)
 
+    def reach(self, starts: set[int]) -> tuple[set[int], list[Any]]:
+        """(ids of the tensors that gradients of the starting ones come from, the records that cut a path; those inside of
+        a branch or body too)."""
+        reached, cuts = set(starts), []
+        for record in self._records:
+            inputs = [id(t) in reached for t in record.inputs]
+            if not any(inputs):
+                continue
+            outputs = [o for o in record.outputs if o.dtype.is_floating or o.dtype.is_complex]
+            if isinstance(record, ControlRecord):
+                through, inner = reach_through(record, inputs)
+                found = {id(o) for o, k in zip(record.outputs, through, strict=True) if k} & set(map(id, outputs))
+                reached |= found
+                cuts += inner if not found else []
+                continue
+            with stop():
+                gradients = self._rule(record, [None] * len(record.outputs)) if outputs else [None] * len(record.inputs)
+            if any(g is not None and k for k, g in zip(inputs, gradients, strict=True)):
+                reached.update(map(id, outputs))
+            else:
+                cuts.append(record)
+        return reached, cuts
+
     def why_none(self, target: Any, source: Any) -> str:
         """Why `gradient(target, source)` is None: the edge that cuts the path, with its line. Call it instead of
         gradient."""
@@ -356,18 +379,7 @@ class GradientTape:
                 "the source is not watched: use tape.watch(source), or a trainable variable, and compute the target "
                 "inside the tape"
             )
-        reached, cuts = set(starts), []
-        for record in self._records:
-            if any(id(t) in reached for t in record.inputs):
-                outputs = [o for o in record.outputs if o.dtype.is_floating or o.dtype.is_complex]
-                with stop():
-                    gradients = (
-                        self._rule(record, [None] * len(record.outputs)) if outputs else [None] * len(record.inputs)
-                    )
-                if any(g is not None and id(t) in reached for t, g in zip(record.inputs, gradients, strict=True)):
-                    reached.update(map(id, outputs))
-                else:
-                    cuts.append(record)
+        reached, cuts = self.reach(starts)
         if id(target) in reached:
             return "the path is connected; the gradient is not None"
         if not cuts:
@@ -376,7 +388,10 @@ class GradientTape:
         for record in reversed(self._records):
             if any(id(t) in leading for t in record.outputs):
                 leading.update(map(id, record.inputs))
-        cut = next((r for r in reversed(cuts) if any(id(t) in leading for t in r.outputs)), cuts[-1])
+        own = {id(t) for record in self._records for t in record.outputs}
+        cut = next(
+            (r for r in reversed(cuts) if any(id(t) in leading or id(t) not in own for t in r.outputs)), cuts[-1]
+        )
         result = cut.outputs[0].dtype
         reason = cut.op.no_gradient or (
             f"its result is {result.name}" if not result.is_floating else "its derivative is zero everywhere"

@@ -42,6 +42,7 @@ class Names:
 
 
 def parameters_of(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> list[str]:
+    """The names of a function's parameters, in order."""
     a = node.args
     given = [*a.posonlyargs, *a.args, *a.kwonlyargs]
     return [p.arg for p in (*given, *([a.vararg] if a.vararg else []), *([a.kwarg] if a.kwarg else []))]
@@ -87,7 +88,9 @@ def _outside_parts(node: ast.AST) -> list[ast.AST]:
     defaults = [d for d in (*args.defaults, *args.kw_defaults) if d is not None]
     if isinstance(node, ast.Lambda):
         return list(defaults)
-    annotations = [p.annotation for p in (*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg) if p]
+    annotations = [
+        p.annotation for p in (*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg) if p
+    ]
     found = [*node.decorator_list, *defaults, *annotations, node.returns]  # type: ignore[attr-defined]
     return [f for f in found if f is not None]
 
@@ -112,7 +115,12 @@ def bound_names(nodes: Iterable[ast.AST]) -> set[str]:
             continue
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ExceptHandler) and node.name or isinstance(node, (ast.MatchAs, ast.MatchStar)) and node.name:
+        elif (
+            isinstance(node, ast.ExceptHandler)
+            and node.name
+            or isinstance(node, (ast.MatchAs, ast.MatchStar))
+            and node.name
+        ):
             found.add(node.name)
         elif isinstance(node, ast.MatchMapping) and node.rest:
             found.add(node.rest)
@@ -218,7 +226,9 @@ class _Liveness:
             inside = self.block(s.body, out)
             for item in reversed(s.items):
                 if item.optional_vars is not None:
-                    inside = self.reads(item.optional_vars, inside - self.always_kept(bound_names([item.optional_vars])))
+                    inside = self.reads(
+                        item.optional_vars, inside - self.always_kept(bound_names([item.optional_vars]))
+                    )
                 inside = self.reads(item.context_expr, inside)
             return inside
         if isinstance(s, ast.Match):

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["HELPER", "OPERATORS", "assign", "at", "define", "head_of", "lazy", "name", "operator"]
+__all__ = ["HELPER", "OPERATORS", "assign", "at", "constant", "define", "head_of", "lazy", "name", "operator"]
 
 OPERATORS = ".ops"
 """The free variable of converted code that holds operators.py. No Python name begins with a dot."""
@@ -31,7 +31,13 @@ def head_of(statement: ast.stmt, end: ast.expr) -> ast.expr:
 
 
 def name(text: str) -> ast.Name:
+    """The value of a variable."""
     return ast.Name(text, ast.Load())
+
+
+def constant(value: Any) -> ast.Constant:
+    """A constant; tuples of constants are one too."""
+    return ast.Constant(value)
 
 
 def operator(function: str, arguments: Sequence[Any], where: ast.AST) -> ast.Call:
@@ -52,9 +58,10 @@ def define(text: str, body: list[ast.stmt], where: ast.AST, parameters: Sequence
         text, ast.arguments([], [ast.arg(p) for p in parameters], None, [], [], None, []), body, [], None
     )
     if "type_params" in made._fields:  # Python 3.12
-        made.type_params = []
+        made.type_params = []  # type: ignore[attr-defined]
     return at(made, where)
 
 
 def assign(target: ast.expr, value: ast.expr, where: ast.AST) -> ast.Assign:
+    """`target = value`"""
     return at(ast.Assign([target], value), where)

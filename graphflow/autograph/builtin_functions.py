@@ -7,7 +7,6 @@ that the bits are those of eager mode (NaN and signed zeros too).
 from __future__ import annotations
 
 import builtins
-import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -112,13 +111,20 @@ def _extreme(name: str, arguments: Any, keywords: Any) -> Any:
         keywords = {**keywords, "key": convert_callable(keywords["key"])}
     single = _rows_of(arguments[0]) if builtins.len(arguments) == 1 else None
     items = arguments if builtins.len(arguments) > 1 else None
-    if builtins.len(arguments) == 1 and isinstance(arguments[0], (list, tuple)) and builtins.any(map(_traced, arguments[0])):
+    if single is None and items is None and hasattr(arguments[0], "__next__"):
+        arguments = (list(arguments[0]),)
+    if (
+        builtins.len(arguments) == 1
+        and isinstance(arguments[0], (list, tuple))
+        and builtins.any(map(_traced, arguments[0]))
+    ):
         items = arguments[0]
     if single is None and (items is None or not builtins.any(map(_traced, items))):
         return python(*arguments, **keywords)
     if keywords:
         raise _refuse(
-            f"{name}() of tensors with {' and '.join(keywords)}", "use gf.argmax or gf.argmin and choose the row by its index"
+            f"{name}() of tensors with {' and '.join(keywords)}",
+            "use gf.argmax or gf.argmin and choose the row by its index",
         )
     return _extreme_row(name, single) if single is not None else _extreme_item(name, items)
 
@@ -132,12 +138,12 @@ def _extreme_item(name: str, items: Any) -> Any:
     for item in items[1:]:
         better = greater(item, best) if name == "max" else less(item, best)
         kept = best
-        best = tensor_expression(better, functools.partial(_give, item), functools.partial(_give, kept))
+        best = tensor_expression(better, _giving(item), _giving(kept))
     return best
 
 
-def _give(value: Any) -> Any:
-    return value
+def _giving(value: Any) -> Callable[[], Any]:
+    return lambda: value
 
 
 def _extreme_row(name: str, rows: Any) -> Any:
@@ -145,8 +151,8 @@ def _extreme_row(name: str, rows: Any) -> Any:
     largest, NaN left out."""
     from .. import math
     from ..array_ops import where
-    from ..ops import cast, gather
     from ..dtypes import int32
+    from ..ops import cast, gather
 
     if builtins.len(rows.dims) != 1:
         raise ShapeError(f"{name}() of a tensor compares its rows, which must be of rank 0; got {rows.type}")
@@ -193,7 +199,7 @@ def python_sum(iterable: Any, /, start: Any = 0) -> Any:
     if isinstance(length, int) and length <= UNROLLED:
         return builtins.sum((items.item(k) for k in builtins.range(length)), start)
     first = items.item(convert_to_tensor(0))
-    zero = convert_to_tensor(start, first.dtype) if not isinstance(start, TensorLike) else start
+    zero: Any = convert_to_tensor(start, first.dtype) if not isinstance(start, TensorLike) else start
     if first.dims and not zero.dims:
         from ..array_ops import broadcast_to
 
@@ -209,7 +215,9 @@ def _decided(name: str, iterable: Iterable[Any]) -> Any:
     rows = _rows_of(iterable)
     if rows is not None:
         if builtins.len(rows.dims) != 1:
-            raise ShapeError(f"{name}() of a tensor asks for the truth of its rows, which must be of rank 0; got {rows.type}")
+            raise ShapeError(
+                f"{name}() of a tensor asks for the truth of its rows, which must be of rank 0; got {rows.type}"
+            )
         values = rows if rows.dtype.is_bool else math.not_equal(rows, 0)
         return math.reduce_any(values) if wanted else math.reduce_all(values)
     if isinstance(iterable, (Sequential, GrowingList)):
@@ -221,7 +229,11 @@ def _decided(name: str, iterable: Iterable[Any]) -> Any:
             if decided is wanted:
                 return wanted if not isinstance(found, TensorLike) else convert_to_tensor(wanted)
             continue
-        found = decided if not isinstance(found, TensorLike) else (math.logical_or if wanted else math.logical_and)(found, decided)
+        found = (
+            decided
+            if not isinstance(found, TensorLike)
+            else (math.logical_or if wanted else math.logical_and)(found, decided)
+        )
     return found
 
 
@@ -247,9 +259,10 @@ def python_sorted(iterable: Any, /, *, key: Any = None, reverse: bool = False) -
         return builtins.sorted(iterable, key=key, reverse=reverse)
     if key is not None or builtins.len(rows.dims) != 1:
         raise _refuse(
-            f"sorted() of a tensor with a key, or of rank {builtins.len(rows.dims)}", "use gf.argsort, and gf.gather with its result"
+            f"sorted() of a tensor with a key, or of rank {builtins.len(rows.dims)}",
+            "use gf.argsort, and gf.gather with its result",
         )
-    from ..ordering import sort
+    from ..sorting import sort
 
     return list(sort(rows, direction="DESCENDING" if reverse else "ASCENDING"))
 

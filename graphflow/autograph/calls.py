@@ -8,6 +8,7 @@ for tensors, and functions that take functions.
 from __future__ import annotations
 
 import functools
+import inspect
 import types
 from collections.abc import Callable
 from typing import Any
@@ -75,7 +76,7 @@ def convert_callable(function: Any) -> Any:
         return function if found is inner else functools.partial(found, *function.args, **function.keywords)
     if is_library_module(kind.__module__):
         return function
-    method = getattr(kind, "__call__", None)
+    method = inspect.getattr_static(kind, "__call__", None)
     if type(method) is types.FunctionType and not getattr(function, UNCONVERTED, False):
         found = _convert_plain(method)
         return function if found is method else types.MethodType(found, function)
@@ -83,12 +84,11 @@ def convert_callable(function: Any) -> Any:
 
 
 def _convert_plain(function: types.FunctionType) -> Any:
-    if is_installed(function.__code__.co_filename):
-        if "__graphflow_user__" not in function.__globals__:
-            replacement = _OVERLOADS.get(function)
-            if replacement is not None:
-                return replacement
-            return _with_converted_arguments(function) if _takes_functions(function) else function
+    if is_installed(function.__code__.co_filename) and "__graphflow_user__" not in function.__globals__:
+        replacement = _OVERLOADS.get(function)
+        if replacement is not None:
+            return replacement
+        return _with_converted_arguments(function) if _takes_functions(function) else function
     if UNCONVERTED in function.__dict__:
         return function
     return convert_function(function)
@@ -110,7 +110,11 @@ def _with_converted_arguments(function: Callable[..., Any]) -> Callable[..., Any
     def convert(value: Any) -> Any:
         if isinstance(value, (types.FunctionType, types.MethodType, functools.partial)):
             return convert_callable(value)
-        if isinstance(value, (list, tuple)) and any(callable(v) or isinstance(v, tuple) for v in value) and not hasattr(value, "_fields"):
+        if (
+            isinstance(value, (list, tuple))
+            and any(callable(v) or isinstance(v, tuple) for v in value)
+            and not hasattr(value, "_fields")
+        ):
             return type(value)(convert(v) for v in value)
         if isinstance(value, dict) and any(callable(v) for v in value.values()):
             return {k: convert(v) for k, v in value.items()}
@@ -142,4 +146,3 @@ def _constructor(cls: type) -> Any:
         return made
 
     return construct
-

@@ -38,7 +38,6 @@ _made = CodeTable()
 _lock = threading.RLock()
 
 
-
 def renew_locks() -> None:
     """In a forked child."""
     global _lock
@@ -184,9 +183,20 @@ def _calls_of(code: types.CodeType) -> Any:
             base, path = found[-1]
             found[-1] = (base, (*path, str(instruction.argval)))
         else:
-            if name == "LOAD_METHOD" or name == "LOAD_ATTR" and instruction.arg is not None and _is_method_load(instruction):
+            if (
+                name == "LOAD_METHOD"
+                or name == "LOAD_ATTR"
+                and instruction.arg is not None
+                and _is_method_load(instruction)
+            ):
                 return False  # a method of something local
-            if name == "PUSH_NULL" and not chain or name != "PUSH_NULL" and previous == "PUSH_NULL" and name != "LOAD_CONST":
+            if (
+                name == "PUSH_NULL"
+                and not chain
+                or name != "PUSH_NULL"
+                and previous == "PUSH_NULL"
+                and name != "LOAD_CONST"
+            ):
                 return False  # something local is called
             chain = chain and name == "PUSH_NULL"
         previous = name
@@ -219,9 +229,14 @@ def _is_library_call(function: types.FunctionType, base: str, path: tuple[str, .
 def _is_data(value: Any) -> bool:
     """Is it no callable of a user's?"""
     kind = type(value)
-    return is_library_module(kind.__module__) and not isinstance(
-        value, (type, types.FunctionType, types.MethodType, types.BuiltinFunctionType)
-    ) and not (callable(value) and kind.__module__ in ("functools", "graphflow.tracing.function", "graphflow.tracing.methods"))
+    return (
+        is_library_module(kind.__module__)
+        and not isinstance(value, (type, types.FunctionType, types.MethodType, types.BuiltinFunctionType))
+        and not (
+            callable(value)
+            and kind.__module__ in ("functools", "graphflow.tracing.function", "graphflow.tracing.methods")
+        )
+    )
 
 
 def _is_library_object(value: Any) -> bool:
@@ -256,7 +271,9 @@ def to_graph(entity: Callable[..., Any], recursive: bool = True, experimental_op
     offered. Raises TypeError for what is no Python function."""
     del experimental_optional_features
     if not recursive:
-        raise NotImplementedError("to_graph: recursive=False is not offered; mark functions with do_not_convert instead")
+        raise NotImplementedError(
+            "to_graph: recursive=False is not offered; mark functions with do_not_convert instead"
+        )
     plain = _python_function(entity)
     found = convert_function(plain)
     return types.MethodType(found, entity.__self__) if isinstance(entity, types.MethodType) else found
@@ -286,4 +303,3 @@ def _python_function(entity: Any) -> types.FunctionType:
     if found is None:
         raise TypeError(f"a Python function is needed, got {entity!r}")
     return found
-

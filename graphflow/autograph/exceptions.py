@@ -5,22 +5,43 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from types import FrameType
 from typing import Any
 
-from ..errors import AutographError
-from ..ir.source import is_user_frame
-from ..tensor import active_trace
+import numpy as np
 
-__all__ = ["Failure", "failure_of", "in_branch", "is_conditional", "raising", "refuse_catching", "trying"]
+from ..errors import AutographError
+from ..ir.source import is_user_frame, user_frame
+from ..tensor import Tensor, active_trace
+
+__all__ = [
+    "Failure",
+    "Refused",
+    "Text",
+    "failure_of",
+    "in_branch",
+    "is_conditional",
+    "raising",
+    "refuse_catching",
+    "tensors_of",
+    "text",
+    "trying",
+]
 
 #: how many tensor branches and loop bodies are being traced around
 in_branch: ContextVar[int] = ContextVar("graphflow_branches", default=0)
 #: the try statements around: (the trace that ran them, a function that gives the exception types they catch)
 _tries: ContextVar[tuple[tuple[Any, Callable[[], tuple[Any, ...]]], ...]] = ContextVar("graphflow_tries", default=())
 _MARK = "__graphflow_conditional__"
+
+
+class Refused(BaseException):
+    """Carries an error past the try statements of the user's code, which must not swallow it, to where tracing began."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class trying:  # noqa: N801 (used as `with trying(...):` in converted code)
@@ -66,24 +87,71 @@ def refuse_catching(error: BaseException) -> None:
                 f"{type(error).__name__} is raised under a tensor condition inside a try statement that catches it, "
                 "which cannot be part of a graph"
             )
-            problem.hint = "choose the value with if and else instead of raising, or catch it outside the compiled function"
-            raise problem from None
+            problem.hint = (
+                "choose the value with if and else instead of raising, or catch it outside the compiled function"
+            )
+            raise Refused(problem)
+
+
+class Text(str):
+    """The text of an f-string with tensors of a trace in it, and its parts: it is put together again with their values
+    where it is needed when the function runs."""
+
+    parts: tuple[Any, ...]
+
+    def with_values(self, values: dict[int, Any]) -> str:
+        """The text with these tensors in place of those with the ids."""
+        return "".join(
+            part if isinstance(part, str) else _formatted(values.get(id(part[0]), part[0]), *part[1:])
+            for part in self.parts
+        )
+
+    def tensors(self) -> list[Any]:
+        """The tensors of the trace in it."""
+        return [part[0] for part in self.parts if not isinstance(part, str) and is_symbolic(part[0])]
+
+
+def text(*parts: Any) -> str:
+    """An f-string in the message of an exception: strings, and (value, conversion, format) for what stands in braces."""
+    found = "".join(part if isinstance(part, str) else _formatted(*part) for part in parts)
+    if not any(not isinstance(part, str) and is_symbolic(part[0]) for part in parts):
+        return found
+    made = Text(found)
+    made.parts = parts
+    return made
+
+
+def _formatted(value: Any, conversion: int, spec: str) -> str:
+    conversions: dict[int, Callable[[Any], str]] = {115: str, 114: repr, 97: ascii}
+    return format(conversions[conversion](value) if conversion in conversions else value, spec)
+
+
+def is_symbolic(value: Any) -> bool:
+    """Is it a tensor of a trace?"""
+    return isinstance(value, Tensor) and value.is_symbolic
 
 
 class Failure(str):
-    """The message of a run-time check that raises a user's exception: text to the compiler, and the exception itself."""
+    """The message of a run-time check that raises a user's exception: text to the compiler, and the exception itself.
 
-    __slots__ = ("_prototype", "_where")
+    values: the tensors in its message, which are the check's operands.
+    """
 
+    values: tuple[Any, ...]
     _prototype: BaseException
     _where: tuple[str, str, int, int, int, int] | None
 
-    def exception(self) -> BaseException:
-        """A new exception like the one that the user's code raised, with its line as the innermost entry of its traceback."""
+    def exception(self, arrays: Sequence[np.ndarray[Any, Any]]) -> BaseException:
+        """A new exception like the one that the user's code raised, with its line as the innermost entry of its traceback.
+        arrays: the values of `values`."""
+        values = {id(t): Tensor(np.array(a), t.dtype) for t, a in zip(self.values, arrays, strict=False)}
         try:
             made = copy.copy(self._prototype)
         except Exception:  # a class whose arguments are not what its constructor takes: the very exception, then
             made = self._prototype
+        made.args = tuple(
+            [a.with_values(values) if isinstance(a, Text) else values.get(id(a), a) for a in self._prototype.args]
+        )
         made.__cause__, made.__suppress_context__ = self._prototype.__cause__, self._prototype.__suppress_context__
         made.__traceback__ = None
         if self._where is not None:
@@ -99,23 +167,35 @@ def failure_of(error: BaseException) -> Failure:
     if hasattr(error, _MARK):
         delattr(error, _MARK)
     found._prototype, found._where = error, where
+    found.values = tuple(tensors_of(error))
     return found
 
 
+def tensors_of(error: BaseException) -> list[Any]:
+    """The tensors of a trace in an exception's arguments."""
+    found: dict[int, Any] = {}
+    for argument in error.args:
+        inside = argument.tensors() if isinstance(argument, Text) else [argument] if is_symbolic(argument) else []
+        found.update((id(t), t) for t in inside)
+    return list(found.values())
+
+
 def _raised_at(error: BaseException) -> tuple[str, str, int, int, int, int] | None:
-    """File, function, line and columns of the raise statement."""
+    """File, function, line and columns of the raise statement; of the user's running line for an exception of our own."""
     trace = error.__traceback__
     last = None
     while trace is not None:
         if is_user_frame(trace.tb_frame):
             last = trace
         trace = trace.tb_next
-    if last is None:
+    frame = user_frame() if last is None else last.tb_frame
+    if frame is None:
         return None
-    code = last.tb_frame.f_code
+    instruction, fallback = (frame.f_lasti, frame.f_lineno) if last is None else (last.tb_lasti, last.tb_lineno)
+    code = frame.f_code
     positions = list(code.co_positions())
-    line, end, column, end_column = positions[last.tb_lasti // 2] if last.tb_lasti >= 0 else (None,) * 4
-    start = line or last.tb_lineno
+    line, end, column, end_column = positions[instruction // 2] if instruction >= 0 else (None,) * 4
+    start = line or fallback
     return code.co_filename, code.co_name, start, end or start, column or 0, end_column or 0
 
 
@@ -133,6 +213,3 @@ def _traceback_at(
     except BaseException as raised:
         trace = raised.__traceback__
         return trace.tb_next if trace is not None else None
-
-
-_Frame = FrameType

@@ -9,16 +9,29 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import AutographError, InvalidArgumentError
+from ..errors import AutographError, GraphflowError, InvalidArgumentError
 from ..tensor import Tensor, TensorLike, active_trace, convert_to_tensor
 
-__all__ = ["Enumerated", "GraphRange", "ListItems", "Reversed", "Rows", "Sequential", "Zipped", "iterated", "tensor_iterable"]
+__all__ = [
+    "Enumerated",
+    "GraphRange",
+    "ListItems",
+    "Reversed",
+    "Rows",
+    "Sequential",
+    "Zipped",
+    "iterated",
+    "tensor_iterable",
+]
 
 
 def _traced(value: Any) -> bool:
+    """A bound that Python cannot have as a number, whatever the call: a tensor, or an extent that the run decides. (For an
+    extent that the arguments decide, range unrolls: the function is traced for the extents of the call.)"""
+    from ..tracing.tracer import is_run_time
     from .operators import is_traced
 
-    return is_traced(value) or hasattr(value, "__graphflow_dim__")
+    return is_traced(value) or hasattr(value, "__graphflow_dim__") and is_run_time(value.__graphflow_dim__())
 
 
 class Sequential:
@@ -38,7 +51,9 @@ class Sequential:
     def __iter__(self) -> Iterator[Any]:
         length = self.length()
         if isinstance(length, TensorLike):
-            error = AutographError("the length of this iterable is a tensor; Python needs to know how many items it has here")
+            error = AutographError(
+                "the length of this iterable is a tensor; Python needs to know how many items it has here"
+            )
             error.hint = "use it in a for statement, or build the values with gf.map_fn"
             raise error
         return (self.item(k) for k in builtins.range(length))
@@ -168,22 +183,16 @@ class Reversed(Sequential):
 class PythonItems(Sequential):
     """A Python sequence of tensors or numbers beside tensors: stacked, so that a tensor can choose its items."""
 
-    def __init__(self, items: Any) -> None:
-        self._count = builtins.len(items)
-        try:
-            self._stacked = convert_to_tensor(items)
-        except Exception as problem:
-            error = AutographError(f"a Python sequence beside a tensor must have items of one dtype and shape: {problem}")
-            error.hint = "loop over gf.range and choose the items by if statements, or make the sequence a tensor"
-            raise error from None
+    def __init__(self, items: Any, stacked: Tensor) -> None:
+        self._items, self._stacked = items, stacked
 
     def length(self) -> Any:
-        return self._count
+        return builtins.len(self._items)
 
     def item(self, position: Any) -> Any:
         from ..ops import gather
 
-        return self._stacked[position] if isinstance(position, int) else gather(self._stacked, position, axis=0)
+        return self._items[position] if isinstance(position, int) else gather(self._stacked, position, axis=0)
 
 
 def _int32(value: Any) -> Any:
@@ -217,7 +226,12 @@ def _sequential(value: Any) -> Sequential | None:
         return found
     if isinstance(value, builtins.range):
         return _range(value.start, value.stop, value.step)
-    return PythonItems(value) if isinstance(value, (list, tuple, np.ndarray)) else None
+    if not isinstance(value, (list, tuple, np.ndarray)) or not builtins.len(value):
+        return None
+    try:
+        return PythonItems(value, convert_to_tensor(value))
+    except (GraphflowError, TypeError, ValueError):  # items that are no tensors of one dtype and shape
+        return None
 
 
 def _range(start: Any, limit: Any, step: Any, dtype: Any = None) -> GraphRange:
@@ -238,8 +252,9 @@ def python_range(*bounds: Any) -> Any:
     if not 1 <= builtins.len(bounds) <= 3:
         return builtins.range(*bounds)  # which says what is wrong
     for bound in bounds:
-        if isinstance(bound, TensorLike) and (not bound.dtype.is_integer or bound.type.rank):
-            raise InvalidArgumentError(f"range: a bound must be an integer of rank 0, got {bound.type}")
+        found = convert_to_tensor(bound) if isinstance(bound, TensorLike) else None
+        if found is not None and (not found.dtype.is_integer or found.dims):
+            raise InvalidArgumentError(f"range: a bound must be an integer of rank 0, got {found.type}")
     if builtins.len(bounds) == 1:
         return _range(0, bounds[0], 1)
     return _range(bounds[0], bounds[1], bounds[2] if builtins.len(bounds) == 3 else 1)
@@ -253,12 +268,19 @@ def graph_range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None
     if limit is None:
         start, limit = 0, start
     bounds = (start, limit, delta)
-    plain = all(isinstance(b, int) and not isinstance(b, bool) or isinstance(b, TensorLike) and b.dtype.is_integer and not b.dims or hasattr(b, "__graphflow_dim__") for b in bounds)
+    plain = all(map(_is_whole, bounds))
     if not plain or active_trace.get() is None or dtype is not None and not as_dtype(dtype).is_integer:
         return array_ops.range(start, limit, delta, dtype, name)
     if isinstance(delta, int) and delta == 0:
         return array_ops.range(start, limit, delta, dtype, name)
     return _range(start, limit, delta, None if dtype is None else as_dtype(dtype))
+
+
+def _is_whole(bound: Any) -> bool:
+    """Is it an integer: a number, an extent or a tensor of rank 0?"""
+    if isinstance(bound, TensorLike):
+        return bound.dtype.is_integer and not convert_to_tensor(bound).dims
+    return isinstance(bound, int) and not isinstance(bound, bool) or hasattr(bound, "__graphflow_dim__")
 
 
 def python_enumerate(iterable: Any, start: Any = 0) -> Any:
@@ -272,11 +294,8 @@ def python_zip(*iterables: Any, strict: bool = False) -> Any:
     if not any(tensor_iterable(i) is not None for i in iterables):
         return builtins.zip(*iterables, strict=strict)
     parts = [_sequential(i) for i in iterables]
-    if any(p is None for p in parts):
-        kinds = ", ".join(type(i).__name__ for i, p in builtins.zip(iterables, parts, strict=True) if p is None)
-        error = AutographError(f"zip of a tensor and a Python iterator ({kinds}), whose items only Python can ask for")
-        error.hint = "make it a list or a tensor"
-        raise error
+    if any(p is None for p in parts):  # an iterator: only Python can ask it for items, so that this is unrolled
+        return builtins.zip(*iterables, strict=strict)
     return Zipped([p for p in parts if p is not None], strict)
 
 

@@ -22,6 +22,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .build import at, lazy, operator
+
 __all__ = ["RETURNED", "VALUE", "NotLowered", "lower_jumps"]
 
 RETURNED = ".returned"
@@ -201,15 +203,13 @@ class _Lowering:
         names = {"return": RETURNED, "break": place.break_flag, "continue": place.continue_flag}
         return [names[k] for k in ("return", "break", "continue") if k in kinds]
 
-    def _behind(
-        self, kinds: frozenset[str], rest: list[ast.stmt], place: _Place, behind: ast.stmt
-    ) -> list[ast.stmt]:
+    def _behind(self, kinds: frozenset[str], rest: list[ast.stmt], place: _Place, behind: ast.stmt) -> list[ast.stmt]:
         """What follows a statement whose jumps set flags."""
         lowered = self.block(rest, place) if rest else []
         if place.tail and kinds:  # only returns get here: a tail is in no loop
             where = rest[0] if rest else behind
             test = ast.copy_location(ast.Name(RETURNED, ast.Load()), where)
-            given = ast.copy_location(ast.Return(ast.copy_location(ast.Name(VALUE, ast.Load()), where)), where)
+            given = at(ast.Return(operator("returned", [lazy(at(ast.Name(VALUE, ast.Load()), where))], where)), where)
             guard = ast.copy_location(ast.If(test, [given], lowered), where)
             guard.is_tail = True  # type: ignore[attr-defined]
             guard.is_ours = True  # type: ignore[attr-defined]
@@ -227,7 +227,7 @@ class _Lowering:
         before: list[ast.stmt] = [_assign(flag, ast.Constant(False), loop)] if flag in used else []
         if skip in used:
             loop.body.insert(0, _assign(skip, ast.Constant(False), loop))
-        loop.stops = stops  # type: ignore[attr-defined]
+        loop.stops = stops  # type: ignore[union-attr]
         if otherwise:
             block = [_if_not(stops, otherwise, otherwise[0])] if stops else otherwise
             rest = [*block, *rest]

@@ -145,7 +145,7 @@ def compile_function(
         ast.copy_location(statement, node)
     else:
         statement = node
-    wrapped = [statement]
+    wrapped: list[ast.stmt] = [statement]
     if class_name is not None:
         holder = ast.parse(f"class {class_name}:\n pass").body[0]
         assert isinstance(holder, ast.ClassDef)
@@ -153,8 +153,11 @@ def compile_function(
         wrapped = [holder]
     factory = ast.parse("def factory():\n pass").body[0]
     assert isinstance(factory, ast.FunctionDef)
+    factory.name = ".factory"
     hidden = {"__class__"} if class_name is not None else set()
-    factory.args.args = [ast.arg(name) for name in dict.fromkeys(like.co_freevars if free is None else free) if name not in hidden]
+    factory.args.args = [
+        ast.arg(name) for name in dict.fromkeys(like.co_freevars if free is None else free) if name not in hidden
+    ]
     factory.body = wrapped
     imports: list[ast.stmt] = [ast.Import([ast.alias(name)]) for name in sorted(_imported(like))]
     module = ast.Module([*imports, factory], [])
@@ -164,7 +167,23 @@ def compile_function(
     found = _find(compiled, node)
     if found is None:
         raise SyntaxError(f"'{like.co_name}' vanished in compilation")
-    return found
+    return _requalified(found, found.co_qualname, like.co_qualname)
+
+
+def _requalified(code: CodeType, wrong: str, right: str) -> CodeType:
+    """The code with the function's own qualified name in place of the one that it has inside the factory. (The body of a
+    class holds its name as a constant; one that begins with the factory's name can be nothing else.)"""
+
+    def fixed(value: Any) -> Any:
+        if isinstance(value, CodeType):
+            return _requalified(value, wrong, right)
+        return (
+            right + value[len(wrong) :] if isinstance(value, str) and value.startswith(f"{wrong}.<locals>.") else value
+        )
+
+    name = code.co_qualname
+    name = right + name[len(wrong) :] if name.startswith(wrong) else name
+    return code.replace(co_qualname=name, co_consts=tuple(map(fixed, code.co_consts)))
 
 
 def _imported(code: CodeType) -> set[str]:
@@ -203,7 +222,9 @@ def _starts_like(code: CodeType, node: FunctionNode) -> bool:
     if isinstance(node, ast.FunctionDef):
         return True
     body = node.body
-    inside = [(line, column) for line, _, column, _ in code.co_positions() if line and column is not None and column > 0]
+    inside = [
+        (line, column) for line, _, column, _ in code.co_positions() if line and column is not None and column > 0
+    ]
     begin, end = (body.lineno, body.col_offset), (body.end_lineno or 0, body.end_col_offset or 0)
     return not inside or all(begin <= p <= end for p in inside)
 

@@ -15,14 +15,15 @@ from ..tensor import TensorLike, active_trace
 from . import builtin_functions
 from .blocks import run
 from .calls import call
-from .exceptions import raising, trying
+from .exceptions import raising, text, trying
 from .iterables import iterated, tensor_iterable
 from .options import enabled
 
 __all__ = [
     "and_", "and_test", "assertion", "call", "choose", "compare", "compare_test", "contains", "for_", "if_",
     "if_expression", "is_traced", "iterated", "match_subject", "not_", "or_", "or_test", "python_test", "raising",
-    "trying", "while_",
+    "returned",
+    "text", "trying", "while_",
 ]  # fmt: skip
 
 
@@ -191,12 +192,27 @@ def _chain(symbols: tuple[str, ...], left: Any, right: Any, rest: Any, test: boo
 
 def contains(item: Any, container: Any, wanted: bool) -> Any:
     """`item in container` (wanted) or `item not in container`"""
-    if is_traced(item) or is_traced(container) or isinstance(container, (list, tuple)) and any(map(is_traced, container)):
+    if (
+        is_traced(item)
+        or is_traced(container)
+        or isinstance(container, (list, tuple))
+        and any(map(is_traced, container))
+    ):
         from .tensor_logic import tensor_contains
 
         found = tensor_contains(item, container)
         return found if wanted else not_(found)
     return (item in container) is wanted
+
+
+def returned(value: Callable[[], Any]) -> Any:
+    """The value of a return statement that was reached before; nothing where no path that was traced has one."""
+    try:
+        return value()
+    except NameError:
+        from ..tracing.forms import UNUSED
+
+        return UNUSED
 
 
 # Checks ---------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["LoopOptions", "UNCONVERTED", "do_not_convert", "enabled", "loop_options", "set_loop_options", "unconverted"]
+__all__ = ["UNCONVERTED", "LoopOptions", "do_not_convert", "enabled", "loop_options", "set_loop_options", "unconverted"]
 
 UNCONVERTED = "__graphflow_do_not_convert__"
 """Functions with this attribute are called as they are."""

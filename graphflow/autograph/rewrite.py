@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .analysis import Names, bound_names, mark_liveness, names_of, parameters_of, stored_roots
-from .build import assign, at, define, head_of, lazy, name, operator
+from .build import assign, at, constant, define, head_of, lazy, name, operator
 from .jumps import NotLowered, lower_jumps
 from .rewrite_expressions import Expressions
 
@@ -110,13 +110,17 @@ class _Statements:
         if isinstance(s, ast.AnnAssign):
             return self._annotated(s)
         if isinstance(s, ast.Assert):
-            message = lazy(self.expression(_copy(s.msg))) if s.msg is not None and not _binds(s.msg) else at(ast.Constant(None), s)
+            message = (
+                lazy(self.expressions.message(_copy(s.msg)))
+                if s.msg is not None and not _binds(s.msg)
+                else at(ast.Constant(None), s)
+            )
             s.test = operator("assertion", [self.expressions.test(s.test), message], s)
             s.msg = self.expression(s.msg) if s.msg is not None else None
             return [s]
         if isinstance(s, ast.Raise):
             if s.exc is not None:
-                s.exc = operator("raising", [self.expression(s.exc)], s.exc)
+                s.exc = operator("raising", [self.expressions.message(s.exc)], s.exc)
             s.cause = self.expression(s.cause) if s.cause is not None else None
             return [s]
         if isinstance(s, _TRIES):
@@ -159,10 +163,12 @@ class _Statements:
             top.append(ast.Global(common))
         return define(self.fresh(kind), [*top, *body] or [ast.Pass()], where, parameters)
 
-    def facts(self, written: Sequence[str], blocks: Sequence[ast.stmt], live: Iterable[str], *more: Any) -> ast.Constant:
+    def facts(
+        self, written: Sequence[str], blocks: Sequence[ast.stmt], live: Iterable[str], *more: Any
+    ) -> ast.Constant:
         """What the operator has to know, as one constant: names bound, names read later, names whose contents change."""
         mangled = {w: self.mangle(w) for w in (*written, *live)}
-        return ast.Constant(
+        return constant(
             (
                 tuple(mangled[w] for w in written),
                 tuple(sorted(mangled[w] for w in written if w in set(live))),
@@ -179,7 +185,7 @@ class _Statements:
         return text
 
     # if ---------------------------------------------------------------------------------------------------------------
-    def _if(self, s: ast.If) -> list[ast.stmt]:
+    def _if(self, s: Any) -> list[ast.stmt]:
         is_tail = getattr(s, "is_tail", False)
         if self.expressions.is_python_test(s.test):
             s.test = self.expressions.test(s.test)
@@ -188,13 +194,13 @@ class _Statements:
             return [s]
         head = s.test if getattr(s, "is_ours", False) else head_of(s, s.test)
         written = self.written([*s.body, *s.orelse])
-        facts = self.facts(written, [*s.body, *s.orelse], s.live_after)  # type: ignore[attr-defined]
+        facts = self.facts(written, [*s.body, *s.orelse], s.live_after)
         test = self.expressions.test(s.test)
         begin = (_place(s.body, s), _place(s.orelse, s))
-        raises = ast.Constant((ends_in_raise(s.body), ends_in_raise(s.orelse)))
+        raises = constant((ends_in_raise(s.body), ends_in_raise(s.orelse)))
         then = self.block_function("then", self.block(s.body), written, head)
         otherwise = self.block_function("else", self.block(s.orelse), written, head)
-        lines = ast.Constant(begin)
+        lines = constant(begin)
         call = operator(
             "choose" if is_tail else "if_", [test, name(then.name), name(otherwise.name), facts, lines, raises], head
         )
@@ -202,7 +208,7 @@ class _Statements:
         return [then, otherwise, at(last, head)]
 
     # Loops ------------------------------------------------------------------------------------------------------------
-    def _while(self, s: ast.While) -> list[ast.stmt]:
+    def _while(self, s: Any) -> list[ast.stmt]:
         stops = getattr(s, "stops", [])
         if self.expressions.is_python_test(s.test) and not stops:
             self.expressions.reject_binding(s.test)
@@ -216,7 +222,11 @@ class _Statements:
             test = at(ast.BoolOp(ast.And(), [*flags, s.test]), s.test)
         written = self.written([*s.body, s.test])
         facts = self.facts(
-            written, s.body, s.live_after, self._at_head(s, written), (s.lineno, _end(s.body))  # type: ignore[attr-defined]
+            written,
+            s.body,
+            s.live_after,
+            self._at_head(s, written),
+            (s.lineno, _end(s.body)),
         )
         condition = self._condition(test, s.test)
         body = self.block_function("body", self.block(s.body), written, head)
@@ -233,7 +243,7 @@ class _Statements:
     def _at_head(self, s: Any, written: Sequence[str]) -> tuple[str, ...]:
         return tuple(self.mangle(w) for w in written if w in s.live_at_head)
 
-    def _for(self, s: ast.For) -> list[ast.stmt]:
+    def _for(self, s: Any) -> list[ast.stmt]:
         stops = getattr(s, "stops", [])
         if not stops and isinstance(s.iter, (ast.Tuple, ast.List, ast.Set, ast.Dict, ast.Constant, ast.ListComp)):
             s.iter = self.expression(s.iter)
@@ -245,14 +255,23 @@ class _Statements:
         written = self.written([s.target, *s.body])
         targets = tuple(sorted(self.mangle(t) for t in bound_names([s.target])))
         facts = self.facts(
-            written, s.body, s.live_after, self._at_head(s, written), (s.lineno, _end(s.body)), targets  # type: ignore[attr-defined]
+            written,
+            s.body,
+            s.live_after,
+            self._at_head(s, written),
+            (s.lineno, _end(s.body)),
+            targets,
         )
         iterable = self.expressions.iterated(s.iter)
         first = self.statement(assign(s.target, at(name(item), s.target), s.target))
         body = self.block_function("body", [*first, *self.block(s.body)], written, head, [item])
         stop: ast.expr = ast.Constant(None)
         if stops:
-            stop = lazy(self.expressions.test(at(name(stops[0]) if len(stops) == 1 else ast.BoolOp(ast.Or(), [name(f) for f in stops]), head)))
+            stop = lazy(
+                self.expressions.test(
+                    at(name(stops[0]) if len(stops) == 1 else ast.BoolOp(ast.Or(), [name(f) for f in stops]), head)
+                )
+            )
         call = operator("for_", [iterable, name(body.name), stop, facts], head)
         return [body, at(ast.Expr(call), head)]
 
@@ -350,4 +369,3 @@ def _place(block: Sequence[ast.stmt], where: ast.stmt) -> int:
 
 def _end(block: Sequence[ast.stmt]) -> int:
     return max(s.end_lineno or s.lineno for s in block)
-

@@ -7,7 +7,7 @@ import ast
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from .build import at, lazy, operator
+from .build import OPERATORS, at, constant, lazy, operator
 
 __all__ = ["Expressions"]
 
@@ -26,6 +26,7 @@ class Expressions(ast.NodeTransformer):
         self.owner = owner
         self.class_name = class_name
         self.bound = bound
+        self.in_message = False
         #: functions to define before the statement; None inside lambdas and comprehensions, where that cannot be
         self.hoisted: list[ast.stmt] | None = None if owner is None else []
 
@@ -129,7 +130,7 @@ class Expressions(ast.NodeTransformer):
             return self.generic_visit(node)
         left, first = self.visit(node.left), self.visit(node.comparators[0])
         rest = [self.delayed(c, self.visit) for c in node.comparators[1:]]
-        return operator("compare_test" if test else "compare", [ast.Constant(tuple(symbols)), left, first, *rest], node)
+        return operator("compare_test" if test else "compare", [constant(tuple(symbols)), left, first, *rest], node)
 
     def _if_expression(self, node: ast.IfExp, test: bool) -> Any:
         decide = self.test if test else self.visit
@@ -149,6 +150,8 @@ class Expressions(ast.NodeTransformer):
     # Calls ------------------------------------------------------------------------------------------------------------
     def visit_Call(self, node: ast.Call) -> Any:
         func = node.func
+        if isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name) and func.value.id == OPERATORS:
+            return node
         if isinstance(func, ast.Name) and func.id == "super" and "super" not in self.bound:
             return self._super(node)
         if isinstance(func, ast.Attribute) and func.end_lineno != func.lineno:
@@ -171,10 +174,34 @@ class Expressions(ast.NodeTransformer):
         """The iterable of a for statement: ranges in it need no tensor."""
         if isinstance(node, ast.Call) and not isinstance(node.func, ast.Lambda):
             found = self.visit_Call(node)
-            if isinstance(found.func, ast.Call) and isinstance(found.func.func, ast.Attribute) and found.func.func.attr == "call":
+            if (
+                isinstance(found.func, ast.Call)
+                and isinstance(found.func.func, ast.Attribute)
+                and found.func.func.attr == "call"
+            ):
                 found.func.func.attr = "iterated"
             return found
         return self.visit(node)
+
+    def message(self, node: ast.expr) -> Any:
+        """What an exception is made of: f-strings in it keep the tensors that stand in them."""
+        self.in_message = True
+        found = self.visit(node)
+        self.in_message = False
+        return found
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> Any:
+        if not self.in_message:
+            return self.generic_visit(node)
+        parts: list[ast.expr] = []
+        for part in node.values:
+            if isinstance(part, ast.FormattedValue):
+                spec = self.visit(part.format_spec) if part.format_spec is not None else ast.Constant("")
+                made = ast.Tuple([self.visit(part.value), ast.Constant(part.conversion), spec], ast.Load())
+                parts.append(at(made, part))
+            else:
+                parts.append(part)
+        return operator("text", parts, node)
 
     # Scopes -----------------------------------------------------------------------------------------------------------
     def visit_Lambda(self, node: ast.Lambda) -> Any:
@@ -201,7 +228,9 @@ class Expressions(ast.NodeTransformer):
             if number:
                 generator.iter = self.visit(generator.iter)
             generator.ifs = [
-                c if self.is_python_test(c) else operator("python_test", [self.test(c), ast.Constant("a comprehension's if")], c)
+                c
+                if self.is_python_test(c)
+                else operator("python_test", [self.test(c), ast.Constant("a comprehension's if")], c)
                 for c in generator.ifs
             ]
         for part in parts:
@@ -220,7 +249,6 @@ class Expressions(ast.NodeTransformer):
 
     def visit_DictComp(self, node: ast.DictComp) -> Any:
         return self._comprehension(node, ("key", "value"))
-
 
 
 def _flat(node: ast.BoolOp) -> Iterator[ast.expr]:

@@ -30,7 +30,21 @@ __all__ = ["Heap", "Place", "State", "holds_tensor"]
 
 MOST_OBJECTS = 20000
 """Objects looked at; a program that keeps more than that behind the variables of one block is not followed further."""
-_LEAVES = (str, bytes, int, float, complex, type(None), np.ndarray, np.generic, types.ModuleType, TensorLike, type, range, slice)
+_LEAVES = (
+    str,
+    bytes,
+    int,
+    float,
+    complex,
+    type(None),
+    np.ndarray,
+    np.generic,
+    types.ModuleType,
+    TensorLike,
+    type,
+    range,
+    slice,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +100,10 @@ def holds_tensor(value: Any) -> bool:
     if isinstance(value, (TensorLike, GrowingList)) or hasattr(value, "__graphflow_array__"):
         return True
     try:
-        return any(isinstance(leaf, (TensorLike, GrowingList)) or hasattr(leaf, "__graphflow_array__") for leaf in flatten(value))
+        return any(
+            isinstance(leaf, (TensorLike, GrowingList)) or hasattr(leaf, "__graphflow_array__")
+            for leaf in flatten(value)
+        )
     except (TypeError, ValueError):  # a container that cannot be taken apart holds what it holds
         return False
 
@@ -131,7 +148,9 @@ class Heap:
                 text = f"{name}[{key!r}]" if kind == "dict" else f"{name}.{key}"
                 todo.append((item, text, root, Place(kind, value, key, text, explicit)))
         elif isinstance(held, list):
-            todo.extend((x, f"{name}[{k}]", root, Place("list", value, k, f"{name}[{k}]", explicit)) for k, x in enumerate(held))
+            todo.extend(
+                (x, f"{name}[{k}]", root, Place("list", value, k, f"{name}[{k}]", explicit)) for k, x in enumerate(held)
+            )
 
     def _visit_cell(self, cell: types.CellType, name: str, root: str) -> None:
         """A variable of a function that the blocks may call."""
@@ -235,7 +254,12 @@ class State:
         ]
         self.before = [cell.get() for cell in self.cells]
         self.heap = Heap(_roots(blocks), roots, [id(held[n]) for n in names if n not in global_names])
-        self.free = {n: c for b in blocks if b is not None for n, c in zip(b.__code__.co_freevars, b.__closure__ or (), strict=True)}
+        self.free = {
+            n: c
+            for b in blocks
+            if b is not None
+            for n, c in zip(b.__code__.co_freevars, b.__closure__ or (), strict=True)
+        }
 
     def restore(self) -> None:
         """The state before."""

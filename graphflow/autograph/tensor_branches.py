@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-
 from typing import Any
 
 from ..errors import AutographError
@@ -15,13 +14,15 @@ from ..tensor import TensorLike, active_trace
 from ..tracing.forms import UNUSED, branch
 from ..tree import is_nested, map_structure
 from .blocks import UNDEFINED, Undefined, run
-from .exceptions import failure_of, in_branch, is_conditional, refuse_catching
+from .constructs import Again, Construct
+from .exceptions import failure_of, in_branch, is_conditional, refuse_catching, tensors_of
 from .options import loop_options
-from .state import Place, State, holds_tensor
+from .state import Place, holds_tensor
 from .truth import constant_bool, is_false, truth
 
 __all__ = ["conditional", "fail_where", "tensor_choose", "tensor_expression", "tensor_if"]
 
+MOST_ATTEMPTS = 12
 MOST_NESTED = 60
 """Tensor conditions inside each other; more is a recursion that a tensor is meant to end."""
 
@@ -45,20 +46,27 @@ def conditional() -> Iterator[None]:
 def fail_where(condition: Any, error: BaseException) -> None:
     """A run-time check that raises the user's exception where the condition holds."""
     refuse_catching(error)
-    assert_true(is_false(condition), message=failure_of(error), name=type(error).__name__)
+    failure = failure_of(error)
+    assert_true(is_false(condition), *failure.values, message=failure, name="raise")
 
 
-class _Branches:
+class _Branches(Construct):
     """The blocks of one if statement."""
 
     def __init__(self, blocks: Sequence[Any], facts: Any, arguments: Sequence[Any], wants_value: bool) -> None:
-        self.blocks, self.arguments, self.wants_value = blocks, arguments, wants_value
-        self.state = State(blocks, facts)
+        super().__init__(blocks, facts, "if")
+        self.arguments, self.wants_value = arguments, wants_value
+        self.begin()
+
+    def begin(self) -> None:
+        """An attempt begins."""
         self.results: list[list[Any]] = []
         self.changes: list[dict[Any, tuple[Place, Any]]] = []
+        self.passive: list[tuple[Place, Any]] = []
         self.touched: set[int] = set()
         self.ended: list[bool] = []
-        self.names: list[str] = []
+        self.names: list[str] = ["return value"] if self.wants_value else []
+        self.names += [cell.name for cell in self.state.cells]
         self.places: list[Place] = []
 
     def run(self, block: Any) -> list[Any]:
@@ -112,6 +120,8 @@ class _Branches:
                 now = next(changed[key][1] for changed in self.changes if key in changed)
                 self.passive.append((place, now))
                 continue
+            if place.kind == "content" and isinstance(place.owner, list) and len({*map(len, values)}) > 1:
+                self.request_growth(place.owner, place.name, values)
             self.places.append(place)
             self.names.append(place.name)
             for result, value, ended in zip(self.results, values, self.ended, strict=True):
@@ -119,20 +129,24 @@ class _Branches:
 
     def choose(self, condition: Any, labels: Sequence[str], form: str) -> Any:
         """Trace both; set the variables to the chosen values; the chosen result."""
-        state = self.state
-        self.passive: list[tuple[Place, Any]] = []
-        self.names += ["return value"] if self.wants_value else []
-        self.names += [cell.name for cell in state.cells]
         blocks = list(self.blocks)
-        chosen: Any = branch(
-            condition,
-            [lambda: self.run(blocks[1]), lambda: self.run(blocks[0])],
-            form=form,
-            labels=[labels[1], labels[0]],
-            names=self.names,
-            undefined=Undefined,
-            keep_numbers=True,
-        )
+        functions = [lambda: self.run(blocks[1]), lambda: self.run(blocks[0])]
+        for _ in range(MOST_ATTEMPTS):
+            self.convert_lists({})
+            self.begin()
+            try:
+                with self.active():
+                    chosen: Any = branch(
+                        condition, functions, form=form, labels=[labels[1], labels[0]], names=self.names,
+                        undefined=Undefined, keep_numbers=True,
+                    )  # fmt: skip
+                break
+            except Again as again:
+                if again.construct is not self:
+                    raise
+        else:
+            raise AutographError(f"{form}: the lists that it changes did not settle in {MOST_ATTEMPTS} traces")
+        state = self.state
         state.heap.restore()
         values = list(chosen)
         result = values.pop(0) if self.wants_value else None
@@ -163,7 +177,12 @@ class _Branches:
         finally:
             probe.alive = False
             state.restore()
-        if caught is None or probe.writes or not all(node.is_pure for node in probe.builder.nodes):
+        if (
+            caught is None
+            or any(t._trace is probe for t in tensors_of(caught))
+            or probe.writes
+            or not all(node.is_pure for node in probe.builder.nodes)
+        ):
             return False
         fail_where(condition if raising == 0 else is_false(condition), caught)
         return True

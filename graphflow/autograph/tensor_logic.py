@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..errors import AssertionFailedError
 from ..math import reduce_any
 from ..ops import assert_true, equal, logical_and, logical_or
 from ..tensor import TensorLike, active_trace, convert_to_tensor
 from ..tracing.forms import branch
 from .blocks import run
-from .exceptions import is_conditional
+from .exceptions import Text, failure_of, is_conditional
 from .tensor_branches import conditional
 from .truth import constant_bool, is_false, truth
 
@@ -47,7 +48,9 @@ def tensor_logic(value: Any, rest: Sequence[Callable[[], Any]], conjunction: boo
             return condition if found is conjunction else constant_bool(not conjunction)
         if plain and (test or value.dtype.is_bool and not convert_to_tensor(value).dims):
             return logical_and(condition, found) if conjunction else logical_or(condition, found)
-    decided: Callable[[], Any] = (lambda: constant_bool(not conjunction)) if test else (lambda: convert_to_tensor(value))
+    decided: Callable[[], Any] = (
+        (lambda: constant_bool(not conjunction)) if test else (lambda: convert_to_tensor(value))
+    )
 
     def lazily() -> Any:
         with conditional():
@@ -112,8 +115,10 @@ def tensor_assertion(test: Any, message: Callable[[], Any] | None) -> bool:
     condition = truth(test)
     if not isinstance(condition, TensorLike):
         return condition
-    text = "" if message is None else str(run(message))
-    assert_true(condition, message=text, name="assert")
+    text = "" if message is None else run(message)
+    if isinstance(text, Text):
+        failure = failure_of(AssertionFailedError(text))
+        assert_true(condition, *failure.values, message=failure, name="assert")
+    else:
+        assert_true(condition, message=str(text), name="assert")
     return True
-
-

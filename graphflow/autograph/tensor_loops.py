@@ -14,12 +14,13 @@ from ..errors import AutographError
 from ..tensor import TensorLike, active_trace, convert_to_tensor
 from ..tracing.forms import UNUSED
 from ..tracing.loops import counted_loop, loop
-from .blocks import UNDEFINED, Cell, GlobalName, Undefined, run
+from .blocks import UNDEFINED, Undefined, run
+from .constructs import Again, Construct, key_of
 from .exceptions import is_conditional
 from .growing import GrowingList
 from .iterables import Sequential
 from .options import LoopOptions, loop_options
-from .state import Place, State, holds_tensor
+from .state import Place, holds_tensor
 from .tensor_branches import conditional, fail_where
 from .truth import constant_bool, is_false, truth
 
@@ -28,23 +29,18 @@ __all__ = ["tensor_for", "tensor_while"]
 MOST_ATTEMPTS = 12
 
 
-class _Again(BaseException):
-    """The body has to be traced again: something more is carried. Not an Exception: user code must not swallow it."""
-
-
-class _Loop:
+class _Loop(Construct):
     """One loop: what is carried, and its body."""
 
     def __init__(self, body: Any, others: Sequence[Any], facts: Any, form: str) -> None:
-        self.body, self.facts, self.form = body, facts, form
-        self.blocks = [body, *others]
+        super().__init__([body, *others], facts, form)
+        self.body = body
         self.options = LoopOptions()
         self.invariants: dict[Any, Any] = {}
         self.extra: dict[Any, Any] = {}
-        #: lists that grow: the structure of their items, by the place that holds them; those just found
-        self.lists: dict[Any, Any] = {}
-        self.longer: dict[Any, tuple[list[Any], list[Any]]] = {}
-        self.state = State(self.blocks, facts)
+        #: variables that hold a Python number which the body leaves alone after all, and those that only seemed to
+        self.constant: set[str] = set()
+        self.changing: set[str] = set()
         at_head = set(facts[4])
         self.cells = [cell for cell in self.state.cells if cell.name in at_head]
 
@@ -65,14 +61,14 @@ class _Loop:
             value = place.get()
             if value is UNDEFINED:
                 value = UNUSED
-            found.append(value.rows if _key(place) in self.lists else value)
+            found.append(value.rows if key_of(place) in self.lists else value)
         return found
 
     def set(self, values: Sequence[Any]) -> None:
         """Give the carried variables and places these values."""
         for place, value in zip(self.carried, values, strict=True):
-            if _key(place) in self.lists:
-                value = GrowingList(self.lists[_key(place)], value)
+            if key_of(place) in self.lists:
+                value = GrowingList(self.lists[key_of(place)], value)
             place.set(UNDEFINED if value is UNUSED else value)
 
     def values(self) -> list[Any]:
@@ -80,14 +76,14 @@ class _Loop:
         found = []
         for place in self.carried:
             value = place.get()
-            if _key(place) in self.lists and isinstance(value, GrowingList):
+            if key_of(place) in self.lists and isinstance(value, GrowingList):
                 value = value.rows
             found.append(UNUSED if value is UNDEFINED else value)
         return found
 
     # The body ---------------------------------------------------------------------------------------------------------
     def iterate(self, values: Sequence[Any], *arguments: Any) -> list[Any]:
-        """Trace the body once: the carried values after it. Raises _Again."""
+        """Trace the body once: the carried values after it. Raises Again."""
         self.state.restore()
         self.set(values)
         before = [place.get() for place in self.carried]
@@ -108,87 +104,63 @@ class _Loop:
 
     def _look_for_more(self, before: Sequence[Any], options: LoopOptions) -> None:
         """Objects that the body changed and that are not carried yet; options that it asked for."""
-        known = {_key(p) for p in self.carried}
-        found = False
+        known = {key_of(p) for p in self.carried}
+        found = self._look_for_constants(before)
         for place in self.state.heap.changes():
-            if _key(place) in known:
+            if key_of(place) in known:
                 continue
             if place.kind == "content" and isinstance(place.owner, list):
-                found = self._grow(place) or found
+                if place.is_explicit or holds_tensor(place.get()):
+                    self.request_growth(place.owner, place.name, [place.owner])
             elif place.is_explicit or holds_tensor(place.get()):
-                self.extra[_key(place)] = place
+                self.extra[key_of(place)] = place
                 found = True
         for value, shape in options.shape_invariants:
             for place, own in zip(self.carried, before, strict=True):
-                if own is value and _key(place) not in self.invariants:
-                    self.invariants[_key(place)] = shape
+                if own is value and key_of(place) not in self.invariants:
+                    self.invariants[key_of(place)] = shape
                     found = True
-        if options.maximum_iterations is not self.options.maximum_iterations or options.recompute != self.options.recompute:
+        if (
+            options.maximum_iterations is not self.options.maximum_iterations
+            or options.recompute != self.options.recompute
+        ):
             self.options.maximum_iterations, self.options.recompute = options.maximum_iterations, options.recompute
             found = True
         if found:
-            raise _Again
+            raise Again(self)
 
-    def _grow(self, place: Place) -> bool:
-        """Carry a list that the body made longer."""
-        now = list(place.owner)
-        held = self.state.heap.entries[id(place.owner)][1]
-        if not place.is_explicit and not holds_tensor(now):
-            return False
-        if len(now) <= len(held):
-            error = AutographError(
-                f"{self.form}: the list '{place.name}' loses items in a loop that a tensor decides (from {len(held)} to "
-                f"{len(now)})"
-            )
-            error.hint = "keep the values in a tensor or a gf.TensorArray"
-            raise error
-        holder = self.state.heap.holder_of(place.owner)
-        target: Any = holder
-        if isinstance(holder, str):
-            cell = self.state.free.get(holder)
-            target = next((c for c in self.state.cells if c.name == holder), None) or (
-                Cell(holder, cell) if cell is not None else GlobalName(holder, self.body.__globals__)
-            )
-        if target is None:
-            error = AutographError(f"{self.form}: the list '{place.name}' grows in a loop that a tensor decides")
-            error.hint = "keep it in a variable or an attribute that the loop's body names"
-            raise error
-        self.longer[_key(target)] = (now, held)
-        if all(_key(target) != _key(c) for c in self.carried):
-            self.extra[_key(target)] = target
-        return True
+    def _look_for_constants(self, before: Sequence[Any]) -> bool:
+        """Python numbers that the body leaves alone stay Python numbers."""
+        found = False
+        for cell, inside in zip(self.cells, before, strict=False):
+            start = self.state.before[self.state.cells.index(cell)]
+            if isinstance(start, (bool, int, float, complex)) and cell.get() is inside and cell.name not in self.changing:
+                self.constant.add(cell.name)
+                found = True
+        for cell, start in zip(self.state.cells, self.state.before, strict=True):
+            if cell.name in self.constant and cell not in self.cells and cell.get() is not start:
+                self.constant.discard(cell.name)
+                self.changing.add(cell.name)
+                found = True
+        return found
 
     def prepare(self) -> None:
         """Before an attempt: lists that grow become what they are carried as."""
-        self.state.restore()
-        for key, (now, held) in self.longer.items():
-            example = now[len(held)]
-            try:
-                made = GrowingList.of(list(held), example)
-            except Exception as problem:
-                error = AutographError(f"{self.form}: the items of a list that grows in a graph must be alike: {problem}")
-                error.hint = "append tensors of one dtype and shape, or keep several lists"
-                raise error from None
-            target = next(c for c in self.carried if _key(c) == key)
-            target.set(made)
-            self.lists[key] = made.template
-        self.longer.clear()
-        # what was made of them is the state before the loop from here on
-        self.state = State(self.blocks, self.facts)
+        self.convert_lists(self.extra)
         at_head = set(self.facts[4])
-        self.cells = [cell for cell in self.state.cells if cell.name in at_head and _key(cell) not in self.extra]
+        self.cells = [cell for cell in self.state.cells if cell.name in at_head and key_of(cell) not in self.extra and cell.name not in self.constant]
 
     def shape_invariants(self) -> list[Any]:
         """For each carried value its declared shape."""
         found: list[Any] = []
         for place in self.carried:
             value = place.get()
-            if _key(place) in self.lists and isinstance(value, GrowingList):
+            if key_of(place) in self.lists and isinstance(value, GrowingList):
                 found.append(tuple((None, *row.shape[1:]) for row in value.rows))
             elif place.__class__ is Place and place.kind == "rows":
                 found.append(tuple((None, *row.shape[1:]) for row in place.owner.rows))
             else:
-                found.append(_invariant(self.invariants.get(_key(place))))
+                found.append(_invariant(self.invariants.get(key_of(place))))
         return found
 
     # Running ----------------------------------------------------------------------------------------------------------
@@ -197,10 +169,12 @@ class _Loop:
         for _ in range(MOST_ATTEMPTS):
             self.prepare()
             try:
-                results = attempt()
+                with self.active():
+                    results = attempt()
                 break
-            except _Again:
-                continue
+            except Again as again:
+                if again.construct is not self:
+                    raise
         else:
             raise AutographError(f"{self.form}: what the loop carries did not settle in {MOST_ATTEMPTS} traces")
         self.state.restore()
@@ -209,9 +183,9 @@ class _Loop:
             for place, value in zip(self.carried, self.start(), strict=True)
             if value is UNUSED and place.name in self.state.live and not place.name.startswith(".")
         ]
-        carried = {_key(p) for p in self.carried}
+        carried = {key_of(p) for p in self.carried}
         for cell in self.state.cells:
-            if _key(cell) not in carried:
+            if key_of(cell) not in carried and cell.name not in self.constant:
                 cell.set(UNDEFINED)
         self.set(results)
         defined = {c.name: c.get() for c in self.cells}
@@ -222,10 +196,6 @@ class _Loop:
                     UnboundLocalError(f"cannot access local variable '{name}' where it is not associated with a value"),
                 )
                 break
-
-
-def _key(place: Any) -> Any:
-    return place.identity if isinstance(place, Place) else (type(place).__name__, place.name)
 
 
 def _invariant(shape: Any) -> Any:
@@ -251,10 +221,13 @@ def tensor_while(answer: Any, test: Any, body: Any, facts: Any) -> None:
             return _as_tensor(truth(run(test)))
 
     def attempt() -> list[Any]:
-        limits: Any = dict(
-            form="while", undefined=Undefined, shape_invariants=found.shape_invariants(),
-            maximum_iterations=found.options.maximum_iterations, recompute=found.options.recompute,
-        )  # fmt: skip
+        limits: dict[str, Any] = {
+            "form": "while",
+            "undefined": Undefined,
+            "shape_invariants": found.shape_invariants(),
+            "maximum_iterations": found.options.maximum_iterations,
+            "recompute": found.options.recompute,
+        }
         if not again:
             return loop(condition, lambda *v: found.iterate(v), found.start(), names=found.names(), **limits)
         limits["shape_invariants"] = [None, *limits["shape_invariants"]]
@@ -320,7 +293,7 @@ def tensor_for(rows: Sequential, body: Any, stop: Any, facts: Any) -> None:
 
     def attempt() -> list[Any]:
         step = lambda k, *v: found.iterate(v, rows.item(k))  # noqa: E731
-        limits: Any = dict(form="for", undefined=Undefined, recompute=found.options.recompute)
+        limits: dict[str, Any] = {"form": "for", "undefined": Undefined, "recompute": found.options.recompute}
         if found.options.maximum_iterations is not None:
             return _limited(found, rows, count, stop, goes_on, limits)
         return counted_loop(
@@ -343,5 +316,3 @@ def _limited(found: _Loop, rows: Sequential, count: Any, stop: Any, goes_on: Any
         total, lambda k, *v: found.iterate(v, rows.item(k)), found.start(), names=found.names(),
         condition=None if stop is None else goes_on, shape_invariants=found.shape_invariants(), **limits,
     )  # fmt: skip
-
-

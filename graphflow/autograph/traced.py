@@ -23,10 +23,13 @@ def _with(on: bool, function: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         from ..tracing.forms import converter
         from .calls import call
+        from .exceptions import Refused
 
         tokens = enabled.set(on), converter.set(call)
         try:
             return function(*args, **kwargs)
+        except Refused as refused:
+            raise refused.error.with_traceback(refused.__traceback__) from None
         finally:
             enabled.reset(tokens[0])
             converter.reset(tokens[1])

@@ -46,13 +46,24 @@ assign_variable = define_op(
     documentation="The variable holds value from here on. No result.",
 )  # fmt: skip
 
+def _infer_written(types: tuple[TensorType, ...]) -> TensorType:
+    value, before = types
+    if value.dtype is not before.dtype:
+        raise DTypeError(f"written_value: the value must have the variable's dtype, got {value} and {before}")
+    return value
+
+
 written_value = define_op(
     "written_value", "value before",
-    infer=lambda types: types[0],
+    infer=_infer_written,
     kernel=Alias(),
     gradient=lambda node, dy: [None, dy],
     reference=lambda value, before: value, numpy=lambda value, before: value,
-    samples=lambda: [Sample((np.arange(3.0), np.ones(3)), gradient=False), Sample((np.array(2), np.array(1)), gradient=False)],
+    samples=lambda: [
+        Sample((np.arange(3.0), np.ones(3)), gradient=False),
+        Sample((np.array(2), np.array(1)), gradient=False),
+        Sample((np.arange(3.0), np.ones(3, np.float32)), error=DTypeError),
+    ],
     documentation="""A variable's value inside a branch or body that has written it: `value`, with a gradient that belongs to the
 variable (whose value `before` stands for), not to the value that was written.""",
 )  # fmt: skip

@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import config
 from ..errors import CompileError, VerifyError
+from ..ir.dims import Dim, SymbolicDim
 from ..ir.effects import check_effects_kept, effect_sequence
 from ..ir.graph import Graph, Node
 from ..ir.printer import print_graph
@@ -176,12 +177,17 @@ def pass_name(transform: Pass) -> str:
 
 
 def _check_signature(before: Graph, after: Graph) -> None:
-    """A pass may not change what callers see."""
+    """A pass may not change what callers see; but it may find out run-time extents of outputs."""
     old, new = [(v.name, v.type) for v in before.inputs], [(v.name, v.type) for v in after.inputs]
     if old != new:
         raise VerifyError(f"the inputs changed: {old} became {new}")
     results, now = [v.type for v in before.outputs], [v.type for v in after.outputs]
-    if results != now:
+    known: dict[str, Dim] = {}  # what the run-time extents are that were found out
+    for was, found in zip(results, now, strict=False):
+        for dim, extent in zip(was.shape, found.shape, strict=False):
+            if isinstance(dim, SymbolicDim) and dim.text not in before.symbols:
+                known.setdefault(dim.text, extent)
+    if [t.substitute(known) for t in results] != now:
         raise VerifyError(f"the outputs' types changed: {results} became {now}")
 
 

@@ -10,7 +10,7 @@ from ..ir.dims import symbol
 from ..ir.graph import Graph, Node, Value, comparable
 from ..ir.op import Control
 from ..ir.source import merge_sources
-from ..ir.walks import effect_kinds, symbols_in
+from ..ir.walks import effect_kinds
 from .manager import PassContext
 from .rewriting import Rewriter, constant_value, with_subgraphs
 from .subgraphs import node_structure
@@ -34,11 +34,8 @@ def merge_common(graph: Graph, context: PassContext) -> Graph:
     graph = with_subgraphs(merge_common, graph, context)
     table = _Table()
     merged: dict[Node, list[Node]] = {}
-    returned = symbols_in(tuple(dim for v in graph.outputs for dim in v.type.shape)) if graph.extents else set[str]()
     for node in graph.nodes:
         first = table.find(node)
-        if first is not None and not returned.isdisjoint(node.extents):
-            continue  # its run-time extents would get the first node's names, and an output's type may not change
         if first is not None and context.spend(node.op.name, node.source):
             merged.setdefault(first, []).append(node)
             table.stands_for.update(zip(node.outputs, first.outputs, strict=True))
@@ -121,6 +118,7 @@ def _rebuilt(graph: Graph, merged: dict[Node, list[Node]], context: PassContext)
                 current = Node(current.op, current.inputs, current.attributes, source, [v.type for v in node.outputs])
         rewriter.keep(node, current)
         for other in others or ():
-            rewriter.symbols.update((a, symbol(b)) for a, b in zip(other.extents, node.extents, strict=True))
+            for name, first in zip(other.extents, node.extents, strict=True):
+                rewriter.symbols[name] = rewriter.symbols.get(first, symbol(first))
             rewriter.mapping.update(zip(other.outputs, current.outputs, strict=True))
     return rewriter.finish()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ..ir.dims import Dim, SymbolicDim, substitute
 from ..ir.graph import Graph, Node, Value
 from ..ir.source import merge_sources
-from ..ir.walks import may_fail, symbols_in, symbols_used, topological_sort
+from ..ir.walks import may_fail, symbols_used, topological_sort
 from .manager import PassContext
 from .rewriting import Rewriter, with_subgraphs
 from .subgraphs import attributes_structure, control_kind, has_control, own_symbols
@@ -44,14 +44,11 @@ def merge_loops(graph: Graph, context: PassContext) -> Graph:
 
 def _merge_one(graph: Graph, context: PassContext) -> Graph | None:
     nodes = [n for n in graph.nodes if control_kind(n) in ("switch", "while") and n.is_pure]
-    returned = symbols_in(tuple(dim for v in graph.outputs for dim in v.type.shape))
     for small in nodes:
         for large in nodes:
             if small is large or small.op is not large.op or not set(small.inputs) <= set(large.inputs):
                 continue
-            if len(small.outputs) > len(large.outputs) or not returned.isdisjoint(small.extents):
-                continue
-            if _depends(graph, large, small):
+            if len(small.outputs) > len(large.outputs) or _depends(graph, large, small):
                 continue
             match = _Match(small, large)
             found = match.results()

@@ -4,9 +4,6 @@ A buffer is a **home**: a slot of the table that holds an address. A value is wr
 carried value of a loop, the result of a branch) where what lies there is dead, else in place of a dying operand, else to a fresh home.
 Where the value of a carried array ends up in another home than it began in, the two slots exchange their addresses at the end of
 the iteration: no element is copied. Scalars (one element) have no home: they are registers.
-
-Liveness runs over one line of steps: the nodes of sub-graphs stand where their node stands. A value from outside a loop that is used
-inside lives to the loop's end, and the uses in other branches of a switch do not count.
 """
 
 from __future__ import annotations
@@ -16,8 +13,9 @@ from dataclasses import dataclass, field
 
 from ..ir.dims import Dim, dim_max, symbols_of
 from ..ir.graph import Graph, Node, Value
-from ..ir.op import Alias, Effect, Library
+from ..ir.op import Library
 from ..ir.region import Region, analyse
+from .control_liveness import Frame, Frames, Liveness
 from .control_structure import control_kind, is_immediate, is_scalar, is_structured, prepare
 from .plan_memory import MemoryPlan, Place, Temporary, bytes_of, direct_assigns, elementwise, is_fallible, plan_memory
 
@@ -64,10 +62,11 @@ class Moves:
 
 @dataclass
 class ControlPlan(MemoryPlan):
-    """homes: of each array that has one (follow `root` first). starts: for each loop the carried values that are copied to their homes
-    before it. moves: at the end of each body or branch (by id: equal graphs are not one). steps: of each node. functions: the graphs that `call`
-    nodes share, with their numbers. dynamic: homes of run-time size. dynamic_outputs: outputs whose home's memory is handed over.
-    regions: of each temporary. begins: the first step of each region. end: the last step of all."""
+    """homes: of each array that has one (follow `root` first). starts: for each loop the carried values that are copied to their
+    homes before it. moves: at the end of each body or branch (by id: equal graphs are not one). steps: of each node.
+    functions: the graphs that `call` nodes share, with their numbers. dynamic: homes of run-time size. dynamic_outputs:
+    outputs whose home's memory is handed over. regions: of each temporary. begins: the first step of each region. end: the
+    last step of all."""
 
     homes: dict[Value, Home] = field(default_factory=dict)
     starts: dict[Node, list[tuple[int, Home]]] = field(default_factory=dict)
@@ -95,25 +94,6 @@ class ControlPlan(MemoryPlan):
         return max(entry for entry in self.begins if entry[0] <= step)[1]
 
 
-@dataclass(eq=False)
-class _Frame:
-    """A loop or a branch around a node, with its steps; of a branch also those of its switch."""
-
-    kind: str
-    first: int = 0
-    last: int = 0
-    switch_first: int = 0
-    switch_last: int = 0
-
-    def excludes(self, step: int) -> bool:
-        """Is this a branch, and the step in another branch of its switch?"""
-        return (self.kind == "branch" and self.switch_first <= step <= self.switch_last
-                and not self.first <= step <= self.last)  # fmt: skip
-
-
-_Frames = tuple[_Frame, ...]
-
-
 def plan_program(graph: Graph) -> MemoryPlan:
     """The plan of any optimised graph: `plan_memory` where the kernels run one after another, else `plan_control`."""
     return plan_control(graph) if is_structured(graph) else plan_memory(graph)
@@ -135,18 +115,12 @@ class _Planner:
         self.plan, self.graph, self.outer = plan, graph, outer
         self.known: frozenset[str] = frozenset(graph.symbols) if outer is None else outer.known
         self.region = 0 if outer is None else plan.begins[-1][1] + 1
-        self.step = plan.end
-        self.finish: dict[Node, int] = {}
-        self.span: dict[int, tuple[int, int]] = {}
-        self.frames: dict[int, _Frames] = {}
-        self.frame_of: dict[int, _Frame] = {}
-        self.uses: dict[Value, list[tuple[int, _Frames]]] = {}
-        self.defined: dict[Value, tuple[int, _Frames]] = {}
-        self.unchanged: set[Value] = set()  # carried values that the body hands on untouched
+        plan.begins.append((plan.end, self.region))
+        self.live = Liveness(graph, plan.end, plan.roots, plan.steps, plan.immediate)
+        plan.end = self.end = self.live.step
         self.wanted: dict[Value, Home] = {}
         self.content: dict[Home, Value] = {}
         self.homes: list[Home] = []
-        self.assigns: dict[Value, Value] = {}
 
     def run(self) -> None:
         graph, plan = self.graph, self.plan
@@ -155,151 +129,13 @@ class _Planner:
                 plan.places[value] = Place("parameter", plan.parameters + k)
             else:
                 plan.places[value] = Place("variable" if value.is_variable else "input", k)
-            self.defined[value] = (self.step, ())
         plan.parameters += len(graph.inputs) if self.outer is not None else 0
-        plan.begins.append((self.step, self.region))
-        self._number(graph, ())
-        plan.end = self.step
-        self._alias(graph)
-        self._collect(graph)
-        for value in [*graph.outputs, *self.assigns.values()]:
-            self._use(value, self.step, ())
+        for value in self.live.constants:
+            plan.places[value] = Place("constant", len(plan.constants))
+            plan.constants.append(value)
         self._outputs_wanted()
         self._walk(graph)
         self._place()
-
-    # Steps, roots, uses -----------------------------------------------------------------------------------------------
-    def _tick(self) -> int:
-        self.step += 1
-        return self.step
-
-    def _number(self, graph: Graph, frames: _Frames) -> None:
-        first = self._tick()
-        self.frames[id(graph)] = frames
-        for node in graph.nodes:
-            begin = self.plan.steps[node] = self._tick()
-            kind = control_kind(node)
-            if kind == "while":
-                loop = _Frame("loop", begin)
-                for inner in (node.attributes["condition"], node.attributes["body"]):
-                    self.frame_of[id(inner)] = loop
-                    self._number(inner, (*frames, loop))
-                loop.last = self._tick()
-                for value in node.attributes["body"].inputs:
-                    self.defined[value] = (begin, (*frames, loop))
-                self.finish[node] = loop.last
-            elif kind == "switch":
-                branches = []
-                for inner in node.attributes["branches"]:
-                    branch = self.frame_of[id(inner)] = _Frame("branch", self.step + 1, switch_first=begin)
-                    self._number(inner, (*frames, branch))
-                    branch.last = self.step
-                    branches.append(branch)
-                self.finish[node] = self._tick()
-                for branch in branches:
-                    branch.switch_last = self.finish[node]
-            else:
-                self.finish[node] = begin
-            for value in node.outputs:
-                self.defined[value] = (self.finish[node], frames)
-        self.span[id(graph)] = (first, self._tick())
-
-    def _alias(self, graph: Graph) -> None:
-        """Which values are other values' bytes."""
-        plan, roots = self.plan, self.plan.roots
-        for node in graph.nodes:
-            kernel, kind = node.op.kernel, control_kind(node)
-            if isinstance(kernel, Alias) or isinstance(kernel, Effect) and (
-                kernel.kind == "copy" or kernel.kind == "read" and not plan.immediate):  # fmt: skip
-                roots[node.output] = node.inputs[0]
-            elif isinstance(kernel, Effect) and kernel.kind == "constant":
-                plan.places[node.output] = Place("constant", len(plan.constants))
-                plan.constants.append(node.output)
-            elif kind == "switch":
-                branches = node.attributes["branches"]
-                for inner in branches:
-                    roots.update(zip(inner.inputs, node.inputs[1:], strict=True))
-                    self._alias(inner)
-                for position, value in enumerate(node.outputs):
-                    (first, *others) = [plan.root(inner.outputs[position]) for inner in branches]
-                    outside = self.defined[first][1] == self.frames[id(graph)][: len(self.defined[first][1])]
-                    if all(v is first for v in others) and outside:
-                        roots[value] = first
-            elif kind == "while":
-                condition, body, count = (
-                    node.attributes["condition"],
-                    node.attributes["body"],
-                    node.attributes["carried"],
-                )
-                roots.update(zip(body.inputs[count:], node.inputs[count:], strict=True))
-                roots.update(zip(condition.inputs[count:], node.inputs[count:], strict=True))
-                roots.update(zip(condition.inputs[:count], body.inputs[:count], strict=True))
-                self._alias(condition)
-                self._alias(body)
-                for k in range(count):
-                    own, operand = body.inputs[k], node.inputs[k]
-                    if plan.root(body.outputs[k]) is own and is_scalar(own) == is_scalar(operand):
-                        roots[own] = roots[node.outputs[k]] = operand
-                        self.unchanged.add(own)
-
-    def _use(self, value: Value, step: int, frames: _Frames) -> None:
-        self.uses.setdefault(self.plan.root(value), []).append((step, frames))
-
-    def _collect(self, graph: Graph) -> None:
-        frames = self.frames[id(graph)]
-        for node in graph.nodes:
-            if node.outputs and (node.output in self.plan.roots and control_kind(node) == ""):
-                continue
-            begin, kernel, kind = self.plan.steps[node], node.op.kernel, control_kind(node)
-            if kind == "switch":
-                self._use(node.inputs[0], begin, frames)
-                for inner in node.attributes["branches"]:
-                    self._collect(inner)
-                    for value, result in zip(inner.outputs, node.outputs, strict=True):
-                        if result not in self.plan.roots:
-                            self._use(value, self.span[id(inner)][1], self.frames[id(inner)])
-            elif kind == "while":
-                condition, body, count = (
-                    node.attributes["condition"],
-                    node.attributes["body"],
-                    node.attributes["carried"],
-                )
-                inside = self.frames[id(body)]
-                self._collect(condition)
-                self._use(condition.outputs[0], self.span[id(condition)][1], inside)
-                self._collect(body)
-                for k in range(count):
-                    if body.inputs[k] not in self.unchanged:
-                        self._use(node.inputs[k], begin, frames)
-                        self._use(body.inputs[k], self.span[id(condition)][1], inside)  # it may be the result
-                        self._use(body.outputs[k], self.span[id(body)][1], inside)
-            elif isinstance(kernel, Effect) and kernel.kind == "write" and not self.plan.immediate:
-                self.assigns[node.inputs[0]] = node.inputs[1]
-            else:
-                for value in node.inputs:
-                    self._use(value, begin, frames)
-
-    def _extent(self, root: Value, step: int, frames: _Frames) -> tuple[int, _Frame | None]:
-        """The last step that a use at `step` keeps the value for, and the loop that makes it longer than that, if any."""
-        for frame in frames[len(self.defined[root][1]) :]:
-            if frame.kind == "loop":
-                return frame.last, frame
-        return step, None
-
-    def _lives(self, root: Value, step: int, frames: _Frames, at_step: bool = False) -> bool:
-        """Is the value used after the step (or by it), on any path from a node in these frames?"""
-        for used, inside in self.uses.get(root, ()):
-            last, loop = self._extent(root, used, inside)
-            if last < step or last == step and not at_step:
-                continue
-            unreachable = [f for f in frames if f.excludes(used)]
-            if any(loop is None or not loop.first <= f.switch_first <= loop.last for f in unreachable):
-                continue
-            return True
-        return False
-
-    def _last(self, root: Value) -> int:
-        return max((self._extent(root, *use)[0] for use in self.uses.get(root, ())), default=self.defined[root][0])
 
     # Homes ------------------------------------------------------------------------------------------------------------
     def _is_dynamic(self, value: Value) -> bool:
@@ -315,7 +151,7 @@ class _Planner:
     def _put(self, value: Value, home: Home, step: int) -> None:
         self.plan.homes[value] = home
         self.content[home] = value
-        home.first, home.last = min(home.first, step), max(home.last, step, self._last(value))
+        home.first, home.last = min(home.first, step), max(home.last, step, self.live.last(value))
 
     def _outputs_wanted(self) -> None:
         """Outputs are written to their arrays at once, and variables in place, where nothing speaks against it."""
@@ -327,24 +163,24 @@ class _Planner:
             if root in plan.places or root in self.wanted or is_scalar(value) or self._is_dynamic(value):
                 continue
             if bytes_of(root) == bytes_of(value):
-                home = self.wanted[root] = self._fresh(value, self.step, "output")
+                home = self.wanted[root] = self._fresh(value, self.end, "output")
                 home.index = position
-        if self.assigns and not is_fallible(graph):
+        if self.live.assigns and not is_fallible(graph):
             number = {v: k for k, v in enumerate(graph.inputs)}
-            for value, variable in direct_assigns(graph, plan, self.assigns, self.wanted).items():
+            for value, variable in direct_assigns(graph, plan, self.live.assigns, self.wanted).items():
                 producer = value.producer
                 if is_scalar(value) or producer is None or control_kind(producer):
                     continue
-                if self._lives(variable, self.plan.steps[producer], ()):
+                if self.live.lives(variable, self.live.steps[producer], ()):
                     continue
-                home = self.wanted[value] = self._fresh(value, self.step, "variable")
+                home = self.wanted[value] = self._fresh(value, self.end, "variable")
                 home.index = number[variable]
 
     def _propagate(self, graph: Graph) -> None:
         """Where a loop's result or a changed row's array is wanted, the operand that dies there is wanted too."""
-        frames, plan = self.frames[id(graph)], self.plan
+        frames, plan = self.live.frames[id(graph)], self.plan
         for node in reversed(graph.nodes):
-            step = plan.steps[node]
+            step = self.live.steps[node]
             if control_kind(node) == "while":
                 pairs = list(zip(node.outputs, node.inputs, strict=False))
             elif node.op.name in IN_PLACE_ROWS:
@@ -355,13 +191,13 @@ class _Planner:
                 home, root = self.wanted.get(result), plan.root(operand)
                 if home is None or home.kind == "variable" or root.producer is None or root in self.wanted:
                     continue
-                if self.defined[root][1] == frames and not self._lives(root, step, frames):
+                if self.live.defined[root][1] == frames and not self.live.lives(root, step, frames):
                     self.wanted[root] = home
 
     # Nodes ------------------------------------------------------------------------------------------------------------
     def _walk(self, graph: Graph) -> None:
         self._propagate(graph)
-        frames = self.frames[id(graph)]
+        frames = self.live.frames[id(graph)]
         for node in graph.nodes:
             kind = control_kind(node)
             if kind == "while":
@@ -382,8 +218,8 @@ class _Planner:
         inner.run()
         self.plan.functions[function] = inner.region
 
-    def _node(self, node: Node, frames: _Frames) -> None:
-        step, plan = self.plan.steps[node], self.plan
+    def _node(self, node: Node, frames: Frames) -> None:
+        step, plan = self.live.steps[node], self.plan
         taken: set[Home] = set()
         region: Region | None = None
         if isinstance(node.op.kernel, Library) and "body" in node.attributes:
@@ -397,21 +233,21 @@ class _Planner:
             self._put(value, home, step)
 
     def _choose(
-        self, node: Node, value: Value, region: Region | None, step: int, frames: _Frames, taken: set[Home]
+        self, node: Node, value: Value, region: Region | None, step: int, frames: Frames, taken: set[Home]
     ) -> Home:
         wanted = self.wanted.get(value)
         if wanted is not None and wanted not in taken and self._fits(wanted, value):
             held = self.content.get(wanted)
-            if held is None or not self._lives(held, step, frames, at_step=True):
+            if held is None or not self.live.lives(held, step, frames, at_step=True):
                 return wanted
-            if not self._lives(held, step, frames) and self._in_place(node, held, value, region, wanted):
+            if not self.live.lives(held, step, frames) and self._in_place(node, held, value, region, wanted):
                 return wanted
         for operand in node.inputs:
             root = self.plan.root(operand)
             home = self.plan.homes.get(root)
             if home is None or home in taken or self.content.get(home) is not root or home.kind == "variable":
                 continue
-            if not self._lives(root, step, frames) and self._in_place(node, root, value, region, home):
+            if not self.live.lives(root, step, frames) and self._in_place(node, root, value, region, home):
                 home.bytes = dim_max(home.bytes, bytes_of(value))
                 return home
         return self._fresh(value, step)
@@ -431,19 +267,19 @@ class _Planner:
         return all(elementwise(region, node, node.inputs[k], value) for k in same)
 
     # Loops and branches -----------------------------------------------------------------------------------------------
-    def _while(self, node: Node, frames: _Frames) -> None:
-        plan, begin, end = self.plan, self.plan.steps[node], self.finish[node]
+    def _while(self, node: Node, frames: Frames) -> None:
+        plan, begin, end = self.plan, self.live.steps[node], self.live.finish[node]
         condition, body, count = node.attributes["condition"], node.attributes["body"], node.attributes["carried"]
         homes: dict[int, Home] = {}
         starts = plan.starts[node] = []
         for k, inner in enumerate(body.inputs[:count]):
-            if inner in self.unchanged or is_scalar(inner):
+            if inner in self.live.unchanged or is_scalar(inner):
                 continue
             root = plan.root(node.inputs[k])
             home = plan.homes.get(root)
             dynamic = self._is_dynamic(inner) or self._is_dynamic(node.outputs[k])
             if (home is None or self.content.get(home) is not root or home in homes.values() or home.dynamic != dynamic
-                or home.kind == "variable" or not self._fits(home, inner) or self._lives(root, begin, frames)):  # fmt: skip
+                or home.kind == "variable" or not self._fits(home, inner) or self.live.lives(root, begin, frames)):  # fmt: skip
                 home = self.wanted.get(node.outputs[k])
                 if home is not None and (home in homes.values() or home.dynamic != dynamic or not self._fits(home, inner)
                                          or self._occupied(home, begin, frames, at_step=True)):  # fmt: skip
@@ -460,33 +296,34 @@ class _Planner:
         before = dict(self.content)
         self._walk(condition)
         self._walk(body)
-        loop = self.frame_of[id(body)]
+        loop = self.live.frame_of[id(body)]
         plan.moves[id(body)] = self._resolve(
-            [(home, body.outputs[k]) for k, home in homes.items()], lambda root: loop in self.defined[root][1],
-            self.content, self.span[id(body)][1])  # fmt: skip
+            [(home, body.outputs[k]) for k, home in homes.items()], lambda root: loop in self.live.defined[root][1],
+            self.content, self.live.span[id(body)][1])  # fmt: skip
         self.content = before
         for k, home in homes.items():
             self._put(node.outputs[k], home, end)
 
-    def _occupied(self, home: Home, step: int, frames: _Frames, at_step: bool = False) -> bool:
+    def _occupied(self, home: Home, step: int, frames: Frames, at_step: bool = False) -> bool:
         held = self.content.get(home)
-        return held is not None and self._lives(held, step, frames, at_step)
+        return held is not None and self.live.lives(held, step, frames, at_step)
 
-    def _switch(self, node: Node, frames: _Frames) -> None:
-        plan, begin, end = self.plan, self.plan.steps[node], self.finish[node]
+    def _switch(self, node: Node, frames: Frames) -> None:
+        plan, begin, end = self.plan, self.live.steps[node], self.live.finish[node]
         branches = node.attributes["branches"]
         results = [k for k, v in enumerate(node.outputs) if v not in plan.roots and not is_scalar(v)]
         homes: dict[int, Home] = {}
 
         def dies(root: Value) -> bool:
-            return not self._lives(root, end, frames)
+            return not self.live.lives(root, end, frames)
 
         def take(k: int, home: Home | None) -> None:
             """The result's home, if it can be this one."""
             dynamic = self._is_dynamic(node.outputs[k])
-            if home is not None and home.kind != "variable" and home not in homes.values() and home.dynamic == dynamic:
-                if self._fits(home, node.outputs[k]):
-                    homes[k] = home
+            if home is None or home.kind == "variable" or home in homes.values() or home.dynamic != dynamic:
+                return
+            if self._fits(home, node.outputs[k]):
+                homes[k] = home
 
         for k in results:
             for branch in branches:
@@ -506,24 +343,24 @@ class _Planner:
                     self.wanted.setdefault(root, homes[k])
             self._walk(branch)
             after.append(self.content)
-            frame = self.frame_of[id(branch)]
+            frame = self.live.frame_of[id(branch)]
             for k in results:
                 root = plan.root(branch.outputs[k])
                 home = plan.homes.get(root)
-                if k not in homes and home is not None and self.content.get(home) is root:
-                    if frame in self.defined[root][1] or dies(root):
-                        take(k, home)
+                movable = frame in self.live.defined[root][1] or dies(root)
+                if k not in homes and home is not None and self.content.get(home) is root and movable:
+                    take(k, home)
         for k in results:
             if k not in homes:
                 homes[k] = self._fresh(node.outputs[k], begin)
         for branch, content in zip(branches, after, strict=True):
-            frame = self.frame_of[id(branch)]
+            frame = self.live.frame_of[id(branch)]
 
-            def movable(root: Value, frame: _Frame = frame) -> bool:
-                return frame in self.defined[root][1] or dies(root)
+            def can_go(root: Value, frame: Frame = frame) -> bool:
+                return frame in self.live.defined[root][1] or dies(root)
 
             targets = [(home, branch.outputs[k]) for k, home in homes.items()]
-            plan.moves[id(branch)] = self._resolve(targets, movable, content, self.span[id(branch)][1])
+            plan.moves[id(branch)] = self._resolve(targets, can_go, content, self.live.span[id(branch)][1])
         self.content = before
         for k, home in homes.items():
             home.first = min(home.first, begin)
@@ -539,10 +376,9 @@ class _Planner:
         """Bring values to homes, all at once: by exchanging addresses where the value's home is free to go, else by a copy into a buffer
         that nobody takes."""
         plan = self.plan
-        taker: dict[Home, Home] = {}  # whose buffer -> who takes it
-        for home, value in targets:
-            if plan.home(value) is home and content.get(home) is plan.root(value):
-                taker[home] = home
+        taker = {  # whose buffer -> who takes it
+            home: home for home, value in targets if plan.home(value) is home and content.get(home) is plan.root(value)
+        }
         copies: list[tuple[Value, Home]] = []
         for home, value in targets:
             root, source = plan.root(value), plan.home(value)
@@ -621,7 +457,7 @@ class _Planner:
             plan.places[value] = home.place
         if self.outer is None:
             number = {v: k for k, v in enumerate(graph.inputs)}
-            for variable, value in self.assigns.items():
+            for variable, value in self.live.assigns.items():
                 root = plan.root(value)
                 if root not in plan.places or plan.places[root] != Place("variable", number[variable]):
                     plan.commits.append((variable, value))
@@ -633,7 +469,7 @@ class _Planner:
             home = plan.home(value)
             if self._is_dynamic(value):
                 if home is None or not home.dynamic or home in given:
-                    fresh = self._fresh(value, self.step, "dynamic")
+                    fresh = self._fresh(value, self.end, "dynamic")
                     plan.homes[Value(value.type)] = fresh  # holds a copy made at the end
                     plan.output_copies.append((position, value))
                     home = fresh

@@ -16,7 +16,7 @@ from ..ir.source import merge_sources
 from ..ir.types import CPU, TensorType
 from ..ir.walks import symbols_used
 from .manager import Pass, PassContext
-from .substitution import substituted
+from .substitution import retyped, substituted
 
 __all__ = ["Rewriter", "constant_value", "holds", "number_of", "uniform_value", "with_new_subgraphs", "with_subgraphs"]
 
@@ -59,7 +59,9 @@ class Rewriter:
             if not self.symbols or self.symbols.keys().isdisjoint(symbols_used(node)):
                 return node
         if self.symbols:
-            return substituted(node, [mapping.get(v, v) for v in node.inputs], self.symbols)
+            new, known = substituted(node, [mapping.get(v, v) for v in node.inputs], self.symbols)
+            self.symbols.update(known)
+            return new
         return Node(
             node.op,
             [mapping.get(v, v) for v in node.inputs],
@@ -174,12 +176,11 @@ def with_subgraphs(transform: Pass, graph: Graph, context: PassContext) -> Graph
             rewriter = Rewriter(context, graph)
             rewriter.nodes = list(graph.nodes[:position])
         if rewriter is not None:
-            if new is node:
-                new = rewriter.with_new_inputs(node)
-            else:
-                inputs = [rewriter.mapping.get(v, v) for v in node.inputs]
-                new = Node(new.op, inputs, new.attributes, new.source, [v.type for v in node.outputs])
-            rewriter.keep(node, new)
+            current = rewriter.with_new_inputs(new)
+            if new is not node:
+                current, known = retyped(current)
+                rewriter.symbols.update(known)
+            rewriter.keep(node, current)
     return graph if rewriter is None else rewriter.finish()
 
 

@@ -75,7 +75,6 @@ class _Uses:
         if defined:
             for node in graph.nodes:
                 self.symbols |= symbols_used(node) - set(node.extents)
-        self.returned = symbols_in(tuple(dim for v in graph.outputs for dim in v.type.shape))
 
     def needed(self, node: Node) -> list[bool]:
         """Which results are needed: as operands, or because they bring a run-time extent that is used."""
@@ -103,7 +102,7 @@ def _simplify(node: Node, current: Node, rewriter: Rewriter, uses: _Uses) -> Non
         for old, value in zip(needed, results, strict=True):
             if old and value in places:
                 wanted[places[value]] = True
-        change = _first_change(current, wanted, rewriter, uses.returned)
+        change = _first_change(current, wanted, rewriter)
         if change is None:
             rewriter.nodes.append(current)
             rewriter.note_extents(current)
@@ -119,13 +118,13 @@ def _simplify(node: Node, current: Node, rewriter: Rewriter, uses: _Uses) -> Non
             rewriter.mapping[before] = after
 
 
-def _first_change(node: Node, needed: Sequence[bool], rewriter: Rewriter, returned: set[str]) -> Change | None:
+def _first_change(node: Node, needed: Sequence[bool], rewriter: Rewriter) -> Change | None:
     """What the first rule that fits gives, if there is fuel for it."""
     start = len(rewriter.nodes)
     for rule in RULES[control_kind(node)]:
         change = rule(node, list(needed), rewriter)
-        if change is None or not change.symbols.keys().isdisjoint(returned):
-            del rewriter.nodes[start:]  # an output's type may not change
+        if change is None:
+            del rewriter.nodes[start:]
             continue
         if not rewriter.context.spend(rule.__name__, node.source):
             del rewriter.nodes[start:]

@@ -3,7 +3,7 @@ inside. And what two graphs have in common, whatever their names and the order o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..ir.dims import Dim, SymbolicDim, substitute, symbol, symbols_of
@@ -13,7 +13,7 @@ from ..ir.types import TensorType
 from ..ir.walks import symbols_used
 from ..ops.control import switch_results, while_results
 from .remove_dead import must_run
-from .substitution import substituted
+from .substitution import named, substituted
 
 __all__ = [
     "attributes_structure",
@@ -84,8 +84,10 @@ def live_nodes(graph: Graph, outputs: Sequence[Value]) -> tuple[list[Node], set[
 def clone_into(nodes: list[Node], graph: Graph, operands: Sequence[Value], names: Mapping[str, Dim]) -> list[Value]:
     """Append copies of the graph's nodes, on these operands and with symbols replaced; returns what stands for its outputs."""
     mapping: dict[Value, Value] = dict(zip(graph.inputs, operands, strict=True))
+    known = dict(names)
     for node in graph.nodes:
-        new = substituted(node, [mapping[v] for v in node.inputs], names)
+        new, more = substituted(node, [mapping[v] for v in node.inputs], known)
+        known.update(more)
         mapping.update(zip(node.outputs, new.outputs, strict=True))
         nodes.append(new)
     return [mapping[v] for v in graph.outputs]
@@ -118,7 +120,7 @@ def own_symbols(node: Node) -> list[str]:
 def new_switch(node: Node, operands: Sequence[Value], branches: Sequence[Graph], kept: Sequence[int]) -> Node:
     """The `switch` with other operands (the index among them) and branches whose outputs are those of `kept`."""
     old = [node.outputs[k].type for k in kept]
-    extents = _names(old, lambda fresh: switch_results(branches, fresh))
+    extents, _ = named(old, lambda fresh: switch_results(branches, fresh))
     return Node(node.op, operands, {"branches": tuple(branches), "extents": extents}, node.source, old)
 
 
@@ -126,26 +128,9 @@ def new_while(node: Node, operands: Sequence[Value], condition: Graph, body: Gra
     """The `while` with other operands, and the carried values of `kept` only."""
     old = [node.outputs[k].type for k in kept]
     types = tuple(v.type for v in operands)
-    extents = _names(old, lambda fresh: while_results(types, body, len(kept), fresh))
+    extents, _ = named(old, lambda fresh: while_results(types, body, len(kept), fresh))
     attributes = {**node.attributes, "condition": condition, "body": body, "carried": len(kept), "extents": extents}
     return Node(node.op, operands, attributes, node.source, old)
-
-
-def _names(old: Sequence[TensorType], results: Callable[[Callable[[], Dim]], Sequence[TensorType]]) -> tuple[str, ...]:
-    """The attribute `extents` that gives the results the symbols they had."""
-    fresh: list[SymbolicDim] = []
-
-    def make() -> Dim:
-        fresh.append(symbol(f"${len(fresh)}"))
-        return fresh[-1]
-
-    new = results(make)
-    found: dict[Dim, str] = {}
-    for before, after in zip(old, new, strict=True):
-        for known, dim in zip(before.shape, after.shape, strict=True):
-            if dim in fresh:
-                found.setdefault(dim, str(known))
-    return tuple(found[dim] for dim in fresh)
 
 
 # What graphs have in common -------------------------------------------------------------------------------------------

@@ -29,7 +29,6 @@ NARROW_BITS = {float16: 11, bfloat16: 8}
 _lock = threading.Lock()
 
 
-
 def renew_locks() -> None:
     """In a forked child."""
     global _lock

@@ -37,7 +37,6 @@ DEFAULT_GLOBAL_SEED = 87654321
 _lock = threading.RLock()
 
 
-
 def renew_locks() -> None:
     """In a forked child."""
     global _lock

@@ -33,7 +33,7 @@ def fault_text(text: str, op: Op, arrays: Sequence[Array], attributes: Mapping[s
         return _not_finite_text(arrays[0], str(attributes.get("message", "")))
     if op.fallible == "index_out_of_range":
         return text + _index_text(op, arrays, attributes)
-    if op.fallible and len(arrays) == 2:
+    if op.fallible in ("division_by_zero", "negative_exponent") and len(arrays) == 2:
         x, y = np.broadcast_arrays(*arrays)
         refused = y == 0 if op.fallible == "division_by_zero" else y < 0
         if refused.any():

@@ -53,6 +53,8 @@ def assert_true(
     condition, values = arrays[0], arrays[1:]
     if condition.all():
         return
+    if hasattr(message, "exception"):  # what the user's code raises here
+        raise message.exception(values)
     element = int(np.argmin(condition.reshape(-1)))
     failing = condition.size - int(np.count_nonzero(condition))
     text = f"{name or 'Assert'}: {message or 'the condition must be true'}"

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import DType
+from ..errors import SideEffectWarning
 from ..ir.dims import SymbolicDim
 from ..ir.graph import Graph, Node
 from ..tensor import Tensor, TensorLike
@@ -421,6 +422,8 @@ def draw(concrete: ConcreteFunction, instance: Any) -> Blueprint | None:
             return None
         if isinstance(instance, (type, types.ModuleType)):
             return None  # its attributes are guarded as themselves
+        if has_side_effects(concrete):
+            return None  # they are to happen for each instance
         if concrete.pinned or constant_bytes(concrete.graph) > MOST_CONSTANT_BYTES:
             return None
         check_graph(concrete.graph)
@@ -435,6 +438,11 @@ def draw(concrete: ConcreteFunction, instance: Any) -> Blueprint | None:
     # The source keeps graph and code, and nothing of the instance it was made for.
     source = concrete.like([], [], None)
     return Blueprint(key, source, drawing.anchors, drawing.plans, drawing.fixed, known, captured)
+
+
+def has_side_effects(concrete: ConcreteFunction) -> bool:
+    """Did tracing do something that a call of the compiled function does not do?"""
+    return any(issubclass(category, SideEffectWarning) for category, *_ in concrete.sightings)
 
 
 def check_result(result: Any) -> None:

@@ -50,9 +50,6 @@ class Captures:
         self.changed: list[Guard] = []
         self.blind: list[Guard] = []
         self.dropped = 0
-        self.watched: list[type] = []
-        self.identity_used = False
-        """was an object hashed by its identity?"""
         self.reach = Reach()
         self.watched: list[type] = []
         """the classes whose attribute reads were seen"""
@@ -102,7 +99,7 @@ class Captures:
             self._here = (function.__code__.co_filename, chain.line)
             self._read_chain(chain, function, cells)
         if "globals" in (c.base for c in facts.chains):
-            for name in facts.constants & function.__globals__.keys():
+            for name in facts.constants:
                 self._read_chain(Chain("global", name, (), function.__code__.co_firstlineno), function, cells)
         if facts.attributes & {"environ", "getenv"}:
             for name in sorted(facts.constants):
@@ -110,9 +107,10 @@ class Captures:
                     self._add(f"environment '{name}'", "item", os.environ, name, os.environ.get(name, MISSING))
 
     def _read_chain(self, chain: Chain, function: types.FunctionType, cells: dict[str, types.CellType]) -> None:
-        if chain.kind == "global" and chain.base in function.__globals__:
+        if chain.kind == "global":
             names = function.__globals__
-            self._follow(f"global '{chain.base}'", "item", names, chain.base, names[chain.base], chain.path)
+            value = names.get(chain.base, MISSING)  # a built-in may be hidden by a global later
+            self._follow(f"global '{chain.base}'", "item", names, chain.base, value, chain.path)
         elif chain.kind == "cell" and chain.base in cells:
             cell = cells[chain.base]
             self._follow(f"variable '{chain.base}'", "cell", cell, None, _content_of_cell(cell), chain.path)
@@ -179,8 +177,9 @@ class Captures:
         self._seen.add(cls)
         self._namespaces[id(cls)] = cls
         for owner in cls.__mro__:
-            for name, member in vars(owner).items():
-                if name.startswith("__") and name.endswith("__") and isinstance(member, types.FunctionType):
+            for name, member in vars(owner).copy().items():  # another thread may begin to watch the class
+                is_function = isinstance(member, types.FunctionType) or hasattr(type(member), "get_concrete_function")
+                if name.startswith("__") and name.endswith("__") and is_function:
                     self._scan(member, name != "__call__")
 
     def _add(self, name: str, kind: str, owner: Any, key: Any, value: Any) -> None:
@@ -295,7 +294,8 @@ class Captures:
     def _guard_namespaces(self) -> None:
         """Attributes of classes and modules, by the names that the code reads: `type(self).rate`, `m = module; m.rate`,
         `getattr(module, "rate")`."""
-        guarded = {(type(owner), key) for (_, i, key) in self._found if (owner := self._kept.get(i)) is not None}
+        # An object made during the run is gone after it, and its guard too.
+        guarded = {(type(self._kept[i]), key) for (_, i, key) in self._found if i in self.reach.objects}
         looked_at: set[tuple[int, str]] = set()
         for _ in range(8):  # functions found on the way read more names
             names: set[str] = set()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import sys
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from ..autodiff.record import recorders
-from ..compiler import Executable, compile_graph
+from ..compiler import Executable
 from ..errors import SignatureError
 from ..ir.dims import SymbolicDim, evaluate
 from ..ir.graph import Graph, Value
 from ..ir.op import Effect
 from ..ir.source import Source
 from ..ir.types import TensorType
+from ..locks import renew_after_fork
 from ..passes.manager import Remark
 from ..tensor import Tensor, TensorLike, active_trace, convert_to_tensor
 from ..tree import flatten, map_structure
@@ -167,7 +170,8 @@ class ConcreteFunction:
                 return False
         if dead:  # objects that are gone need no check, nor fast calls that check them
             self.guards = [g for g in self.guards if not g.is_dead]
-            self._calls.clear()
+            with _tables:
+                self._calls.clear()
         return True
 
     def binding(self, variables: Sequence[Any], extents: dict[str, int]) -> Any:
@@ -213,7 +217,7 @@ class ConcreteFunction:
         else:
             outputs = [
                 np.empty(tuple(evaluate(d, extents) for d in v.type.shape), v.type.dtype.numpy)
-                for v in self.graph.outputs
+                for v in self.executable.graph.outputs  # extents that only the run decides may be known there
             ]
             status = binding.call(*arrays, *outputs)
         if status:
@@ -243,7 +247,7 @@ class ConcreteFunction:
 
     def pack(self, outputs: Sequence[Any]) -> Any:
         """The returned structure with these outputs."""
-        return map_structure(lambda leaf: outputs[leaf.output] if leaf.output >= 0 else leaf.value, self.result)
+        return map_structure(lambda leaf: leaf.pick(outputs), self.result)
 
     # Errors -----------------------------------------------------------------------------------------------------------
     def error(
@@ -344,6 +348,19 @@ class ConcreteFunction:
 
 def _keep(table: dict[Any, Any], key: Any, value: Any) -> None:
     """Add to a table of limited size; the oldest entry goes first."""
-    table[key] = value
-    while len(table) > MOST_BINDINGS:
-        table.pop(next(iter(table)), None)
+    with _tables:  # several threads may run one trace
+        table[key] = value
+        while len(table) > MOST_BINDINGS:
+            table.pop(next(iter(table)), None)
+
+
+_tables = threading.RLock()
+
+
+def renew_locks() -> None:
+    """In a forked child."""
+    global _tables
+    _tables = threading.RLock()
+
+
+renew_after_fork(sys.modules[__name__])

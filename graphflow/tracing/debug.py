@@ -246,12 +246,12 @@ def debug_call(
 def _graph_of_stage(concrete: Any, stage: str) -> Graph:
     executable = concrete.executable
     if stage == "final":
-        return executable.graph  # type: ignore[no-any-return]
+        return executable.graph
     found = [s.graph for s in executable.stages if s.name == stage]
     if not found:
         names = ", ".join(s.name for s in executable.stages)
         raise InvalidArgumentError(f"debug: no stage {stage!r}; the stages are traced, {names}, final")
-    return found[-1]  # type: ignore[no-any-return]
+    return found[-1]
 
 
 def _code_of(python_function: Any) -> Any:
@@ -300,16 +300,14 @@ def call_error(
     values at fault. Writes a reproduction where that is asked for."""
     from .reproduce import report_failure
 
-    error = failures.pop(threading.get_ident(), None)
+    error: BaseException | None = failures.pop(threading.get_ident(), None)
     if error is None:
         error = precise_error(concrete, runtime_error(binding, status), tensors, variables)
     report_failure(error, concrete, tensors, variables)
     return error
 
 
-def precise_error(
-    concrete: Any, found: GraphflowError, tensors: Sequence[Any], variables: Sequence[Any]
-) -> GraphflowError:
+def precise_error(concrete: Any, found: GraphflowError, tensors: Sequence[Any], variables: Sequence[Any]) -> Exception:
     """The error of a failed call with the values at fault, and the iterations and branches it happened in. A failed call has
     changed nothing, so it is run again node by node, on copies of the variables and without its prints; where that is
     not possible (Python is called, or it would take too long) the error is the one the compiled program gave."""
@@ -326,8 +324,10 @@ def precise_error(
             stepper.run(shadows_of(operands_of(concrete, tensors, variables)))
     except TooManySteps:
         return found
-    except GraphflowError as precise:
-        if isinstance(precise, type(found)):
+    except Exception as precise:
+        if precise is stepper.raised or isinstance(precise, type(found)):
             precise.__cause__ = precise.__context__ = None
             return precise
+        if not isinstance(precise, GraphflowError):
+            raise
     return found

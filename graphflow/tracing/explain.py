@@ -71,6 +71,8 @@ def report_of(concrete: Any, state: str = "kept") -> TraceReport:
     """The report on one ConcreteFunction."""
     cause, caller, executable = concrete.cause, concrete.caller, concrete.executable
     types = tuple(map(str, concrete.types))
+    told = (cause.kind, cause.subject, cause.old, cause.new, cause.advice) if cause is not None else ("",) * 5
+    kind, subject, old, new, advice = told
     return TraceReport(
         concrete.reason,
         types,
@@ -80,7 +82,11 @@ def report_of(concrete: Any, state: str = "kept") -> TraceReport:
         executable.program.kernels,
         concrete.number,
         f"({', '.join(f'{n}: {t}' for n, t in zip(concrete.names, types, strict=True))})",
-        *((cause.kind, cause.subject, cause.old, cause.new, cause.advice) if cause is not None else ("",) * 5),
+        kind,
+        subject,
+        old,
+        new,
+        advice,
         caller.file if caller is not None else "",
         caller.line if caller is not None else 0,
         sum(stage.milliseconds for stage in executable.stages),

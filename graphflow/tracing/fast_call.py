@@ -14,7 +14,7 @@ import linecache
 import os
 import types
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,11 @@ from .. import config
 from ..autodiff.record import recorders
 from ..ir.dims import evaluate
 from ..tensor import Tensor, TensorLike, active_trace
-from ..tree import children_of, flatten, is_nested, labels_of, metadata_of, rebuild
+from ..tree import children_of, flatten, is_nested, labels_of, metadata_of, pack_sequence_as, rebuild
 from .guards import MISSING, same_plain, snapshot_of
 from .signature import CONTENT_TYPES, Arguments
 
-__all__ = ["Leaf", "write_fast_call"]
+__all__ = ["Leaf", "ListLeaf", "write_fast_call"]
 
 _numbers = itertools.count()
 
@@ -39,6 +39,31 @@ class Leaf:
 
     def __init__(self, output: int, value: Any = None) -> None:
         self.output, self.value = output, value
+
+    def pick(self, outputs: Sequence[Any]) -> Any:
+        """The leaf, of a call with these outputs."""
+        return outputs[self.output] if self.output >= 0 else self.value
+
+
+class ListLeaf(Leaf):
+    """A list whose length the run decided: its items are the rows of outputs. template: the structure of an item, None
+    for a tensor alone."""
+
+    __slots__ = ("numbers", "template")
+
+    def __init__(self, numbers: Sequence[int], template: Any) -> None:
+        super().__init__(-1)
+        self.numbers, self.template = tuple(numbers), template
+
+    def join(self, *tensors: Any) -> list[Any]:
+        """The list, of these outputs."""
+        if self.template is None:
+            return list(tensors[0])
+        return [pack_sequence_as(self.template, leaves) for leaves in zip(*tensors, strict=True)]
+
+    def pick(self, outputs: Sequence[Any]) -> Any:
+        """The leaf, of a call with these outputs."""
+        return self.join(*(outputs[k] for k in self.numbers))
 
 
 def write_fast_call(
@@ -84,7 +109,8 @@ def write_fast_call(
     for k, value in enumerate(concrete.graph.outputs):
         environment[f"dtype{k}"], environment[f"numpy{k}"] = value.type.dtype, value.type.dtype.numpy
         if not dynamic:
-            environment[f"shape{k}"] = tuple(evaluate(d, extents) for d in value.type.shape)
+            final = concrete.executable.graph.outputs[k]  # extents that only the run decides may be known there
+            environment[f"shape{k}"] = tuple(evaluate(d, extents) for d in final.type.shape)
             body.append(f"o{k} = empty(shape{k}, numpy{k})")
         results.append(f"o{k}")
     if dynamic:  # shapes that only the run decides: the call makes the arrays
@@ -112,16 +138,23 @@ def write_fast_call(
         *(f"        {line}" for line in body),
         f"    return slow(*[a for a in ({parameters}) if a is not MISSING], *rest, **keywords)",
     ]
-    source = "\n".join(lines)
-    # Inside the package, so that errors and warnings look past it for the user's line.
-    file = os.path.join(os.path.dirname(__file__), f"<call {next(_numbers)} of {concrete.name}>")
-    exec(compile(source, file, "exec"), environment)
+    exec(_compiled("\n".join(lines), concrete.name), environment)
     call: Callable[..., Any] = environment.pop(
         "call"
     )  # a function that is in its own globals is freed by the collector
-    linecache.cache[file] = (len(source), None, source.splitlines(True), file)  # so that tracebacks show it
-    weakref.finalize(call, linecache.cache.pop, file, None)
     return call
+
+
+@functools.lru_cache(512)
+def _compiled(source: str, name: str) -> types.CodeType:
+    """The code of a fast call. The instances of a class have the same, and compiling it is most of what it costs."""
+    # Inside the package, so that errors and warnings look past it for the user's line.
+    file = os.path.join(os.path.dirname(__file__), f"<call {next(_numbers)} of {name}>")
+    code = compile(source, file, "exec")
+    linecache.cache[file] = (len(source), None, source.splitlines(True), file)  # so that tracebacks show it
+    inner = next(part for part in code.co_consts if isinstance(part, types.CodeType))
+    weakref.finalize(inner, linecache.cache.pop, file, None)
+    return code
 
 
 def _argument_checks(
@@ -255,6 +288,10 @@ def _result_source(concrete: Any, environment: dict[str, Any]) -> str:
     """An expression that builds the returned structure."""
 
     def text(value: Any) -> str:
+        if isinstance(value, ListLeaf):
+            name = f"v{len(environment)}"
+            environment[name] = value.join
+            return f"{name}({', '.join(f't{k}' for k in value.numbers)})"
         if isinstance(value, Leaf):
             if value.output >= 0:
                 return f"t{value.output}"

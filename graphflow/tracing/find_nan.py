@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from ..ir.source import Source
 from ..runtime.faults import element_text
 from ..tensor import Tensor
 from ..tree import flatten
+from .callbacks import calls_python, open_scope, watching_writes
 from .debug import locate_call, operands_of, shadows_of
 from .numerics import first_nonfinite, operands_text
 from .stepping import Stepper
@@ -96,7 +98,13 @@ def find_nan(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> NanReport:
         concrete, arguments, results = _trace(inner, args, kwargs, backward=False)
     walk = _Walk(concrete.graph, results)
     operands = shadows_of(operands_of(concrete, arguments.tensors, arguments.variables))
-    walk.run(operands, inner._arguments(args, kwargs).names)
+    names = inner._arguments(args, kwargs).names
+    if calls_python(concrete.graph):
+        with open_scope() as scope, watching_writes(scope):
+            walk.run(operands, names)
+            scope.undo()
+    else:
+        walk.run(operands, names)
     return walk.report()
 
 
@@ -134,7 +142,6 @@ class _Walk:
     def __init__(self, graph: Graph, results: int) -> None:
         self.graph, self.results = graph, results
         self.origins: list[Origin] = []
-        self.nodes: dict[int, Node | None] = {}  # number of an origin -> its node
         self.tainted: dict[int, int] = {}  # id of a tensor -> number of the origin of its first NaN
         self.alive: list[Any] = []
         self.dropped: dict[int, Node] = {}  # number of an origin -> the node that let none of it through
@@ -151,18 +158,17 @@ class _Walk:
             tensor = operand.value() if value.is_variable else operand
             kind = "variable" if value.is_variable else "argument"
             self.given.add(id(tensor))
-            self.note(tensor, kind, Source("unknown", 1, 0, ""), f"'{name}'", None)
+            self.note(tensor, kind, Source("unknown", 1, 0, ""), f"'{name}'")
         with stop_recording():
             self.outputs = self.stepper.run(operands)
 
-    def note(self, tensor: Any, op: str, source: Source, operands: str, node: Node | None) -> None:
+    def note(self, tensor: Any, op: str, source: Source, operands: str) -> None:
         """Keep the origin of a tensor's first NaN or infinity, if it has one."""
         position = first_nonfinite(tensor._array)
         if position is None:
             return
         array = tensor._array
         within = tuple(str(place) for place in self.stepper.place)
-        self.nodes[len(self.origins)] = node
         self.tainted[id(tensor)] = len(self.origins)
         self.alive.append(tensor)
         value = array.reshape(-1)[position].item()
@@ -183,7 +189,7 @@ class _Walk:
             else:
                 op = "constant" if node.op.name in _HARMLESS else node.op.name
                 text = operands_text(operands, result._array.shape, position)
-                self.note(result, op, node.source, text, node)
+                self.note(result, op, node.source, text)
         if incoming and results and not bad:
             for number in incoming:
                 self.dropped.setdefault(number, node)
@@ -207,9 +213,10 @@ class _Walk:
             origin = self.origins[min(written)]
             return NanReport(True, origin, masked, f"It reaches the variable '{written[min(written)]}'.")
         if gradients:
-            number = min(gradients)
-            origin = self.origins[number]
-            return NanReport(True, origin, masked, self.in_gradient(number, origin))
+            found = self.origins[min(gradients)]
+            # a loop that runs backwards computes the forward values again: the forward pass's own iteration is the one to name
+            origin = next(o for o in self.origins if o.source == found.source and o.op == found.op)
+            return NanReport(True, origin, masked, self.in_gradient(origin))
         return NanReport(False, None, masked)
 
     def was_given(self, variable: Any) -> bool:
@@ -221,10 +228,10 @@ class _Walk:
             return f"The {origin.op} is not finite before the function runs."
         return "It reaches a result of the function."
 
-    def in_gradient(self, number: int, origin: Origin) -> str:
+    def in_gradient(self, origin: Origin) -> str:
         """Why the gradient is not finite though every result is."""
-        forward = self.nodes[number] if not origin.backward else self.forward_of(origin.source)
-        chooser = self.chooser_after(forward) if forward is not None else None
+        masked = not origin.backward or math.isnan(origin.value)  # an infinite slope that is wanted is no trap
+        chooser = self.chooser_after(origin.source) if masked else None
         if chooser is not None:
             at = f"{chooser.source.location}   {chooser.source.expression}".rstrip()
             return (
@@ -235,27 +242,20 @@ class _Walk:
             )
         return "Every result is finite; the gradient is not. The function has no finite slope at this value."
 
-    def forward_of(self, source: Source) -> Node | None:
-        """The last forward node of the line that a backward node belongs to."""
-        same = [
-            n
-            for n in _all_nodes(self.graph)
-            if not n.source.backward
-            and (n.source.file, n.source.line, n.source.column, n.source.expression)
-            == (source.file, source.line, source.column, source.expression)
-        ]
-        return same[-1] if same else None
-
-    def chooser_after(self, node: Node) -> Node | None:
-        """The first gf.where that the node's result flows into."""
-        reached = set(node.outputs)
-        for other in _all_nodes(self.graph):
-            if other.source.backward or not any(v in reached for v in other.inputs):
-                continue
-            if other.op.name == "select":
-                return other
-            reached.update(other.outputs)
+    def chooser_after(self, source: Source) -> Node | None:
+        """The first gf.where that a forward result of this place flows into (loops have copies of their bodies)."""
+        nodes = [n for n in _all_nodes(self.graph) if not n.source.backward]
+        reached = {v for n in nodes if _same_place(n.source, source) for v in n.outputs}
+        for node in nodes:
+            if any(v in reached for v in node.inputs):
+                if node.op.name == "select":
+                    return node
+                reached.update(node.outputs)
         return None
+
+
+def _same_place(one: Source, other: Source) -> bool:
+    return (one.file, one.line, one.column, one.expression) == (other.file, other.line, other.column, other.expression)
 
 
 def _all_nodes(graph: Graph) -> list[Node]:

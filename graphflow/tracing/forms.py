@@ -76,13 +76,20 @@ def same(a: Any, b: Any) -> bool:
         return False
 
 
-def shown(leaf: Any) -> str:
-    if isinstance(leaf, Tensor):
-        return str(leaf.type)
-    if is_array(leaf):
-        return f"a TensorArray of {leaf.dtype.name}"
-    text = repr(leaf)
-    return text if len(text) <= 60 else text[:57] + "..."
+def shown(value: Any) -> str:
+    """A value for messages: a tensor by its type."""
+    if is_nested(value) and isinstance(value, (list, tuple)):
+        inner = ", ".join(shown(v) for v in value)
+        text = f"[{inner}]" if isinstance(value, list) else f"({inner}{',' if len(value) == 1 else ''})"
+    elif is_nested(value) and isinstance(value, dict):
+        text = "{" + ", ".join(f"{k!r}: {shown(v)}" for k, v in value.items()) + "}"
+    elif isinstance(value, Tensor):
+        return str(value.type)
+    elif is_array(value):
+        return f"a TensorArray of {value.dtype.name}"
+    else:
+        text = repr(value)
+    return text if len(text) <= 100 else text[:97] + "..."
 
 
 def path_of(names: Sequence[str] | None, number: int, what: str) -> str:

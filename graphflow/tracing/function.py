@@ -172,7 +172,7 @@ class Function(Settling, Inspection):
         with self._lock:
             chain = [call, *[c for c in self._chain if c is not call]][:MOST_FAST_CALLS]
             for k, link in enumerate(chain):
-                link.__globals__["slow"] = chain[k + 1] if k + 1 < len(chain) else self._otherwise  # type: ignore[attr-defined]
+                link.__globals__["slow"] = chain[k + 1] if k + 1 < len(chain) else self._otherwise
             self._chain = chain
             self._fast = call
 

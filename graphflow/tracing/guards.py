@@ -457,6 +457,8 @@ class Guard:
         environment[own] = self.owner
         if self.kind == "item":
             environment[own] = self.owner()
+            if type(self.then) is Plain and self.then.value is MISSING:
+                return f"{self.key!r} not in {own}"
             place = f"{own}[{self.key!r}]"
         elif self.kind == "cell":
             environment[own] = self.owner()

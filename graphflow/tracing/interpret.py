@@ -130,7 +130,8 @@ def replay_node(trace: Trace, node: Node, operands: Sequence[Any], known: dict[s
         known.setdefault(name, trace.new_extent("k" if name.startswith("k") else "u"))
     inputs = [t._value for t in operands]
     if known:
-        new = substituted(node, inputs, known)
+        new, more = substituted(node, inputs, known)
+        known.update(more)
     else:
         new = Node(node.op, inputs, node.attributes, node.source, [v.type for v in node.outputs])
     new.device = node.device

@@ -14,10 +14,11 @@ from ..dtypes import int32
 from ..errors import DTypeError, LoopError, ShapeError
 from ..ir.dims import Dim, SymbolicDim, dim_max, symbols_of
 from ..ir.graph import Graph, Value
+from ..ir.op import OPS
 from ..ir.types import TensorType
 from ..ops.control import while_results
 from ..tensor import Tensor, TensorLike, active_trace, as_dim, convert_to_tensor
-from ..tree import children_of, is_nested, labels_of, rebuild
+from ..tree import children_of, is_nested, labels_of, map_structure, rebuild
 from .forms import (
     UNUSED,
     Slot,
@@ -102,10 +103,14 @@ def _loop_now(
     while (limit is None or count < limit) and holds(condition(*values), form):
         found = _as_values(body(*values), len(values), form)
         for k, (before, after) in enumerate(zip(values, found, strict=True)):
-            if before is not UNUSED:
-                same_structure(before, after, form, path_of(names, k, "loop variable"))
-        values, count = found, count + 1
+            same_structure(before, after, form, path_of(names, k, "loop variable"))
+        values, count = [map_structure(_own, v) for v in found], count + 1
     return values
+
+
+def _own(leaf: Any) -> Any:
+    """A loop variable's next value: a tensor of its own, as in a trace, whatever else it is used for."""
+    return leaf if is_plain(leaf) or is_array(leaf) else OPS["identity"](convert_to_tensor(leaf))
 
 
 def holds(condition: Any, form: str) -> bool:
@@ -237,7 +242,7 @@ def counted_loop(
             found = _as_values(body(Tensor(np.array(k, np.int32), int32), *values), len(values), form)
             for number, (before, after) in enumerate(zip(values, found, strict=True)):
                 same_structure(before, after, form, path_of(names, number, "loop variable"))
-            values = found
+            values = [map_structure(_own, v) for v in found]
         return values
     total = convert_to_tensor(count, dtype_hint=int32)
     if total.dims or not total.dtype.is_integer:

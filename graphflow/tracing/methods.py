@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -29,11 +31,25 @@ class BoundFunction(Inspection):
         except Exception as error:
             raise filtered(error)  # noqa: B904  the same error, with the user's frames
 
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """The method's, without the instance."""
+        whole = inspect.signature(self._function.python_function)
+        return whole.replace(parameters=list(whole.parameters.values())[1:])
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._function, name)
 
     def get_concrete_function(self, *args: Any, **kwargs: Any) -> ConcreteFunction:
         return self._function.get_concrete_function(self._instance, *args, **kwargs)
+
+    def __copy__(self) -> BoundFunction:
+        return BoundFunction(self._function, self._instance)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        """The method of a copy of the instance."""
+        make, parts = self.__reduce__()
+        return make(*parts[:2], copy.deepcopy(self._instance, memo), [])
 
     def __reduce__(self) -> Any:
         from .pickling import bound_function_state

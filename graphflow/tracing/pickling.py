@@ -38,6 +38,7 @@ from .blueprint import (
     check_result,
     every_node,
     fingerprint,
+    has_side_effects,
     stripped_key,
     variable_form,
 )
@@ -173,7 +174,7 @@ def bound_function_state(bound: Any) -> tuple[Any, ...]:
     """What BoundFunction.__reduce__ returns: the class, the attribute, the instance and the traces."""
     function, instance = bound._function, bound._instance
     for cls in type(instance).__mro__:
-        for name, member in vars(cls).items():
+        for name, member in vars(cls).copy().items():
             if getattr(member, "python_function", None) is function.python_function:
                 traces = [p for c in function._entries if (p := portable(c, instance)) is not None]
                 return _load_bound, (cls, name, instance, traces)
@@ -234,12 +235,14 @@ class Code(Pattern):
 
 @dataclass(frozen=True)
 class Named(Pattern):
-    """A function, class or gf.function by its name; its code, if it is the user's, has a guard of its own."""
+    """A module, function, class or gf.function by its name; its code, if it is the user's, has a guard of its own."""
 
     module: str
     name: str
 
     def matches(self, value: Any, binding: Binding) -> bool:
+        if isinstance(value, types.ModuleType):
+            return (value.__name__, "") == (self.module, self.name)
         return (getattr(value, "__module__", None), getattr(value, "__qualname__", None)) == (self.module, self.name)
 
 
@@ -324,7 +327,7 @@ def portable(concrete: ConcreteFunction, instance: Any) -> Portable | None:
     """A trace in portable form; None where it has none (see blueprint.py): the function then traces again."""
     try:
         provenance = concrete.provenance
-        if provenance is None or provenance.obstacle or concrete.pinned:
+        if provenance is None or provenance.obstacle or concrete.pinned or has_side_effects(concrete):
             return None
         check_graph(concrete.graph)
         check_result(concrete.result)
@@ -409,7 +412,7 @@ class PortableDrawing(Drawing):
         names = [(function.__module__, function.__qualname__)]
         for cls in self.watched:
             for ancestor in cls.__mro__:
-                names += [(ancestor.__module__, f"{ancestor.__qualname__}.{name}") for name in vars(ancestor)]
+                names += [(ancestor.__module__, f"{ancestor.__qualname__}.{name}") for name in vars(ancestor).copy()]
         for module, name in names:
             for position, found in enumerate(functions_in(_found(module, name))):
                 if found is function:
@@ -420,6 +423,8 @@ class PortableDrawing(Drawing):
         value = snapshot.reference()
         if id(value) in self._numbers:
             return super()._object(snapshot)
+        if isinstance(value, types.ModuleType):
+            return Named(value.__name__, "")
         if isinstance(value, types.CodeType):
             return Code(fingerprint(value))
         if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)) or hasattr(

@@ -93,17 +93,12 @@ class Reproduction:
     def require_replayable(self) -> None:
         """Raises ReproductionError for a graph that calls Python."""
         if calls_python(self.graph):
-            problem = ReproductionError(
-                f"{self.graph.name}: calls Python functions (gf.py_function or gf.numpy_function), which the file does not "
-                f"hold; it cannot be replayed without the program"
-            )
-            problem.hint = "read the graph and the values in the file; replay in the program itself with debug=True"
-            raise problem
+            raise _calls_python(self.graph.name)
 
     def extents(self) -> dict[str, int]:
         """The symbolic extents that the values fix."""
         types = [v.type for v in self.graph.inputs]
-        found = bind_symbols(types, tuple(a.shape for a in self.values))  # type: ignore[arg-type]
+        found = bind_symbols(types, tuple(a.shape for a in self.values))
         if found is None:
             raise ReproductionError(f"{self.graph.name}: the values do not have the shapes that the graph declares")
         return found
@@ -118,11 +113,15 @@ class Reproduction:
             copies = [a.copy() for a in self.values]
             held = {new: a for new, a in zip(executable.graph.inputs, copies, strict=True) if new.is_variable}
             binding = executable.program.bind(held, extents, run_callback)
-            outputs = [
-                np.empty(tuple(evaluate(d, extents) for d in v.type.shape), v.type.dtype.numpy) for v in graph.outputs
-            ]
             given = [a for v, a in zip(graph.inputs, copies, strict=True) if not v.is_variable]
-            status = binding.call(*given, *outputs)
+            if getattr(binding, "dynamic_outputs", ()):  # extents that only the run decides
+                status, outputs = binding.run(given)
+            else:
+                finals = executable.graph.outputs
+                outputs = [
+                    np.empty(tuple(evaluate(d, extents) for d in v.type.shape), v.type.dtype.numpy) for v in finals
+                ]
+                status = binding.call(*given, *outputs)
             if status:
                 return Outcome([], [], self._error(binding, status))
         except GraphflowError as error:
@@ -137,7 +136,8 @@ class Reproduction:
             return kept
         found = runtime_error(binding, status)
         precise = self.run_eagerly(silent=True).error
-        return precise if precise is not None and isinstance(precise, type(found)) else found
+        own = precise is not None and not isinstance(precise, GraphflowError)  # what the user's code raises
+        return precise if own or isinstance(precise, type(found)) else found  # type: ignore[return-value]
 
     def run_eagerly(
         self, hooks: Sequence[Hook] = (), stage: str = "traced", frames: bool = False, silent: bool = False
@@ -154,11 +154,13 @@ class Reproduction:
         checks: list[Hook] = []
         if self.about.get("check_numerics"):
             checks.append(lambda node, given, results: require_finite(node.op, given, results, node.source))
-        frame = _frame_of(graph) if frames else None
+        stepper = Stepper(graph, _frame_of(graph) if frames else None, [*checks, *hooks], silent)
         try:
             with stop_recording():
-                results = Stepper(graph, frame, [*checks, *hooks], silent).run(operands)
-        except GraphflowError as error:
+                results = stepper.run(operands)
+        except Exception as error:
+            if not isinstance(error, GraphflowError) and error is not stepper.raised:
+                raise
             return Outcome([], [], error)
         after = [o.value()._array for v, o in zip(graph.inputs, operands, strict=True) if v.is_variable]
         return Outcome([r._array for r in results], after)
@@ -175,6 +177,13 @@ class Reproduction:
             names = ", ".join(dict.fromkeys(s.name for s in stages))
             raise ReproductionError(f"no stage {name!r}; the stages are traced, {names}, final")
         return found[-1]
+
+    def expects(self, error: BaseException) -> bool:
+        """Is it the recorded error? What the user's own `raise` statement raised comes back as a failed assertion that names it."""
+        recorded = self.about.get("error")
+        return recorded is not None and (
+            recorded == type(error).__name__ or str(error).startswith((f"raise: {recorded}:", f"raise: {recorded}\n"))
+        )
 
     # Text -------------------------------------------------------------------------------------------------------------
     def __str__(self) -> str:
@@ -209,6 +218,15 @@ class Reproduction:
             for name in sorted({*then, *now})
             if then.get(name) != now.get(name)
         ]
+
+
+def _calls_python(name: str) -> ReproductionError:
+    problem = ReproductionError(
+        f"{name}: calls Python functions (gf.py_function or gf.numpy_function), which the file does not hold; it cannot be "
+        f"replayed without the program"
+    )
+    problem.hint = "read the graph and the values in the file; replay in the program itself with debug=True"
+    return problem
 
 
 class _Held:
@@ -257,6 +275,13 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _features() -> str:
+    """The processor's extensions that the compiler may use."""
+    from ..runtime.cpu import llvm
+
+    return " ".join(word[1:] for word in llvm.features().split(",") if word.startswith("+"))
+
+
 # Reading --------------------------------------------------------------------------------------------------------------
 def read(path: str | os.PathLike[str]) -> Reproduction:
     """The reproduction in a file. Raises ReproductionError for a file that is torn, changed or none, OSError."""
@@ -279,8 +304,12 @@ def read(path: str | os.PathLike[str]) -> Reproduction:
         about_text, rest = body.split("--- about\n", 1)[1].split("\n--- graph\n", 1)
         graph_text, values_text = rest.split("\n--- values\n", 1)
         about = json.loads(about_text)
+        if about.get("calls_python"):
+            raise _calls_python(about.get("function", name))
         graph = parse(graph_text, name)
         values = [n.attributes["value"] for n in parse(values_text, name).nodes]
+    except ReproductionError:
+        raise
     except (IndexError, ValueError, KeyError, ParseError) as error:
         raise ReproductionError(f"{name}: cannot be read: {error}") from error
     if len(values) != len(graph.inputs):
@@ -298,6 +327,7 @@ def reproduction_of(
         "function": concrete.name,
         "written": time.strftime("%Y-%m-%d %H:%M:%S"),
         "versions": versions(),
+        "features": _features(),
         "flags": asdict(config.flags()),
         "check_numerics": is_checking_numerics(),
         "calls_python": calls_python(concrete.graph),

@@ -22,7 +22,7 @@ from .blueprint import Provenance
 from .bytecode import plain_function
 from .captures import Captures
 from .concrete import ConcreteFunction
-from .fast_call import Leaf
+from .fast_call import Leaf, ListLeaf
 from .guards import short, snapshot_of
 from .sharing import Sharing
 from .side_effects import SideEffects, Sighting
@@ -41,6 +41,7 @@ class Settling(Sharing):
     name: str
     python_function: Callable[..., Any]
     strict: bool | None
+    autograph: bool
     input_signature: tuple[Any, ...] | None
     reduce_retracing: bool
     _is_method: bool
@@ -212,6 +213,9 @@ class Settling(Sharing):
                 if isinstance(value, (TensorLike, np.ndarray, np.generic)) or hasattr(value, "__graphflow_dim__"):
                     outputs.append(trace.lift(convert_to_tensor(value)))
                     return Leaf(len(outputs) - 1)
+                if hasattr(value, "__graphflow_list__"):  # a list that grew in a loop
+                    outputs.extend(trace.lift(row) for row in value.rows)
+                    return ListLeaf(range(len(outputs) - len(value.rows), len(outputs)), value.template)
                 return Leaf(-1, value)
 
             result = map_structure(leaf, returned)

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import contextlib
 import dis
+import functools
 import io
 import itertools
 import linecache
+import operator
 import os
 import re
 import sys
@@ -51,6 +53,7 @@ class Sighting:
 _STATE = "keep it in a gf.Variable, or return it from the function"
 _CLOCK = "read the clock outside the function, or inside gf.py_function: every compiled call sees the same time"
 _FILE = "write outside the function, or inside gf.py_function"
+_ITEMS = "take the items outside the function and pass them as arguments: every compiled call gets the same ones"
 _DRAW = "use gf.random: every compiled call gets the numbers that were drawn while tracing"
 _MUTATORS = frozenset(
     "append extend insert remove pop popitem clear sort reverse update add discard setdefault appendleft popleft "
@@ -107,6 +110,7 @@ class SideEffects:
         self._stores: list[tuple[str, Callable[[], Any], Any, str, int, bool]] = []
         self._classes: list[tuple[type, dict[str, Any]]] = []
         self._states: list[tuple[str, Callable[[], Any], Any]] = []
+        self._iterators: list[tuple[str, Callable[[], Any], Any]] = []
         self._environment: dict[str, str] | None = None
         self._table: dict[Any, tuple[str, str]] = {}
         self._codes: dict[types.CodeType, tuple[str, str]] = {}
@@ -155,6 +159,9 @@ class SideEffects:
         if attributes & {"environ", "putenv", "unsetenv"}:
             self._environment = dict(os.environ)
         self._keep_states(called)
+        for name, iterator in self._captures.reach.iterators:
+            get = functools.partial(_position_of, iterator)
+            self._iterators.append((name, get, get()))
         table = _calls_of_interest()
         opened = any(value is open for value in called)
         wanted = [v for v in called if _hashable(v) and v in table]
@@ -298,10 +305,10 @@ class SideEffects:
         place = self._changers.get(id(value))
         if place is None and mentions:
             order = ("change", "subscript", "store", "load")
-            _, *place_found = min(
+            _, file, line = min(
                 (m for m in mentions if m[0] != "test"), key=lambda m: order.index(m[0]), default=("", "", 0)
             )
-            place = place_found[0], place_found[1]
+            place = (file, line)
         if place is not None and place[0]:
             size = (
                 f" ({len(held)} to {len(value)} items)" if hasattr(value, "__len__") and len(value) != len(held) else ""
@@ -321,14 +328,25 @@ class SideEffects:
                 see(*_told(f"{cls.__name__}.{name}", old, new), *lines[0])
 
     def _see_states(self, see: Callable[..., None]) -> None:
+        for shown, get, before in self._iterators:
+            if get() != before:
+                token = shown.split("'")[1] if "'" in shown else shown.rsplit(".", 1)[-1]
+                lines = [(file, line) for _, file, line in self._mentions(token)]
+                if lines:
+                    see(
+                        shown,
+                        f"{shown}, an iterator from outside the function, was advanced while tracing",
+                        _ITEMS,
+                        *lines[0],
+                    )
         for shown, get, before in self._states:
             if get() != before:
                 lines = self._draws()
                 if lines:
                     see(shown, f"{shown} was drawn from while tracing", _DRAW, *lines[0])
         if self._environment is not None and dict(os.environ) != self._environment:
-            lines = [place for how, *place in self._mentions("environ") if how != "test"]
-            lines += [place for _, *place in self._mentions("putenv")]
+            lines = [(file, line) for how, file, line in self._mentions("environ") if how != "test"]
+            lines += [(file, line) for _, file, line in self._mentions("putenv")]
             if lines:
                 see("environment", "the environment was changed while tracing", _FILE, *lines[0])
 
@@ -422,6 +440,15 @@ def _draws_from(value: Any) -> bool:
 def _numpy_state(generator: Any) -> Callable[[], Any]:
     bits = getattr(generator, "_bit_generator", None) or generator.bit_generator
     return lambda: repr(bits.state) if "MT19937" not in type(bits).__name__ else _twister(bits.state)
+
+
+def _position_of(iterator: Any) -> Any:
+    """What changes when an iterator is asked for an item."""
+    if isinstance(iterator, types.GeneratorType):
+        return iterator.gi_frame and iterator.gi_frame.f_lasti
+    if isinstance(iterator, io.IOBase):
+        return None if iterator.closed or not iterator.seekable() else iterator.tell()
+    return repr(iterator) if isinstance(iterator, itertools.count) else operator.length_hint(iterator, -1)
 
 
 def _twister(state: dict[str, Any]) -> tuple[bytes, int]:

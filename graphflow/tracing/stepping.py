@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import GraphflowError, UnimplementedError
+from ..errors import GraphflowError
 from ..ir.dims import SymbolicDim, evaluate, symbols_of
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import Control, Effect
@@ -81,7 +81,7 @@ class Stepper:
 
     operands: a tensor for each graph input, a variable (or ShadowVariable) for each variable among them. frame: appear as this
     user function to debuggers and in tracebacks (None: as graphflow's own). hooks: called after each node. silent: print
-    nothing and call no Python function. budget: most nodes to run; then TooManySteps.
+    nothing. budget: most nodes to run; then TooManySteps.
     """
 
     def __init__(
@@ -98,6 +98,7 @@ class Stepper:
         self.place: list[_Place] = []
         self.saved: dict[int, tuple[Any, Any]] = {}
         self.steps = 0
+        self.raised: BaseException | None = None  # the exception of the user's own `raise` that ended the run
         self._attributes: dict[int, Any] = {}
         self._call = _Writer(self, frame).function(graph)
 
@@ -159,14 +160,18 @@ class Stepper:
             return ()
         if self.silent and kind == "print":
             return ()
+        if kind == "copy":
+            return operands  # everything is in this machine's memory
         if kind == "call":
-            if self.silent:
-                raise UnimplementedError(f"{node.op.name}: a Python function is not called a second time")
             return tuple(node.attributes["function"].run_eagerly(list(operands)))
         try:
             return dispatch_now(node.op, operands, self._concrete(node), node.source)
         except GraphflowError as error:
             self._locate(error)
+            raise
+        except Exception as error:
+            if kind == "assert":  # a `raise` statement under a tensor condition
+                self.raised = error
             raise
 
     def _concrete(self, node: Node) -> dict[str, Any]:
@@ -228,6 +233,8 @@ class _Place:
 
     def __str__(self) -> str:
         where = f"at {os.path.basename(self.source.file)}:{self.source.line}"
+        if self.source.backward:
+            where = f"{where} run backwards"
         return f"{self.text} {where}" if self.text else f"iteration {self.iteration} (from 0) of the loop {where}"
 
 
@@ -521,7 +528,8 @@ class _Writer:
 
 
 def _relocate(tree: ast.AST, line: int, begin: int, end: int) -> None:
-    for node in ast.walk(tree):
+    nodes: Iterable[Any] = ast.walk(tree)
+    for node in nodes:
         if hasattr(node, "lineno"):
             node.lineno = node.end_lineno = line
             node.col_offset, node.end_col_offset = begin, end

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import Any, NoReturn
 
 from ..errors import VariableCreationError
+from ..ir.builder import backward_source
 from ..ir.dims import SymbolicDim
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import OPS, Effect, Op
@@ -100,12 +101,16 @@ class Subtrace(Trace):
         return found
 
     def _node(self, op: Op, inputs: Sequence[Value], attributes: dict[str, Any]) -> tuple[Value, ...]:
-        if isinstance(op.kernel, Effect) and op.kernel.kind == "call" and not self.immediate:
+        if isinstance(op.kernel, Effect) and op.kernel.kind == "call" and not self.may_call():
             raise VariableAccess
         return super()._node(op, inputs, attributes)
 
+    def may_call(self) -> bool:
+        """May it call Python? A backward part may: what it repeats was traced with immediate access already."""
+        return self.immediate or backward_source.get() is not None
+
     def append(self, node: Node) -> tuple[Value, ...]:
-        if isinstance(node.op.kernel, Effect) and node.op.kernel.kind == "call" and not self.immediate:
+        if isinstance(node.op.kernel, Effect) and node.op.kernel.kind == "call" and not self.may_call():
             raise VariableAccess
         return super().append(node)
 

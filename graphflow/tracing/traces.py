@@ -144,7 +144,7 @@ class Traces:
         self.entries.remove(concrete)
         self._recent.pop(concrete.number, None)
         # Rebuilt, not deleted from: the key of a dead object equals nothing.
-        self._by_key = {k: kept for k, v in self._by_key.items() if (kept := [c for c in v if c is not concrete])}
+        self._by_key = {k: left for k, v in self._by_key.items() if (left := [c for c in v if c is not concrete])}
         self._exact = {k: kept for k, v in self._exact.items() if (kept := [e for e in v if e[0] is not concrete])}
         self.dropped.append((report_of(concrete), why))
         del self.dropped[:-MOST_REPORTS]

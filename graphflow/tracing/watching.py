@@ -39,7 +39,6 @@ _patch_lock = threading.Lock()
 _patched: dict[type, list[Any]] = {}  # class -> [how many runs watch it, {method name: its own one or MISSING}]
 
 
-
 def renew_locks() -> None:
     """In a forked child."""
     global _patch_lock
@@ -65,8 +64,8 @@ def watched(cls: type) -> Iterator[bool]:
             try:
                 cls.__getattribute__ = _reporting_read(cls.__getattribute__)  # type: ignore[method-assign,assignment,arg-type]
                 cls.__setattr__ = _reporting_write(cls.__setattr__)  # type: ignore[method-assign,assignment,arg-type]
-                if cls.__hash__ is object.__hash__:
-                    cls.__hash__ = reporting_hash  # type: ignore[method-assign,assignment]
+                if getattr(cls, "__hash__", None) is object.__hash__:
+                    type.__setattr__(cls, "__hash__", reporting_hash)
             except (TypeError, AttributeError):  # a metaclass forbids it: its attributes are not watched
                 _unpatch(cls, own)
                 del _patched[cls]
@@ -146,12 +145,18 @@ class Reach:
     def __init__(self) -> None:
         self.classes: dict[type, None] = {}
         self.objects: dict[int, Any] = {}
+        self.iterators: list[tuple[str, Any]] = []
         self.containers: list[tuple[str, Any, Any]] = []
         """(what it is called, the container, what it held)"""
 
 
 _ATOMS: Any = (str, bytes, int, float, complex, type(None), types.ModuleType, TensorLike)
 _CONTAINERS = (dict, list, tuple, set, frozenset, collections.deque)
+_ITERATORS = (
+    *(type(iter(empty)) for empty in ([], (), "", {}, set(), range(0), collections.deque(), reversed([]))),
+    types.GeneratorType,
+    itertools.count,
+)
 _MUTABLE = (dict, list, set, collections.deque, bytearray, np.ndarray, types.SimpleNamespace)
 
 
@@ -170,9 +175,13 @@ def walk(roots: Iterable[tuple[str, Any]]) -> Reach:
                 reach.containers.append((name, value, held))
         if isinstance(value, np.ndarray):
             continue
+        if isinstance(value, _ITERATORS) and not is_foreign:
+            reach.iterators.append((name, value))
+            continue
         if isinstance(value, _CONTAINERS):
             kind: Any = next(base for base in _CONTAINERS if isinstance(value, base))
-            items = list(itertools.islice(dict.values(value) if kind is dict else kind.__iter__(value), 1000))
+            read: Any = dict.values if kind is dict else kind.__iter__
+            items = list(itertools.islice(read(value), 1000))
             queue.extend((name, item, is_foreign) for item in items)
             if type(value).__module__ in ("builtins", "collections"):
                 continue

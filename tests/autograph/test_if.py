@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from three_ways import check
 
 import graphflow as gf
 from graphflow.errors import AutographError, BranchError, DTypeError
-
-from three_ways import check
 
 ONE = [3.0], [-2.0], [0.0]
 ROWS = [[1.0, 2.0]], [[-1.0, -2.0, -3.0]], [[4.0]]
@@ -262,7 +261,7 @@ def test_variable_defined_in_one_branch():
     def f(x):
         if x > 0:
             y = x
-        return y  # noqa: F821
+        return y
 
     with pytest.raises(BranchError, match="'y' is not defined after the else branch") as caught:
         f(gf.constant(1.0))

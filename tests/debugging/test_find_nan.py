@@ -126,6 +126,16 @@ def test_methods_and_prints(capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_python_functions_are_called():
+    def scaled(x):
+        return gf.py_function(lambda v: v / 0.0, [x], gf.TensorSpec([2], gf.float32)) * 2.0
+
+    with np.errstate(divide="ignore"):
+        report = gf.debugging.find_nan(scaled, gf.constant([1.0, 2.0]))
+    assert report.origin.op == "python_call"
+    assert report.origin.value == np.inf
+
+
 def test_it_wants_a_function():
     with pytest.raises(TypeError):
         gf.debugging.find_nan(3)

@@ -58,6 +58,20 @@ def test_check_numerics_runs_though_nobody_uses_its_result():
         f(gf.constant(np.nan))
 
 
+def test_a_call_of_python_is_not_repeated_for_the_values():
+    calls = []
+
+    @gf.function
+    def f(x):
+        y = gf.py_function(lambda v: calls.append(1) or v * 2.0, [x], gf.TensorSpec([2], gf.float32))
+        return gf.debugging.check_numerics(y, "from Python")
+
+    assert f(gf.constant([1.0, 2.0])).numpy().tolist() == [2.0, 4.0]
+    with pytest.raises(InvalidArgumentError, match=r"check_numerics: from Python at \[1\]"):
+        f(gf.constant([1.0, np.inf]))
+    assert len(calls) == 2
+
+
 def test_check_numerics_takes_floats_only():
     with pytest.raises(TypeError, match="check_numerics: needs a float tensor, got i32"):
         gf.debugging.check_numerics(gf.constant([1]), "ints")

@@ -299,10 +299,17 @@ def test_python_functions_are_not_replayed(tmp_path, capsys):
     x = builder.input("x", TensorType(float32, (2,)))
     attributes = {"function": lambda a: (a,), "dtypes": (float32,), "shapes": ((2,),)}
     outputs = builder.add(OPS["python_call"], [x], attributes, Source("f.py", 1, 0))
-    found = Reproduction(builder.finish(outputs), [np.ones(2, "f4")], {})
+    found = Reproduction(builder.finish(outputs), [np.ones(2, "f4")], {"calls_python": True})
     for run in (found.run, found.run_eagerly):
         with pytest.raises(ReproductionError, match="calls Python functions"):
             run()
-    path = found.write(tmp_path / "calls.graphflow")
+    with pytest.raises(ReproductionError, match="calls Python functions"):
+        read(found.write(tmp_path / "one.graphflow"))
+
+    @gf.function
+    def calls(x):
+        return gf.py_function(lambda v: v * 2.0, [x], gf.TensorSpec([], gf.float32)) + 1.0
+
+    path = gf.debugging.reproduce(calls, gf.constant(1.0), path=tmp_path / "two.graphflow")
     assert main(["run", path]) == 2
-    assert "graphflow run: " in capsys.readouterr().err
+    assert "graphflow run: calls: calls Python functions" in capsys.readouterr().err

@@ -228,3 +228,25 @@ def test_the_disk_cache_from_parent_and_child(tmp_path, monkeypatch):
         fresh(100.5 + k)(source)
     assert {entry.key for entry in cache.entries()} == written
     assert cache.problems == []
+
+
+def test_fork_while_a_cached_property_is_computed():
+    """Before Python 3.12 a lock is held meanwhile, for all instances."""
+    from graphflow.ir.graph import Graph
+
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Nodes:
+        def __iter__(self):
+            inside.set()
+            assert go_on.wait(60)
+            return iter(())
+
+    thread = threading.Thread(target=lambda: Graph("g", (), Nodes(), ()).uses)
+    thread.start()
+    assert inside.wait(60)
+    try:
+        assert in_child(lambda: Graph("h", (), (), ()).uses) == 0
+    finally:
+        go_on.set()
+        thread.join(60)

@@ -540,3 +540,16 @@ def test_code_goes_with_the_class():
     code, cls = use()
     gc.collect()
     assert (code(), cls()) == (None, None)
+
+
+def test_prints_while_tracing_come_for_each_instance(capsys):
+    class Model:
+        @gf.function
+        def run(self, x):
+            print("traced")
+            return x * 2.0
+
+    with pytest.warns(gf.errors.SideEffectWarning):
+        for _ in range(3):
+            Model().run(X)
+    assert capsys.readouterr().out == "traced\n" * 3

@@ -99,8 +99,44 @@ SWITCH = {
           }), extents = ("u0",)
         }
         return %1""",
-        None,
+        """x: f32[n]
+        %0: b1[] = constant {value=b1 False}
+        return x""",
         ([X],),
+    ),
+    "what is known of one node makes the next one's extent known": (
+        """p: b1[], x: f32[n], y: f32[m]
+        %0: b1[] = constant {value=b1 True}
+        %1: f32[u0] = switch %0, x, y {
+          branches = (graph a(x: f32[n], y: f32[m]) -> (f32[n]) {
+            return x
+          }, graph b(x: f32[n], y: f32[m]) -> (f32[m]) {
+            return y
+          }), extents = ("u0",)
+        }
+        %2: f32[u1] = switch p, %1, y {
+          branches = (graph a(x: f32[u0], y: f32[m]) -> (f32[u0]) {
+            return x
+          }, graph b(x: f32[u0], y: f32[m]) -> (f32[m]) {
+            %0: f32[m] = negative y
+            return %0
+          }), extents = ("u1",)
+        }
+        %3: f32[u1] = exp %2
+        return %3""",
+        """p: b1[], x: f32[n], y: f32[m]
+        %0: b1[] = constant {value=b1 True}
+        %1: f32[m] = switch p, y {
+          branches = (graph a(x: f32[m]) -> (f32[m]) {
+            return x
+          }, graph b(x: f32[m]) -> (f32[m]) {
+            %0: f32[m] = negative x
+            return %0
+          })
+        }
+        %2: f32[m] = exp %1
+        return %2""",
+        ([TRUE, X, Y], [FALSE, X, Y]),
     ),
     "equal_branches": (
         """p: b1[], x: f32[n], k: i32[]

@@ -108,16 +108,26 @@ def test_binomial(trials: int, chance: float) -> None:
 
 def test_certain_and_impossible_counts() -> None:
     np.testing.assert_array_equal(random.stateless_poisson([3], [1, 2], 0.0), [0, 0, 0])
-    np.testing.assert_array_equal(random.stateless_binomial([4], [1, 2], [0.0, 7.0, 7.0, 0.0], [0.5, 0.0, 1.0, 1.0]), [0, 0, 7, 0])
+    np.testing.assert_array_equal(
+        random.stateless_binomial([4], [1, 2], [0.0, 7.0, 7.0, 0.0], [0.5, 0.0, 1.0, 1.0]), [0, 0, 7, 0]
+    )
     assert np.isnan(random.stateless_poisson([2], [1, 2], [-1.0, np.nan], gf.float32)).all()
     assert np.isnan(random.stateless_binomial([3], [1, 2], [-1.0, 3.0, 3.0], [0.5, -0.1, 1.5], gf.float64)).all()
     assert np.isnan(random.stateless_gamma([3], [1, 2], [0.0, -1.0, np.nan])).all()
-    assert np.isnan(random.stateless_parameterized_truncated_normal([2], [1, 2], 0.0, [1.0, -1.0], [2.0, 0.0], [1.0, 1.0])).all()
+    assert np.isnan(
+        random.stateless_parameterized_truncated_normal([2], [1, 2], 0.0, [1.0, -1.0], [2.0, 0.0], [1.0, 1.0])
+    ).all()
 
 
 @pytest.mark.parametrize(
     ("dtype", "low", "high"),
-    [("int32", 0, 6), ("int64", -5, 2), ("int32", -(2**31), 2**31 - 1), ("int64", -(2**63), 2**63 - 1), ("int64", 0, 3 * 2**61)],
+    [
+        ("int32", 0, 6),
+        ("int64", -5, 2),
+        ("int32", -(2**31), 2**31 - 1),
+        ("int64", -(2**63), 2**63 - 1),
+        ("int64", 0, 3 * 2**61),
+    ],
 )
 def test_integers(dtype: str, low: int, high: int) -> None:
     values = np.asarray(random.stateless_uniform([COUNT], [1, 9], low, high, dtype))

@@ -65,7 +65,9 @@ def test_the_rate_may_be_a_tensor() -> None:
 
 
 def test_a_sampler_of_ones_own() -> None:
-    y = gf.nn.experimental.general_dropout(gf.ones([2, 2]), 0.5, lambda shape, dtype: gf.constant([[0.1, 0.5], [0.9, 0.4]]))
+    y = gf.nn.experimental.general_dropout(
+        gf.ones([2, 2]), 0.5, lambda shape, dtype: gf.constant([[0.1, 0.5], [0.9, 0.4]])
+    )
     np.testing.assert_array_equal(y, [[0, 2], [2, 0]])
 
 

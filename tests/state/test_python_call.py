@@ -256,7 +256,7 @@ def test_set_shape_and_ensure_shape() -> None:
         y = gf.py_function(lambda v: v * 2, [x], gf.float32)
         y.set_shape([3])
         z = gf.ensure_shape(gf.numpy_function(lambda v: v + 1, [x], gf.float32), [3])
-        a, b = gf.py_function(lambda v: (v, v[0]), [x], [gf.float32, gf.float32])
+        _, b = gf.py_function(lambda v: (v, v[0]), [x], [gf.float32, gf.float32])
         b.set_shape([])
         return y + z, b
 
@@ -431,3 +431,99 @@ def test_second_order_inside_is_refused_and_outside_it_works() -> None:
             y = cube(x)
         first = inner.gradient(y, x)
     assert (float(first), float(outer.gradient(first, x))) == (12.0, 12.0)
+
+
+# Extents that only the run decides ------------------------------------------------------------------------------------
+def test_ensure_shape_fixes_run_time_extents() -> None:
+    @gf.function
+    def program(x, w):
+        with gf.GradientTape() as tape:
+            tape.watch(x)
+            kept = gf.py_function(
+                lambda v: gf.constant(v.numpy()[v.numpy() > 0]) * 1.0, [x], gf.TensorSpec([None], gf.float32)
+            )
+            fixed = gf.ensure_shape(kept, [2])
+            assert fixed.shape == (2,)
+            loss = gf.reduce_sum(fixed * w)
+        return loss
+
+    w = gf.constant([10.0, 100.0])
+    assert float(program(gf.constant([1.0, -1.0, 2.0]), w)) == 210.0
+    for values in ([1.0, 2.0, 3.0], [-1.0, -1.0, -1.0]):
+        with pytest.raises(AssertionError, match="ensure_shape: the shape must be"):
+            program(gf.constant(values), w)
+
+
+def test_ensure_shape_of_known_shapes() -> None:
+    x = gf.ones([2, 3])
+    for run in (lambda f: f(x), lambda f: gf.function(f)(x)):
+        assert run(lambda v: gf.ensure_shape(v, [2, None])).shape == (2, 3)
+        assert run(lambda v: gf.ensure_shape(v, None)).shape == (2, 3)
+        for wrong in ([2, 4], [6], [None, None, None]):
+            with pytest.raises(ShapeError, match="must be"):
+                run(lambda v, wrong=wrong: gf.ensure_shape(v, wrong))
+    with gf.GradientTape() as tape:
+        tape.watch(x)
+        y = gf.reduce_sum(gf.ensure_shape(x, [2, 3]) * 2.0)
+    np.testing.assert_array_equal(tape.gradient(y, x), np.full((2, 3), 2.0))
+
+    @gf.function(input_signature=[gf.TensorSpec([None, 3])])
+    def exact(x):
+        return gf.ensure_shape(x, [2, 3]) * 2.0
+
+    np.testing.assert_array_equal(exact(x), np.full((2, 3), 2.0))
+
+
+def test_gradients_of_calls_in_loops() -> None:
+    """Each iteration's backward call finds the tape of that iteration, and no forward call runs again."""
+    calls: list[float] = []
+
+    def program(x, n):
+        with gf.GradientTape() as tape:
+            tape.watch(x)
+
+            def body(k, y):
+                y = gf.py_function(lambda v: (calls.append(float(v)), gf.sin(v) * 3.0)[1], [y], SCALAR)
+                return k + 1, y * y
+
+            _, y = gf.while_loop(lambda k, y: k < n, body, [gf.constant(0), x])
+        return y, tape.gradient(y, x)
+
+    for n in (0, 1, 5):
+        calls.clear()
+        both(program, gf.constant(0.7), gf.constant(n))
+        assert len(calls) == 3 * n and calls[:n] == calls[n : 2 * n]
+
+
+def test_a_gradient_never_calls_a_function_of_a_branch_again() -> None:
+    calls: list[int] = []
+
+    def choose(x):
+        return gf.cond(x > 0, lambda: gf.py_function(lambda v: (calls.append(1), v * v)[1], [x], SCALAR), lambda: x)
+
+    @gf.function
+    def inside(x):
+        with gf.GradientTape() as tape:
+            tape.watch(x)
+            y = choose(x)
+        return tape.gradient(y, x)
+
+    with pytest.raises(NoGradientError, match="would call <lambda> again") as caught:
+        inside(gf.constant(3.0))
+    assert "outside the compiled function" in str(caught.value) and calls == []
+    x = gf.constant(3.0)
+    with gf.GradientTape() as tape:
+        tape.watch(x)
+        y = gf.function(choose)(x)
+    assert float(tape.gradient(y, x)) == 6.0 and len(calls) == 1
+
+
+def test_stateless_functions_run_in_order_too() -> None:
+    log: list[float] = []
+
+    def program(x):
+        a = gf.numpy_function(lambda v: (log.append(float(v)), v)[1], [x], SCALAR, stateful=False)
+        return a + gf.numpy_function(lambda v: (log.append(-float(v)), v)[1], [x], SCALAR, False)
+
+    assert float(both(program, gf.constant(2.0))[0]) == 4.0
+    assert log == [2.0, -2.0] * 3

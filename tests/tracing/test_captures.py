@@ -412,6 +412,7 @@ def test_two_threads_watch_one_class():
 
 def test_too_many_captures_are_reported(monkeypatch):
     monkeypatch.setattr("graphflow.tracing.captures.MOST_GUARDS", 200)
+
     class Wide:
         pass
 

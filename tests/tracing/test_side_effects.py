@@ -352,6 +352,23 @@ def test_files(tmp_path, monkeypatch):
     assert gf.function(read)(X).numpy().tolist() == [2.5, 5.0]
 
 
+@pytest.mark.parametrize(
+    "make", [lambda: iter([2.0, 3.0]), lambda: (k for k in (2.0, 3.0)), lambda: __import__("itertools").count(2)]
+)
+def test_iterators(make):
+    items = make()
+
+    def body(x):
+        return x * float(next(items))  # here
+
+    with pytest.warns(SideEffectWarning, match="variable 'items', an iterator") as caught:
+        compiled = gf.function(body)
+        assert compiled(X).numpy().tolist() == [2.0, 4.0]
+    assert caught[0].lineno == line_of(body)
+    assert compiled(X).numpy().tolist() == [2.0, 4.0]
+    assert next(items) == 3
+
+
 def test_input(monkeypatch):
     monkeypatch.setattr(sys, "stdin", __import__("io").StringIO("3\n"))
 

@@ -7,34 +7,20 @@ products' argument records, stack cells. A graph that several `call` nodes share
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from ...ir.dims import Dim, SymbolicDim, product, symbol, symbols_of
 from ...ir.graph import Graph, Node, Value
-from ...ir.op import Alias, Contract, Control, Effect, Library
+from ...ir.op import Alias, Control, Effect, Library
 from ...kernels.lower import lower
-from ...kernels.nest import Check, Nest
-from .emit import Writer, literal, register_type
+from ...kernels.nest import Nest
+from .emit import Writer, register_type
 from .emit_rows import RowEmitter
-from .emit_scalars import emit_scalars, is_cheap, is_inline, load_scalar, store_scalar
-from .extents import OUT_OF_MEMORY, RESERVE, PrefixedWriter, fill_marker
+from .emit_scalars import emit_scalars, is_cheap, is_inline, load_scalar
+from .emit_values import MARKER, FunctionText
+from .extents import OUT_OF_MEMORY, RESERVE, fill_marker
 
 __all__ = ["ControlEmitter"]
-
-MARKER = "  ; extents "
-
-
-@dataclass
-class _Function:
-    """What belongs to one native function while it is written."""
-
-    writer: Writer = field(default_factory=Writer)
-    prologue: PrefixedWriter = field(default_factory=lambda: PrefixedWriter("entry_"))
-    registers: dict[Value, str] = field(default_factory=dict)
-    fixed: dict[Any, str] = field(default_factory=dict)
-    extents: dict[Dim, str] = field(default_factory=dict)
-    cells: dict[Value, tuple[int, str]] = field(default_factory=dict)
 
 
 class ControlEmitter(RowEmitter):
@@ -42,16 +28,8 @@ class ControlEmitter(RowEmitter):
 
     def __init__(self, graph: Graph, plan: Any, profile: bool) -> None:
         super().__init__(graph, plan, profile)
-        self.known = frozenset(graph.symbols)
-        self.own = _Function()
-        self.writer = self.own.writer
-        self.markers: list[tuple[str, ...]] = []
         self.lowered: dict[Node, Nest] = {}
-        self.cell_count = 0
-        self.making: tuple[Value, ...] = ()
         self.shared: dict[Graph, tuple[int, list[str]]] = {}
-        self.moving = {h.index for h in plan.homes.values() if h.kind == "temporary" and len(h.group) > 1}
-        self.extra_dynamic = len(plan.dynamic)
         self.has_loop = False
 
     # Functions --------------------------------------------------------------------------------------------------------
@@ -67,7 +45,10 @@ class ControlEmitter(RowEmitter):
         writer.open("out")
         self._leave(restored)
         writer.line("ret void")
-        texts = [*(text for _, text in self.shared.values()), self._function_lines("void @program(ptr noalias %table)", self.own)]
+        texts = [
+            *(text for _, text in self.shared.values()),
+            self._function_lines("void @program(ptr noalias %table)", self.own),
+        ]
         lines: list[str] = []
         for text in texts:
             for line in text:
@@ -78,12 +59,24 @@ class ControlEmitter(RowEmitter):
                     lines.append(line)
         if any(key[0] == "dynamic" for key in self.slots.buffers):
             lines.append(RESERVE)
-            self.declarations |= {"declare ptr @malloc(i64)", "declare ptr @realloc(ptr, i64)", "declare void @free(ptr)"}
+            self.declarations |= {
+                "declare ptr @malloc(i64)",
+                "declare ptr @realloc(ptr, i64)",
+                "declare void @free(ptr)",
+            }
         return "\n".join(lines) + "\n"
 
-    def _function_lines(self, head: str, own: _Function) -> list[str]:
+    def _function_lines(self, head: str, own: FunctionText) -> list[str]:
         self.declarations |= own.writer.declarations | own.prologue.declarations
-        return [f"define internal {head} #0 {{", "entry:", *own.prologue.lines, "  br label %start", *own.writer.lines, "}", ""]
+        return [
+            f"define internal {head} #0 {{",
+            "entry:",
+            *own.prologue.lines,
+            "  br label %start",
+            *own.writer.lines,
+            "}",
+            "",
+        ]
 
     def _outputs(self, snapshots: dict[Value, Any]) -> None:
         """Write results to their arrays and new values to variables; hand over memory of run-time size."""
@@ -192,157 +185,6 @@ class ControlEmitter(RowEmitter):
         writer.line(f"ret ptr {nothing}")
         writer.open(fine)
 
-    # Values -----------------------------------------------------------------------------------------------------------
-    def key(self, value: Value) -> tuple[str, int]:
-        root = self.plan.root(value)
-        place = self.plan.places.get(root)
-        in_register = root.type.elements == 1 and not root.is_variable
-        if place is None or place.kind == "cell" or place.kind == "parameter" and in_register:
-            return "cell", self._cell(root)
-        return place.kind, place.index
-
-    def _cell(self, root: Value) -> int:
-        """Memory for a scalar, and its present value in it unless the node under way makes it."""
-        own = self.own
-        if root not in own.cells:
-            number, self.cell_count = self.cell_count, self.cell_count + 1
-            name = own.prologue.let("alloca i64, align 8", "cell")
-            own.cells[root] = (number, name)
-            own.fixed["cell", number] = name
-            slot = self.slots.buffer(("cell", number))
-            place = own.prologue.let(f"getelementptr i64, ptr %table, i64 {slot}")
-            own.prologue.line(f"store ptr {name}, ptr {place}, align 8")
-            self.plan.put_in_cell(root, number)
-        number, name = own.cells[root]
-        if root not in self.making:
-            store_scalar(self.writer, root.type.dtype, self.register(root), name)
-        return number
-
-    def slot(self, value: Value) -> int:
-        key = self.key(value)
-        return self.dynamic_slot(key[1]) if key[0] == "dynamic" else self.slots.buffer(key)
-
-    def pointer(self, key: Any) -> str:
-        own = self.own
-        if key[0] == "dynamic" or key[0] == "temporary" and key[1] in self.moving:
-            slot = self.dynamic_slot(key[1]) if key[0] == "dynamic" else self.slots.buffer(key)
-            return self.writer.let(f"load ptr, ptr {self._slot_address(slot)}, align 8")
-        if key not in own.fixed:
-            address = own.prologue.let(f"getelementptr i64, ptr %table, i64 {self.slots.buffer(key)}")
-            own.fixed[key] = own.prologue.let(f"load ptr, ptr {address}, align 8")
-        return own.fixed[key]
-
-    def address(self, value: Value) -> str:
-        return self.pointer(self.key(value))
-
-    def register(self, value: Value) -> str:
-        """A scalar's register."""
-        root = self.plan.root(value)
-        registers = self.own.registers
-        if root not in registers:
-            producer = root.producer
-            if producer is not None and producer.op.name == "constant":
-                element = producer.attributes["value"].reshape(())
-                registers[root] = literal(element.item() if element.dtype.kind != "V" else float(element), root.type.dtype)
-            else:  # an argument or a variable: what it holds at entry
-                place = self.plan.places[root]
-                pointer = self.pointer((place.kind, place.index))
-                registers[root] = load_scalar(self.own.prologue, root.type.dtype, pointer)
-        return registers[root]
-
-    def dim(self, dim: Dim) -> str:
-        if isinstance(dim, int):
-            return str(dim)
-        slot = self.slots.dim(dim)
-        if symbols_of(dim) - self.known:
-            return self.writer.let(f"load i64, ptr {self._slot_address(slot)}, align 8")
-        own = self.own
-        if dim not in own.extents:
-            address = own.prologue.let(f"getelementptr i64, ptr %table, i64 {slot}")
-            own.extents[dim] = own.prologue.let(f"load i64, ptr {address}, align 8")
-        return own.extents[dim]
-
-    def bytes_of(self, value: Value) -> str:
-        """A value's size in memory."""
-        return self.dim(product(value.type.shape) * value.type.dtype.itemsize)
-
-    def _slot_address(self, slot: int) -> str:
-        return self.writer.let(f"getelementptr i64, ptr %table, i64 {slot}")
-
-    # Memory of run-time size ------------------------------------------------------------------------------------------
-    def dynamic_slot(self, index: int) -> int:
-        """The slot of a grow-only buffer; the next one holds how much there is."""
-        slot = self.slots.buffer(("dynamic", index))
-        self.slots.buffer(("capacity", index))
-        return slot
-
-    def reserve(self, slot: int, size: str, keep: bool = False) -> None:
-        """Make room; leaves the program if there is none."""
-        writer = self.writer
-        place = self._slot_address(slot)
-        room = writer.let(f"getelementptr i64, ptr {place}, i64 1")
-        held = writer.let(f"load i64, ptr {room}, align 8")
-        enough = writer.let(f"icmp ult i64 {size}, {held}")
-        grow, none, fine = writer.label("grow"), writer.label("no_memory"), writer.label("room")
-        writer.line(f"br i1 {enough}, label %{fine}, label %{grow}")
-        writer.open(grow)
-        found = writer.let(f"call i1 @reserve(ptr {place}, i64 {size}, i1 {'true' if keep else 'false'})")
-        writer.line(f"br i1 {found}, label %{fine}, label %{none}")
-        writer.open(none)
-        writer.line(f"store i64 {OUT_OF_MEMORY}, ptr %table, align 8")
-        writer.line("br label %out")
-        writer.open(fine)
-
-    def reserve_results(self, node: Node) -> None:
-        """Room for results of run-time size that do not take an operand's place."""
-        operands = {self.plan.home(v) for v in node.inputs}
-        for value in node.outputs:
-            home = self.plan.home(value)
-            if home is not None and home.dynamic and home not in operands:
-                self.reserve(self.dynamic_slot(home.index), self.bytes_of(value))
-
-    def _scratch_slot(self, key: tuple[Any, ...], size: Dim) -> int:
-        if isinstance(size, int) or not symbols_of(size) - self.known:
-            return super()._scratch_slot(key, size)
-        slot = self.dynamic_slot(self.extra_dynamic)
-        self.extra_dynamic += 1
-        self.reserve(slot, self.dim(size))
-        return slot
-
-    def _memcpy(self, target: str, source: str, size: str) -> None:
-        arguments = [("ptr", target), ("ptr", source), ("i64", size), ("i1", "false")]
-        self.writer.intrinsic("llvm.memcpy", "void", arguments, "p0.p0.i64")
-
-    def copy_value(self, target: str, value: Value) -> None:
-        """A value's elements to an address."""
-        if value.type.elements == 1:
-            store_scalar(self.writer, value.type.dtype, self.register(value), target)
-        else:
-            self._memcpy(target, self.address(value), self.bytes_of(value))
-
-    def copy_into(self, home: Any, value: Value) -> None:
-        """A value's elements to a home."""
-        if home.dynamic:
-            self.reserve(self.dynamic_slot(home.index), self.bytes_of(value))
-        self.copy_value(self.pointer((home.kind, home.index)), value)
-
-    def _moves(self, graph: Graph) -> None:
-        """The end of a body or branch: copies, then exchanges of addresses."""
-        moves, writer = self.plan.moves[id(graph)], self.writer
-        for value, home in moves.copies:
-            self.copy_into(home, value)
-        words = []
-        for home, source in moves.addresses:
-            pairs = [("dynamic", home.index), ("capacity", home.index)] if home.dynamic else [(home.kind, home.index)]
-            others = [("dynamic", source.index), ("capacity", source.index)] if home.dynamic else [(source.kind, source.index)]
-            if home.dynamic:
-                self.dynamic_slot(home.index), self.dynamic_slot(source.index)
-            for target, other in zip(pairs, others, strict=True):
-                word = writer.let(f"load i64, ptr {self._slot_address(self.slots.buffer(other))}, align 8")
-                words.append((self.slots.buffer(target), word))
-        for slot, word in words:
-            writer.line(f"store i64 {word}, ptr {self._slot_address(slot)}, align 8")
-
     # Steps ------------------------------------------------------------------------------------------------------------
     def _steps(self, graph: Graph) -> None:
         """Every node of a graph, in order."""
@@ -373,22 +215,9 @@ class ControlEmitter(RowEmitter):
             return
         before = writer.intrinsic("llvm.readcyclecounter", "i64", [], "") if self.profile else ""
         self.making = node.outputs
-        if isinstance(kernel, Effect) and kernel.kind not in ("assert",):
-            self._callback(node)
-        else:
+        if not isinstance(kernel, Effect):
             self.reserve_results(node)
-            if isinstance(kernel, Contract):
-                self._matmul(node)
-            elif isinstance(kernel, Library) and kernel.name == "nest":
-                self._nest(node, self.plan.steps[node])
-            elif isinstance(kernel, Library) and kernel.name == "scatter_add":
-                self._scatter_add(node)
-            elif isinstance(kernel, Library) and kernel.name == "concat":
-                self._concat(node)
-            elif isinstance(kernel, Effect):
-                self._assert(node)
-            else:
-                raise TypeError(f"the CPU has no kernel for {node.op.name} ({type(kernel).__name__})")
+        self.emit_kernel(node, self.plan.steps[node])
         self.making = ()
         if self.profile:
             self._count_cycles(node, before)
@@ -397,19 +226,6 @@ class ControlEmitter(RowEmitter):
         for value in node.outputs:
             if value.type.elements == 1 and value in self.own.cells:
                 self.own.registers[value] = load_scalar(self.writer, value.type.dtype, self.own.cells[value][1])
-
-    def fail_unless(self, condition: str, number: int, element: str = "0") -> None:
-        writer = self.writer
-        report, fine = writer.label("report"), writer.label("checked")
-        writer.line(f"br i1 {condition}, label %{fine}, label %{report}")
-        writer.open(report)
-        word = str(number << 44) if element == "0" else writer.let(f"or i64 {element}, {number << 44}")
-        writer.line(f"store i64 {word}, ptr %table, align 8")
-        writer.line("br label %out")
-        writer.open(fine)
-
-    def set_register(self, value: Value, register: str) -> None:
-        self.own.registers[value] = register
 
     def _nest_of(self, node: Node) -> Nest:
         if node not in self.lowered:
@@ -463,18 +279,6 @@ class ControlEmitter(RowEmitter):
         pointer = self.pointer(("callback", 0))
         self.writer.let(f"call i64 {pointer}(i64 {number | 1 << 40}, ptr %table)")  # copies the results
 
-    # Extents ----------------------------------------------------------------------------------------------------------
-    def define(self, values: Sequence[tuple[str, str]]) -> None:
-        """Run-time symbols have these values from here on (name, register)."""
-        for name, value in values:
-            self.writer.line(f"store i64 {value}, ptr {self._slot_address(self.slots.dim(symbol(name)))}, align 8")
-        self._mark([name for name, _ in values])
-
-    def _mark(self, names: Sequence[str]) -> None:
-        if names:
-            self.writer.lines.append(f"{MARKER}{len(self.markers)}")
-            self.markers.append(tuple(names))
-
     # Control flow -----------------------------------------------------------------------------------------------------
     def _while(self, node: Node) -> None:
         self.has_loop = True
@@ -482,7 +286,9 @@ class ControlEmitter(RowEmitter):
         condition, body, count = node.attributes["condition"], node.attributes["body"], node.attributes["carried"]
         for k, home in plan.starts[node]:
             self.copy_into(home, node.inputs[k])
-        scalars = [k for k in range(count) if body.inputs[k].type.elements == 1 and plan.root(body.inputs[k]) is body.inputs[k]]
+        scalars = [
+            k for k in range(count) if body.inputs[k].type.elements == 1 and plan.root(body.inputs[k]) is body.inputs[k]
+        ]
         cells = {k: self._carry(body.inputs[k].type, self.register(node.inputs[k])) for k in scalars}
         symbols = _own_symbols(node)
         held = {name: self._variable("i64", self.dim(node.inputs[k].type.shape[axis])) for name, k, axis, _ in symbols}
@@ -621,7 +427,7 @@ class ControlEmitter(RowEmitter):
         number = self.plan.functions[function]
         self.shared[function] = (number, [])
         outside = self.own
-        self.own = own = _Function()
+        self.own = own = FunctionText()
         self.writer = own.writer
         own.writer.open("start")
         parameters = ["ptr noalias %table"]
@@ -633,7 +439,9 @@ class ControlEmitter(RowEmitter):
         for k, value in enumerate(function.outputs):
             if value.type.elements == 1:
                 parameters.append(f"ptr %result{k}")
-                own.writer.line(f"store {register_type(value.type.dtype)} {self.register(value)}, ptr %result{k}, align 8")
+                own.writer.line(
+                    f"store {register_type(value.type.dtype)} {self.register(value)}, ptr %result{k}, align 8"
+                )
         own.writer.line("br label %out")
         own.writer.open("out")
         own.writer.line("ret void")
@@ -646,12 +454,13 @@ def _own_symbols(node: Node) -> list[tuple[str, int, int, str]]:
     """The symbols of a loop's body: name, the carried value and axis that give it, and its name outside (in the order of the type rule)."""
     count, body = node.attributes["carried"], node.attributes["body"]
     outer = {name for v in node.inputs for d in v.type.shape for name in symbols_of(d)}
-    names, found, places = iter(node.attributes["extents"]), {}, {}
+    names = iter(node.attributes["extents"])
+    found: dict[str, str] = {}
+    places: dict[str, tuple[int, int]] = {}
     for k in range(count):
         for axis, dim in enumerate(body.inputs[k].type.shape):
             for name in sorted(symbols_of(dim) - outer):
-                found.setdefault(name, None)
-                if found[name] is None:
+                if name not in found:
                     found[name] = next(names)
                 if isinstance(dim, SymbolicDim) and dim.text == name:
                     places.setdefault(name, (k, axis))

@@ -49,22 +49,7 @@ class ProgramEmitter(StepEmitter):
             ):
                 continue
             before = writer.intrinsic("llvm.readcyclecounter", "i64", [], "") if self.profile else ""
-            if isinstance(kernel, Contract):
-                self._matmul(node)
-            elif isinstance(kernel, Library) and kernel.name == "nest":
-                self._nest(node, number)
-            elif isinstance(kernel, Library) and kernel.name == "scatter_add":
-                self._scatter_add(node)
-            elif isinstance(kernel, Library) and kernel.name == "concat":
-                self._concat(node)
-            elif isinstance(kernel, Library) and kernel.name in LIBRARY:
-                LIBRARY[kernel.name](self, node, number)
-            elif isinstance(kernel, Effect) and kernel.kind == "assert":
-                self._assert(node)
-            elif isinstance(kernel, Effect):
-                self._callback(node)
-            else:
-                raise TypeError(f"the CPU has no kernel for {node.op.name} ({type(kernel).__name__})")
+            self.emit_kernel(node, number)
             if self.profile:
                 self._count_cycles(node, before)
             if node.op.fallible or self._can_fail:
@@ -81,6 +66,26 @@ class ProgramEmitter(StepEmitter):
         return f"define internal void @program(ptr noalias %table) #0 {{\n{body}\n}}\n"
 
     _can_fail = False
+
+    def emit_kernel(self, node: Node, number: int) -> None:
+        """The step of a kernel or an effect; number: its step in the plan."""
+        kernel = node.op.kernel
+        if isinstance(kernel, Contract):
+            self._matmul(node)
+        elif isinstance(kernel, Library) and kernel.name == "nest":
+            self._nest(node, number)
+        elif isinstance(kernel, Library) and kernel.name == "scatter_add":
+            self._scatter_add(node)
+        elif isinstance(kernel, Library) and kernel.name == "concat":
+            self._concat(node)
+        elif isinstance(kernel, Library) and kernel.name in LIBRARY:
+            LIBRARY[kernel.name](self, node, number)
+        elif isinstance(kernel, Effect) and kernel.kind == "assert":
+            self._assert(node)
+        elif isinstance(kernel, Effect):
+            self._callback(node)
+        else:
+            raise TypeError(f"the CPU has no kernel for {node.op.name} ({type(kernel).__name__})")
 
     def _leave_if_failed(self) -> None:
         """End the program if a check has failed."""
@@ -129,10 +134,10 @@ class ProgramEmitter(StepEmitter):
         count = units(nest)
         for k, buffer in enumerate(nest.scratch):
             size = buffer.shape[0] * buffer.dtype.itemsize * (1 if count == 1 else _workers())
-            buffers.append(self._scratch_slot(("scratch", number, k), size))
+            buffers.append(self.scratch_slot(("scratch", number, k), size))
         if is_single(nest):
             size = count * 16 * len(nest.stages[0].reductions) + 64
-            buffers.append(self._scratch_slot(("partials", number), size))
+            buffers.append(self.scratch_slot(("partials", number), size))
         text, declarations = emit_nest(nest, name, buffers, self.slots, self.vector_bytes, len(self.checks))
         self.checks += nest.checks
         self._can_fail = self._can_fail or bool(nest.checks)
@@ -143,7 +148,7 @@ class ProgramEmitter(StepEmitter):
             self.writer.line(f"call void @{name}_finish(ptr %table, i64 0, i64 0, i64 0)")
         self.kernels += 1
 
-    def _scratch_slot(self, key: tuple[Any, ...], size: Dim) -> int:
+    def scratch_slot(self, key: tuple[Any, ...], size: Dim) -> int:
         """The slot of memory that a kernel needs for itself."""
         self.scratch.append((key, size))
         return self.slots.buffer(key)

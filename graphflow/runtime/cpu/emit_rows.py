@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from ...dtypes import DType
 from ...ir.dims import Dim, product
-from ...ir.graph import Node, Value
+from ...ir.graph import Node
 from ...kernels.nest import Check
 from .emit import memory_type
-from .emit_program import ProgramEmitter
 from .emit_scalars import load_scalar, store_scalar
+from .emit_values import ValueEmitter
 
 __all__ = ["RowCheck", "RowEmitter"]
 
@@ -30,36 +29,8 @@ class RowCheck(Check):
         return element - (1 << INDEX_BITS) if element >> (INDEX_BITS - 1) else element
 
 
-class RowEmitter(ProgramEmitter):
+class RowEmitter(ValueEmitter):
     """The steps `update_row`, `scatter_add_into` and `append_row`."""
-
-    def register(self, value: Value) -> str:
-        """A scalar's register."""
-        raise NotImplementedError
-
-    def address(self, value: Value) -> str:
-        """The address of a value in memory."""
-        raise NotImplementedError
-
-    def copy_into(self, home: Any, value: Value) -> None:
-        """A value's elements to a home."""
-        raise NotImplementedError
-
-    def reserve(self, slot: int, size: str, keep: bool = False) -> None:
-        """Make room at a slot."""
-        raise NotImplementedError
-
-    def dynamic_slot(self, index: int) -> int:
-        """The slot of a grow-only buffer."""
-        raise NotImplementedError
-
-    def bytes_of(self, value: Value) -> str:
-        """A value's size in memory."""
-        raise NotImplementedError
-
-    def fail_unless(self, condition: str, number: int, element: str = "0") -> None:
-        """Leave the program with a check's status."""
-        raise NotImplementedError
 
     def _row(self, node: Node) -> None:
         """One row of node's result; the others are the array's."""
@@ -96,10 +67,6 @@ class RowEmitter(ProgramEmitter):
             arguments = [("ptr", place), ("ptr", source), ("i64", self.bytes_of(row)), ("i1", "false")]
             writer.intrinsic("llvm.memcpy", "void", arguments, "p0.p0.i64")
 
-    def set_register(self, value: Value, register: str) -> None:
-        """A scalar has been computed."""
-        raise NotImplementedError
-
     def _checked_row(self, node: Node) -> str:
         """The index of the row as i64; leaves the program where there is no such row."""
         writer, index = self.writer, node.inputs[1]
@@ -126,10 +93,6 @@ class RowEmitter(ProgramEmitter):
         if not in_place:
             self.copy_value(self.address(out), array)
         return rows
-
-    def copy_value(self, target: str, value: Value) -> None:
-        """A value's elements to an address."""
-        raise NotImplementedError
 
     def _row_addition(self, dtype: DType) -> str:
         """The function that adds `count` elements to others: whole vectors, then single elements."""

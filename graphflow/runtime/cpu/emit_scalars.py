@@ -37,7 +37,9 @@ class ScalarHost(Protocol):
 def is_inline(node: Node) -> bool:
     """Does a fused node compute scalars only, without a reduction?"""
     body = node.attributes["body"]
-    return all(v.type.elements == 1 for v in node.outputs) and not any(isinstance(n.op.kernel, Reduce) for n in body.nodes)
+    return all(v.type.elements == 1 for v in node.outputs) and not any(
+        isinstance(n.op.kernel, Reduce) for n in body.nodes
+    )
 
 
 def load_scalar(writer: Writer, dtype: DType, address: str) -> str:

@@ -13,7 +13,7 @@ from ...ir.dims import Dim, SymbolicDim, symbol, symbols_of
 from .emit import Writer
 from .nest_memory import Slots
 
-__all__ = ["OUT_OF_MEMORY", "PrefixedWriter", "RESERVE", "fill_marker", "write_dim"]
+__all__ = ["OUT_OF_MEMORY", "RESERVE", "PrefixedWriter", "fill_marker", "write_dim"]
 
 OUT_OF_MEMORY = -2
 """The status of a call that found no memory (no check has this number)."""
@@ -54,8 +54,9 @@ failed:
   ret i1 false
 }
 """
-"""Make room for `bytes` at a slot: with what is there kept (and, for appending, at least twice as much as before), or anew. There are always
-more bytes than are asked for: an empty array has an address, and a gather from one may load an element and drop it."""
+"""Make room for `bytes` at a slot: with what is there kept (and, for appending, at least twice as much as before), or anew.
+There are always more bytes than are asked for: an empty array has an address, and a gather from one may load an element and
+drop it."""
 
 
 class PrefixedWriter(Writer):

@@ -26,6 +26,7 @@ from ..memory import pack
 from . import llvm
 from .emit_control import ControlEmitter
 from .emit_program import ProgramEmitter, element_work
+from .library import lapack
 from .nests import Slots
 
 __all__ = ["Binding", "Program", "build_program"]
@@ -279,6 +280,8 @@ def build_program(graph: Graph, plan: Any, profile: bool = False) -> Program:
     for name in emitter.imports:
         if name == "graphflow_parallel_for":
             imports[name] = pool.parallel_for_address()
+        elif name.startswith("graphflow_lapack_"):
+            imports[name] = lapack.address(name)
         else:
             imports[name] = gemm.gemm_address(*name.removeprefix("graphflow_gemm_").split("_"))
     library = llvm.compile_module(text, ["entry"], imports, "loops" if control else "light")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import cumulative, scatter, sorting
+from . import cumulative, lapack, scatter, sorting
 
 __all__ = ["LIBRARY"]
 
 #: kernel name -> emit(step emitter, node, step number)
 LIBRARY: dict[str, Callable[[Any, Any, int], None]] = {
+    **lapack.KERNELS,
     "argsort": sorting.emit_argsort,
     "cumulative": cumulative.emit_cumulative,
     "scatter_into": scatter.emit_scatter_into,

@@ -24,8 +24,7 @@ def worker_scratch(step: Any, routine: Routine, number: int, place: int, bytes: 
 
     key = ("scratch", number, place)
     each = (bytes + 63) // 64 * 64
-    step.scratch.append((key, each * int(pool.WORKERS)))
-    slot = step.slots.buffer(key)
+    slot = step.scratch_slot(key, each * int(pool.WORKERS))
     address = routine.writer.let(f"getelementptr i64, ptr %table, i64 {slot}")
     base = routine.writer.let(f"load ptr, ptr {address}, align 8")
     own: Number = routine.worker * routine.dim(each)

@@ -1,0 +1,61 @@
+"""The op that fixes extents which only the run decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..dtypes import int64
+from ..errors import ShapeError
+from ..ir.dims import Dim, SymbolicDim
+from ..ir.op import Indexed, Op, Sample, define_op
+from ..ir.types import TensorType
+from .samples import NUMBERS, fill
+
+__all__ = ["ensure_shape"]
+
+
+def _infer(types: tuple[TensorType, ...], shape: tuple[Dim, ...]) -> TensorType:
+    (x,) = types
+    fits = len(shape) == x.rank and all(
+        a == b or isinstance(a, SymbolicDim) or isinstance(b, SymbolicDim) for a, b in zip(shape, x.shape, strict=True)
+    )
+    if not fits:
+        raise ShapeError(f"ensure_shape: the shape must be [{','.join(map(str, shape))}], got {x}")
+    return x.with_shape(tuple(shape))
+
+
+def _emit(s: Any, operands: Any, index: Any, *, shape: tuple[Dim, ...]) -> Any:
+    (x,) = operands
+    del shape
+
+    def inside(place: Any, extent: Any) -> Any:
+        below = s.select(place < extent, place, extent - 1)
+        return s.select(below < 0, s.const(0, int64), below)
+
+    # an assertion has stopped the program where the extents differ, or will: loads stay inside either way
+    return x(*(inside(place, extent) for place, extent in zip(index, x.shape, strict=True)))
+
+
+def _reference(x: Any, shape: tuple[int, ...]) -> Any:
+    if x.shape != tuple(shape):
+        raise ShapeError(f"ensure_shape: the shape must be {list(shape)}, got {list(x.shape)}")
+    return x
+
+
+ensure_shape: Op = define_op(
+    "ensure_shape", "x",
+    attributes={"shape": ...},
+    infer=_infer,
+    kernel=Indexed(_emit, cost=4),
+    gradient=lambda node, dy: [ensure_shape(dy, shape=tuple(node.inputs[0].dims))],
+    reference=_reference, numpy=_reference,
+    samples=lambda: [
+        *(Sample((fill(s, dtype),), {"shape": s}) for dtype in (*NUMBERS, "bool") for s in [(3,), (2, 3), (), (0, 2)]),
+        Sample((np.zeros((2, 3)),), {"shape": (2, 4)}, error=ShapeError),
+        Sample((np.zeros((2, 3)),), {"shape": (6,)}, error=ShapeError),
+    ],
+    documentation="""x, whose shape an assertion before this node has found to be `shape`: extents that only the run
+decides get a name or a number that the compiler knows.""",
+)  # fmt: skip
