@@ -29,8 +29,8 @@ from .locks import renew_after_fork
 from .passes.manager import PassContext, Stage, run_pipeline
 from .passes.pipeline import PIPELINE
 from .passes.plan_control import plan_program
-from .runtime.cpu.emit_rows import RowCheck
 from .runtime.cpu.program import build_program, locate
+from .runtime.cpu.steps import RowCheck
 from .runtime.faults import NEXT_STEP_FINITE, fault_text
 
 __all__ = ["Executable", "compile_graph", "optimise", "prepare_op"]
@@ -113,6 +113,9 @@ _ERRORS: dict[str, tuple[type[GraphflowError], str, str]] = {
 def runtime_error(binding: Any, status: int) -> GraphflowError:
     """The exception of a call's status: op, element and the user's line."""
     check, element = locate(binding.program.checks, status)
+    if hasattr(check.message, "exception"):  # what the user's code raises here, without values in its message
+        raised: GraphflowError = check.message.exception(())
+        return raised
     kind, text, step = _ERRORS.get(check.kind, (InvalidArgumentError, check.kind, "see the values on this line"))
     if isinstance(check, RowCheck):
         rows = evaluate_known(check.extent, binding.extents)

@@ -293,9 +293,7 @@ def _empty(form: str, function: Callable[[Any], Any], rows: Any, wanted: Any) ->
     """The result for no rows: fn is traced for the shapes of its results."""
     result = _row_types(function, rows)
     _same_form(form, wanted, result)
-    return map_structure(
-        lambda d, leaf: Tensor(np.zeros((0, *leaf.dims), d.numpy), d), wanted, map_structure(convert_to_tensor, result)
-    )
+    return map_structure(lambda d, type: Tensor(np.zeros((0, *type.shape), d.numpy), d), wanted, result)
 
 
 def _row_types(function: Callable[[Any], Any], rows: Any) -> Any:
@@ -312,7 +310,7 @@ def vectorized_map(
     del fallback_to_while_loop, warn
     function = _callable(fn, "vectorized_map: fn")
     rows, count = _elements("vectorized_map", elems)
-    wanted = map_structure(lambda leaf: convert_to_tensor(leaf).dtype, _row_types(function, rows))
+    wanted = map_structure(lambda type: type.dtype, _row_types(function, rows))
     return _mapped("vectorized_map", function, rows, count, wanted, False)
 
 

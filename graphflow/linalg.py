@@ -7,26 +7,20 @@ from typing import Any
 from . import ops
 from .clipping import global_norm
 from .dtypes import as_dtype, float32, int32
+from .einsum import einsum
 from .errors import InvalidArgumentError, ShapeError
+from .factorisations import *  # noqa: F403
+from .factorisations import __all__ as _factorisations
 from .ir.dims import product, require_equal
-from .math import cast, l2_normalize, operands
+from .math import cast, l2_normalize
 from .ops.rules import normalize_axis
 from .reductions import reduce_max, reduce_sum, zeros_of
-from .tensor import Tensor, as_dim, as_shape, convert_to_tensor
+from .tensor import Tensor, as_dim, as_shape, convert_to_tensor, operands
 
 __all__ = [
-    "band_part",
-    "eye",
-    "global_norm",
-    "l2_normalize",
-    "matmul",
-    "matrix_transpose",
-    "matvec",
-    "norm",
-    "normalize",
-    "tensordot",
-    "trace",
-]
+    "band_part", "diag", "diag_part", "einsum", "eye", "global_norm", "l2_normalize", "matmul", "matrix_transpose", "matvec", "norm",
+    "normalize", "set_diag", "tensor_diag", "tensor_diag_part", "tensordot", "trace", *_factorisations,
+]  # fmt: skip
 
 
 def matmul(
@@ -174,8 +168,7 @@ def eye(
 
 def trace(x: Any, name: str | None = None) -> Tensor:
     """The sum of the diagonal of the last two axes."""
-    x = convert_to_tensor(x)
-    return reduce_sum(band_part(x, 0, 0), (-2, -1))
+    return reduce_sum(ops.diagonal(convert_to_tensor(x)), -1)
 
 
 def band_part(input: Any, num_lower: Any, num_upper: Any, name: str | None = None) -> Tensor:
@@ -192,3 +185,127 @@ def band_part(input: Any, num_lower: Any, num_upper: Any, name: str | None = Non
             own = ops.less_equal(distance, limit)
             kept = own if kept is None else ops.logical_and(kept, own)
     return x if kept is None else ops.select(kept, x, zeros_of(x))
+
+
+# Diagonals ----------------------------------------------------------------------------------------------------------
+def _offsets(name: str, k: Any) -> tuple[int, int]:
+    values = [int(v) for v in (as_shape(k) if not isinstance(k, int) else (k,))]  # type: ignore[arg-type]
+    if len(values) not in (1, 2) or values[0] > values[-1]:
+        raise InvalidArgumentError(f"{name}: k must be one diagonal or a (lowest, highest) pair, got {k!r}")
+    return values[0], values[-1]
+
+
+def _alignment(name: str, align: str) -> tuple[bool, bool]:
+    """Are the superdiagonals (subdiagonals) aligned to the left?"""
+    if align not in ("LEFT_RIGHT", "RIGHT_LEFT", "LEFT_LEFT", "RIGHT_RIGHT"):
+        raise InvalidArgumentError(
+            f"{name}: align must be LEFT_RIGHT, RIGHT_LEFT, LEFT_LEFT or RIGHT_RIGHT, got {align!r}"
+        )
+    above, below = align.split("_")
+    return above == "LEFT", below == "LEFT"
+
+
+def diag_part(
+    input: Any, name: str = "diag_part", k: Any = 0, padding_value: Any = 0, align: str = "RIGHT_LEFT"
+) -> Tensor:
+    """The diagonal k of each matrix, or a band of diagonals k = (lowest, highest), the highest first, shorter ones padded and
+    aligned as `align` says (superdiagonals, then subdiagonals)."""
+    x = convert_to_tensor(input)
+    low, high = _offsets("diag_part", k)
+    if low == high:
+        return ops.diagonal(x, offset=low)
+    left_above, left_below = _alignment("diag_part", align)
+    rows = [ops.diagonal(x, offset=offset) for offset in range(high, low - 1, -1)]
+    lengths = [row.dims[-1] for row in rows]
+    if not all(isinstance(n, int) for n in lengths):
+        raise ShapeError(f"diag_part: a band needs known extents, got {x.type}")
+    longest = max(lengths)
+    padded = []
+    for offset, row in zip(range(high, low - 1, -1), rows, strict=True):
+        missing = longest - row.dims[-1]
+        left = left_above if offset >= 0 else left_below
+        pads = (0, missing) if left else (missing, 0)
+        lead = ((0, 0),) * (len(row.dims) - 1)
+        wide = ops.pad(row, paddings=(*lead, pads), mode="constant", constant=padding_value) if missing else row
+        padded.append(ops.reshape(wide, shape=(*wide.dims[:-1], 1, longest)))
+    return ops.concat(*padded, axis=len(x.dims) - 2)
+
+
+def diag(
+    diagonal: Any,
+    name: str = "diag",
+    k: Any = 0,
+    num_rows: int = -1,
+    num_cols: int = -1,
+    padding_value: Any = 0,
+    align: str = "RIGHT_LEFT",
+) -> Tensor:
+    """Matrices with the last axis of `diagonal` on diagonal k (its last two axes on a band of diagonals, the highest first), and
+    padding_value elsewhere; square, and as small as can be, unless num_rows or num_cols say otherwise."""
+    x = convert_to_tensor(diagonal)
+    low, high = _offsets("diag", k)
+    rows, columns = _extents_of(x.dims[-1], low, high, num_rows, num_cols)
+    found = _placed(x, rows, columns, low, high, align)
+    if isinstance(padding_value, (int, float)) and padding_value == 0:
+        return found
+    return ops.select(_in_band(rows, columns, low, high), found, convert_to_tensor(padding_value, x.dtype))
+
+
+def _extents_of(longest: Any, low: int, high: int, num_rows: int, num_columns: int) -> tuple[Any, Any]:
+    least_rows, least_columns = longest + max(-high, 0), longest + max(low, 0)
+    if num_rows == -1 and num_columns == -1:
+        size = max(least_rows, least_columns) if isinstance(longest, int) else longest + max(abs(low), abs(high))
+        return size, size
+    return (least_rows if num_rows == -1 else num_rows), (least_columns if num_columns == -1 else num_columns)
+
+
+def _in_band(rows: Any, columns: Any, low: int, high: int) -> Any:
+    extents = (rows, columns)
+    distance = ops.subtract(ops.iota(shape=extents, axis=1, dtype=int32), ops.iota(shape=extents, axis=0, dtype=int32))
+    return ops.logical_and(ops.greater_equal(distance, low), ops.less_equal(distance, high))
+
+
+def _placed(x: Any, rows: Any, columns: Any, low: int, high: int, align: str) -> Any:
+    """Zeros with diagonals put in."""
+    from .ops.diagonal import diagonal_length
+
+    if low == high:
+        return ops.from_diagonal(x, rows=rows, columns=columns, offset=low)
+    left_above, left_below = _alignment("diag", align)
+    rank, total = len(x.dims), None
+    for place, offset in enumerate(range(high, low - 1, -1)):
+        length = diagonal_length(rows, columns, offset)
+        left = left_above if offset >= 0 else left_below
+        first = 0 if left else x.dims[-1] - length
+        begin = (*(0,) * (rank - 2), place, first)
+        row = ops.strided_slice(x, begin=begin, sizes=(*x.dims[:-2], 1, length), strides=(1,) * rank)
+        row = ops.reshape(row, shape=(*x.dims[:-2], length))
+        own = ops.from_diagonal(row, rows=rows, columns=columns, offset=offset)
+        total = own if total is None else ops.add(total, own)
+    return total
+
+
+def set_diag(input: Any, diagonal: Any, name: str = "set_diag", k: Any = 0, align: str = "RIGHT_LEFT") -> Tensor:
+    """The matrices of input with diagonal k (a band of diagonals) replaced."""
+    x, new = operands(input, diagonal)
+    low, high = _offsets("set_diag", k)
+    rows, columns = x.dims[-2:]
+    return ops.select(_in_band(rows, columns, low, high), _placed(new, rows, columns, low, high, align), x)
+
+
+def tensor_diag(diagonal: Any, name: str | None = None) -> Tensor:
+    """Zeros of shape diagonal.shape + diagonal.shape with `diagonal` where both halves of the position are equal."""
+    x = convert_to_tensor(diagonal)
+    count = product(x.dims)
+    matrix = ops.from_diagonal(ops.reshape(x, shape=(count,)), rows=count, columns=count)
+    return ops.reshape(matrix, shape=(*x.dims, *x.dims))
+
+
+def tensor_diag_part(input: Any, name: str | None = None) -> Tensor:
+    """The elements of input[s + s] where both halves of the position are equal."""
+    x = convert_to_tensor(input)
+    half = len(x.dims) // 2
+    if len(x.dims) % 2 or x.dims[:half] != x.dims[half:]:
+        raise ShapeError(f"tensor_diag_part: needs a shape that is one half twice, got {x.type}")
+    count = product(x.dims[:half])
+    return ops.reshape(ops.diagonal(ops.reshape(x, shape=(count, count))), shape=x.dims[:half])

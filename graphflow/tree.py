@@ -139,7 +139,7 @@ def _rebuild_mapping(container: Any, children: Iterable[Any]) -> Any:
     if isinstance(container, dict) and getattr(container, "__dict__", None):  # with a state of its own
         return _refilled(container, items)
     try:
-        return type(container)(items)  # type: ignore[call-arg]
+        return type(container)(items)
     except TypeError:
         return _refilled(container, items)
 

@@ -345,9 +345,9 @@ class GradientTape:
             filled = [g if g is not None else _zeros(t) for g, t in zip(incoming, record.outputs, strict=True)]
             return op.gradient(record, *filled)
 
-    def reach(self, starts: set[int]) -> tuple[set[int], list[Any]]:
-        """(ids of the tensors that gradients of the starting ones come from, the records that cut a path; those inside of
-        a branch or body too)."""
+    def reach(self, starts: set[int]) -> tuple[set[int], list[tuple[Any, Any]]]:
+        """(ids of the tensors that gradients of the starting ones come from, the records that cut a path: each with the one
+        at fault, which stands inside a branch or body of the record or is the record itself)."""
         reached, cuts = set(starts), []
         for record in self._records:
             inputs = [id(t) in reached for t in record.inputs]
@@ -358,14 +358,14 @@ class GradientTape:
                 through, inner = reach_through(record, inputs)
                 found = {id(o) for o, k in zip(record.outputs, through, strict=True) if k} & set(map(id, outputs))
                 reached |= found
-                cuts += inner if not found else []
+                cuts += [] if found else [(record, cut) for _, cut in inner] or [(record, record)]
                 continue
             with stop():
                 gradients = self._rule(record, [None] * len(record.outputs)) if outputs else [None] * len(record.inputs)
             if any(g is not None and k for k, g in zip(inputs, gradients, strict=True)):
                 reached.update(map(id, outputs))
             else:
-                cuts.append(record)
+                cuts.append((record, record))
         return reached, cuts
 
     def why_none(self, target: Any, source: Any) -> str:
@@ -388,10 +388,7 @@ class GradientTape:
         for record in reversed(self._records):
             if any(id(t) in leading for t in record.outputs):
                 leading.update(map(id, record.inputs))
-        own = {id(t) for record in self._records for t in record.outputs}
-        cut = next(
-            (r for r in reversed(cuts) if any(id(t) in leading or id(t) not in own for t in r.outputs)), cuts[-1]
-        )
+        _, cut = next((pair for pair in reversed(cuts) if any(id(t) in leading for t in pair[0].outputs)), cuts[-1])
         result = cut.outputs[0].dtype
         reason = cut.op.no_gradient or (
             f"its result is {result.name}" if not result.is_floating else "its derivative is zero everywhere"

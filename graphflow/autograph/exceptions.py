@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import ast
 import copy
+import os
+import weakref
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -22,6 +24,7 @@ __all__ = [
     "failure_of",
     "in_branch",
     "is_conditional",
+    "may_have_failed",
     "raising",
     "refuse_catching",
     "tensors_of",
@@ -34,6 +37,8 @@ in_branch: ContextVar[int] = ContextVar("graphflow_branches", default=0)
 #: the try statements around: (the trace that ran them, a function that gives the exception types they catch)
 _tries: ContextVar[tuple[tuple[Any, Callable[[], tuple[Any, ...]]], ...]] = ContextVar("graphflow_tries", default=())
 _MARK = "__graphflow_conditional__"
+#: traces (by id) in which an exception may have been raised before
+_checked: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
 class Refused(BaseException):
@@ -60,13 +65,21 @@ class trying:  # noqa: N801 (used as `with trying(...):` in converted code)
 
 
 def raising(exception: Any) -> Any:
-    """What a raise statement raises: the same exception, marked where a tensor's value decides whether it runs."""
-    if not in_branch.get() or active_trace.get() is None:
+    """What a raise statement raises: the same exception, marked where a tensor's value decides whether it runs (under its
+    condition, or behind a check that ends the function before)."""
+    trace = active_trace.get()
+    if trace is None or not in_branch.get() and id(trace.root) not in _checked:
         return exception
     made = exception() if isinstance(exception, type) and issubclass(exception, BaseException) else exception
     if isinstance(made, BaseException):
         setattr(made, _MARK, True)
     return made
+
+
+def may_have_failed() -> None:
+    """From here on the running trace has a check that may fail: what is raised later is raised when the function runs."""
+    trace = active_trace.get().root
+    _checked[id(trace)] = trace
 
 
 def is_conditional(error: BaseException) -> bool:
@@ -141,6 +154,18 @@ class Failure(str):
     _prototype: BaseException
     _where: tuple[str, str, int, int, int, int] | None
 
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Failure) and (
+            type(self._prototype) is not type(other._prototype) or self._where != other._where
+        ):
+            return False
+        return str.__eq__(self, other)  # type: ignore[arg-type]
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
     def exception(self, arrays: Sequence[np.ndarray[Any, Any]]) -> BaseException:
         """A new exception like the one that the user's code raised, with its line as the innermost entry of its traceback.
         arrays: the values of `values`."""
@@ -162,7 +187,8 @@ class Failure(str):
 def failure_of(error: BaseException) -> Failure:
     """The message for a check that raises this exception."""
     where = _raised_at(error)
-    found = Failure(f"{type(error).__name__}: {error}")
+    place = "" if where is None else f" ({os.path.basename(where[0])}:{where[2]})"
+    found = Failure(f"{type(error).__name__}: {error}{place}")
     error.__traceback__ = error.__context__ = None
     if hasattr(error, _MARK):
         delattr(error, _MARK)

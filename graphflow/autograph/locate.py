@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
 
+from ..ir.source import parse_python
+
 __all__ = ["Located", "NoSource", "compile_function", "locate"]
 
 FunctionNode = ast.FunctionDef | ast.Lambda
@@ -47,7 +49,7 @@ def locate(function: FunctionType) -> Located:
         if found is not None:
             return found
     try:
-        tree = ast.parse("".join(lines), code.co_filename)
+        tree = parse_python("".join(lines), code.co_filename)
     except SyntaxError:
         raise NoSource(f"{code.co_filename} does not parse") from None
     return _from_tree(tree, code)
@@ -68,7 +70,7 @@ def _from_block(lines: list[str], code: CodeType) -> Located | None:
         return None
     text = head + ("if 1:\n" if indent else "") + "".join(lines[first - 1 : end])
     try:
-        tree = ast.parse(text, code.co_filename)
+        tree = parse_python(text, code.co_filename)
     except (SyntaxError, ValueError):
         return None
     try:
@@ -147,11 +149,11 @@ def compile_function(
         statement = node
     wrapped: list[ast.stmt] = [statement]
     if class_name is not None:
-        holder = ast.parse(f"class {class_name}:\n pass").body[0]
+        holder = parse_python(f"class {class_name}:\n pass").body[0]
         assert isinstance(holder, ast.ClassDef)
         holder.body = wrapped
         wrapped = [holder]
-    factory = ast.parse("def factory():\n pass").body[0]
+    factory = parse_python("def factory():\n pass").body[0]
     assert isinstance(factory, ast.FunctionDef)
     factory.name = ".factory"
     hidden = {"__class__"} if class_name is not None else set()

@@ -15,7 +15,7 @@ from ..tensor import TensorLike, active_trace
 from . import builtin_functions
 from .blocks import run
 from .calls import call
-from .exceptions import raising, text, trying
+from .exceptions import is_conditional, raising, text, trying
 from .iterables import iterated, tensor_iterable
 from .options import enabled
 
@@ -222,6 +222,10 @@ def assertion(test: Any, message: Callable[[], Any] | None) -> Any:
         from .tensor_logic import tensor_assertion
 
         return tensor_assertion(test, message)
+    if isinstance(test, bool) and not test:  # behind a check or under a tensor condition: when the function runs
+        error = AssertionError() if message is None else AssertionError(run(message))
+        if is_conditional(raising(error)):
+            raise error
     return test
 
 

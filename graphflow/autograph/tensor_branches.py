@@ -15,7 +15,7 @@ from ..tracing.forms import UNUSED, branch
 from ..tree import is_nested, map_structure
 from .blocks import UNDEFINED, Undefined, run
 from .constructs import Again, Construct
-from .exceptions import failure_of, in_branch, is_conditional, refuse_catching, tensors_of
+from .exceptions import failure_of, in_branch, is_conditional, may_have_failed, refuse_catching, tensors_of
 from .options import loop_options
 from .state import Place, holds_tensor
 from .truth import constant_bool, is_false, truth
@@ -44,10 +44,12 @@ def conditional() -> Iterator[None]:
 
 
 def fail_where(condition: Any, error: BaseException) -> None:
-    """A run-time check that raises the user's exception where the condition holds."""
+    """A run-time check that raises the user's exception where the condition (True: always) holds."""
     refuse_catching(error)
     failure = failure_of(error)
-    assert_true(is_false(condition), *failure.values, message=failure, name="raise")
+    holds = constant_bool(False) if condition is True else is_false(condition)
+    assert_true(holds, *failure.values, message=failure, name="raise")
+    may_have_failed()
 
 
 class _Branches(Construct):
@@ -84,7 +86,7 @@ class _Branches(Construct):
             except BaseException as error:
                 if not is_conditional(error):
                     raise
-                fail_where(constant_bool(True), error)
+                fail_where(True, error)
                 ended = True
         found: list[Any] = [value] if self.wants_value else []
         for number, (cell, before) in enumerate(zip(state.cells, state.before, strict=True)):

@@ -11,7 +11,7 @@ from ..ops import assert_true, equal, logical_and, logical_or
 from ..tensor import TensorLike, active_trace, convert_to_tensor
 from ..tracing.forms import branch
 from .blocks import run
-from .exceptions import Text, failure_of, is_conditional
+from .exceptions import Text, failure_of, is_conditional, may_have_failed
 from .tensor_branches import conditional
 from .truth import constant_bool, is_false, truth
 
@@ -121,4 +121,5 @@ def tensor_assertion(test: Any, message: Callable[[], Any] | None) -> bool:
         assert_true(condition, *failure.values, message=failure, name="assert")
     else:
         assert_true(condition, message=str(text), name="assert")
+    may_have_failed()
     return True

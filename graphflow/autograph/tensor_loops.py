@@ -95,7 +95,7 @@ class _Loop(Construct):
             except BaseException as error:
                 if not is_conditional(error):
                     raise
-                fail_where(constant_bool(True), error)
+                fail_where(True, error)
                 return [UNUSED if v is UNUSED else v for v in values]
             finally:
                 loop_options.reset(token)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import linecache
 import os
 import sys
+import threading
 from dataclasses import dataclass, replace
 from types import CodeType, FrameType
 
-__all__ = ["Source", "capture", "is_user_frame", "merge_sources", "source_of", "user_frame"]
+from ..locks import renew_after_fork
+
+__all__ = ["Source", "capture", "is_user_frame", "merge_sources", "parse_python", "source_of", "user_frame"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,25 @@ def user_frame() -> FrameType | None:
             return frame
         frame = frame.f_back
     return None
+
+
+_parsing = threading.Lock()
+
+
+def renew_locks() -> None:
+    """For a forked child (see locks.py)."""
+    global _parsing
+    _parsing = threading.Lock()
+
+
+renew_after_fork(sys.modules[__name__])
+
+
+def parse_python(text: str, file: str = "<unknown>") -> ast.Module:
+    """The syntax tree of Python source, one thread at a time: before 3.13 CPython counts the depth of all threads' trees together
+    (gh-106905) and raises SystemError where threads take turns in the middle of one."""
+    with _parsing:
+        return ast.parse(text, file)
 
 
 def is_user_frame(frame: FrameType) -> bool:

@@ -39,7 +39,7 @@ from .comparison import (
     not_equal,
 )  # fmt: skip
 from .control import call, switch, while_
-from .decompositions import cholesky, eigh, lu, qr, solve, svd, triangular_solve
+from .decompositions import cholesky, determinant, eigh, lu, qr, slogdet, solve, svd, triangular_solve
 from .diagonal import diagonal, from_diagonal
 from .division import floordiv, floormod, pow_, truncatediv, truncatemod
 from .elementwise import (
@@ -126,18 +126,18 @@ __all__ = [
     "OPS", "absolute", "acos", "acosh", "add", "append_row", "argmax", "argmin", "argsort", "asin", "asinh",
     "assert_true", "assign_variable", "atan", "atan2", "atanh", "bitcast", "bitwise_and", "bitwise_invert",
     "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "broadcast_to", "call", "cast", "ceil",
-    "check_numerics", "cholesky", "concat", "constant", "copy", "cos", "cosh", "cumulative", "diagonal", "digamma",
-    "dimension", "divide", "divide_no_nan", "eigh", "ensure_shape", "equal", "erf", "erfc", "erfinv", "exp", "expm1",
-    "floor", "floordiv", "floormod", "fold_windows", "from_diagonal", "fused", "gather", "gather_nd", "greater",
-    "greater_equal", "identity", "iota", "is_finite", "is_inf", "is_nan", "less", "less_equal", "lgamma", "log",
-    "log1p", "logical_and", "logical_not", "logical_or", "logical_xor", "lu", "matmul", "maximum", "minimum",
-    "multiply", "multiply_no_nan", "negative", "not_equal", "one_hot", "pad", "pow_", "print_", "python_call", "qr",
-    "random_bits", "random_block", "random_exponential", "random_normal", "random_normal_word", "random_range",
-    "random_skip", "random_state", "random_truncated_normal", "random_uniform", "read_variable", "reciprocal",
-    "reduce_all", "reduce_any", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum", "relu", "relu_gradient",
-    "reshape", "reverse", "round_", "rsqrt", "scatter_add", "scatter_add_into", "scatter_into", "scatter_reduce",
-    "search_sorted", "select", "sigmoid", "sign", "sin", "sinh", "softplus", "solve", "sqrt", "square",
-    "squared_difference", "stop_gradient", "strided_slice", "strided_slice_gradient", "subtract", "svd", "switch",
-    "tan", "tanh", "transpose", "triangular_solve", "trunc", "truncatediv", "truncatemod", "update_row", "while_",
-    "window_max", "windows", "written_value", "xdivy", "xlogy",
+    "check_numerics", "cholesky", "concat", "constant", "copy", "cos", "cosh", "cumulative", "determinant",
+    "diagonal", "digamma", "dimension", "divide", "divide_no_nan", "eigh", "ensure_shape", "equal", "erf", "erfc",
+    "erfinv", "exp", "expm1", "floor", "floordiv", "floormod", "fold_windows", "from_diagonal", "fused", "gather",
+    "gather_nd", "greater", "greater_equal", "identity", "iota", "is_finite", "is_inf", "is_nan", "less",
+    "less_equal", "lgamma", "log", "log1p", "logical_and", "logical_not", "logical_or", "logical_xor", "lu", "matmul",
+    "maximum", "minimum", "multiply", "multiply_no_nan", "negative", "not_equal", "one_hot", "pad", "pow_", "print_",
+    "python_call", "qr", "random_bits", "random_block", "random_exponential", "random_normal", "random_normal_word",
+    "random_range", "random_skip", "random_state", "random_truncated_normal", "random_uniform", "read_variable",
+    "reciprocal", "reduce_all", "reduce_any", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum", "relu",
+    "relu_gradient", "reshape", "reverse", "round_", "rsqrt", "scatter_add", "scatter_add_into", "scatter_into",
+    "scatter_reduce", "search_sorted", "select", "sigmoid", "sign", "sin", "sinh", "slogdet", "softplus", "solve",
+    "sqrt", "square", "squared_difference", "stop_gradient", "strided_slice", "strided_slice_gradient", "subtract",
+    "svd", "switch", "tan", "tanh", "transpose", "triangular_solve", "trunc", "truncatediv", "truncatemod",
+    "update_row", "while_", "window_max", "windows", "written_value", "xdivy", "xlogy",
 ]  # fmt: skip

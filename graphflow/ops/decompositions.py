@@ -26,7 +26,19 @@ from .samples import FLOATS, fill
 from .select import select
 from .shape import broadcast_to, reshape, transpose
 
-__all__ = ["cholesky", "eigh", "lu", "qr", "solve", "svd", "triangle", "triangular_solve"]
+__all__ = [
+    "cholesky",
+    "determinant",
+    "eigh",
+    "eye_like",
+    "lu",
+    "qr",
+    "slogdet",
+    "solve",
+    "svd",
+    "triangle",
+    "triangular_solve",
+]
 
 
 def _check_matrix(name: str, own: TensorType, square: bool = True) -> None:
@@ -261,6 +273,41 @@ lu: Op = define_op(
 )  # fmt: skip
 
 
+def _infer_determinant(name: str, count: int) -> Any:
+    def infer(types: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
+        _check_matrix(name, types[0])
+        return (types[0].with_shape(types[0].shape[:-2]),) * count
+
+    return infer
+
+
+def _inverse_transposed(x: Any, weight: Any) -> Any:
+    """weight * inverse(x)', matrix by matrix."""
+    return solve(x, eye_like(x), adjoint=True) * reshape(weight, shape=(*weight.dims, 1, 1))
+
+
+determinant: Op = define_op(
+    "determinant", "x",
+    infer=_infer_determinant("determinant", 1),
+    kernel=Library("determinant"),
+    gradient=lambda node, dy: [_inverse_transposed(node.inputs[0], dy * node.outputs[0])],
+    reference=_reference(np.linalg.det),
+    samples=_square_samples(regular),
+    documentation="The determinant: the product of the triangle's diagonal, in order, with the sign of the exchanges. 0 for a "
+    "singular matrix, where it has no gradient.",
+)  # fmt: skip
+
+slogdet: Op = define_op(
+    "slogdet", "x",
+    infer=_infer_determinant("slogdet", 2),
+    kernel=Library("slogdet"),
+    gradient=lambda node, dsign, dlog: [_inverse_transposed(node.inputs[0], dlog)],
+    reference=_reference(lambda x: tuple(np.linalg.slogdet(x)), 2),
+    samples=_square_samples(regular, gradient=False),
+    documentation="sign, log: the determinant is sign * exp(log); 0 and -inf for a singular matrix.",
+)  # fmt: skip
+
+
 def _infer_qr(types: tuple[TensorType, ...], full_matrices: bool = False) -> tuple[TensorType, ...]:
     own = types[0]
     _check_matrix("qr", own, square=False)
@@ -336,7 +383,8 @@ def _eigh_gradient(node: Any, dw: Any, dv: Any) -> list[Any]:
     n = values.dims[-1]
     inner = _gaps(values) * matmul(vectors, dv, transpose_a=True) + from_diagonal(dw, rows=n, columns=n)
     whole = matmul(vectors, matmul(inner, vectors, transpose_b=True))
-    return [(whole + adjoint(whole)) * constant_like(0.5, whole)]
+    # only the lower triangle is read: it gets the gradient of both
+    return [triangle(whole + adjoint(whole), True, 0.5)]
 
 
 def _eigh_reference(x: Any) -> Any:
@@ -352,7 +400,7 @@ eigh: Op = define_op(
     samples=_square_samples(positive_definite, gradient=False),
     fallible="no_convergence",
     documentation="Eigenvalues in ascending order and eigenvectors (columns) of a symmetric matrix, of which only the lower triangle is "
-    "read. The gradient is symmetric, and that of the vectors is 0 among equal eigenvalues.",
+    "read and has a gradient. The gradient of the vectors is 0 among equal eigenvalues.",
 )  # fmt: skip
 
 

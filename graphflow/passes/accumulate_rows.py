@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..ir.graph import Graph, Node, Value
-from ..ir.op import Alias, View
+from ..ir.op import Alias, Control, View
 from .manager import PassContext
 from .rewriting import Rewriter, constant_value
 from .subgraphs import control_kind
@@ -26,7 +26,18 @@ def accumulate_rows(graph: Graph, context: PassContext) -> Graph:
     none and each iteration keeps it so. (In the one row, 0.0 + x and x give the same sum with such a number.) A sum that began at
     -0.0, the exact unit of addition, stays as it is.
     """
-    return _transformed(graph, frozenset(), context)
+    return _transformed(graph, frozenset(), context) if _has_scatters(graph) else graph
+
+
+def _has_scatters(graph: Graph) -> bool:
+    for node in graph.nodes:
+        if (
+            node.op.name == "scatter_add"
+            or isinstance(node.op.kernel, Control)
+            and any(map(_has_scatters, node.subgraphs()))
+        ):
+            return True
+    return False
 
 
 def _transformed(graph: Graph, safe_inputs: frozenset[Value], context: PassContext) -> Graph:

@@ -28,7 +28,8 @@ def inline_calls(graph: Graph, context: PassContext) -> Graph:
 
     Other functions stay shared: their code is there once, but nothing is fused or simplified across the call.
     """
-    return _Inliner(context, _places(graph)).run(graph)
+    places = _places(graph)
+    return _Inliner(context, places).run(graph) if places else graph
 
 
 def _places(graph: Graph) -> dict[int, int]:
@@ -41,6 +42,8 @@ def _places(graph: Graph) -> dict[int, int]:
             return
         seen.add(id(graph))
         for node in graph.nodes:
+            if not node.attributes:
+                continue
             if control_kind(node) == "call":
                 function = node.attributes["function"]
                 found[id(function)] = found.get(id(function), 0) + 1

@@ -49,12 +49,18 @@ def place_devices(graph: Graph, context: PassContext) -> Graph:
 
 def _has_devices(graph: Graph) -> bool:
     """Is another device than the CPU asked for, or used already?"""
-    return any(
-        node.device not in (None, CPU)
-        or any(v.type.device != CPU for v in (*node.inputs, *node.outputs))
-        or any(map(_has_devices, node.subgraphs()))
-        for node in graph.nodes
-    )
+    for node in graph.nodes:
+        if node.device is not None and node.device != CPU:
+            return True
+        for value in node.outputs:
+            if value.type.device != CPU:
+                return True
+        for value in node.inputs:
+            if value.type.device != CPU:
+                return True
+        if node.attributes and any(map(_has_devices, node.subgraphs())):
+            return True
+    return False
 
 
 def missing_kernel(node: Node) -> str | None:

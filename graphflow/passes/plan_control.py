@@ -235,13 +235,33 @@ class _Planner:
     def _choose(
         self, node: Node, value: Value, region: Region | None, step: int, frames: Frames, taken: set[Home]
     ) -> Home:
+        """The home that a node's result is written to."""
+        ways = [self._wanted_home, self._operand_home]
+        if node.op.name in IN_PLACE_ROWS:  # elsewhere the whole array would be copied
+            ways.reverse()
+        for way in ways:
+            home = way(node, value, region, step, frames, taken)
+            if home is not None:
+                return home
+        return self._fresh(value, step)
+
+    def _wanted_home(
+        self, node: Node, value: Value, region: Region | None, step: int, frames: Frames, taken: set[Home]
+    ) -> Home | None:
+        """Where a reader wants the value, if what lies there is dead."""
         wanted = self.wanted.get(value)
-        if wanted is not None and wanted not in taken and self._fits(wanted, value):
-            held = self.content.get(wanted)
-            if held is None or not self.live.lives(held, step, frames, at_step=True):
-                return wanted
-            if not self.live.lives(held, step, frames) and self._in_place(node, held, value, region, wanted):
-                return wanted
+        if wanted is None or wanted in taken or not self._fits(wanted, value):
+            return None
+        held = self.content.get(wanted)
+        if held is None or not self.live.lives(held, step, frames, at_step=True):
+            return wanted
+        dies = not self.live.lives(held, step, frames)
+        return wanted if dies and self._in_place(node, held, value, region, wanted) else None
+
+    def _operand_home(
+        self, node: Node, value: Value, region: Region | None, step: int, frames: Frames, taken: set[Home]
+    ) -> Home | None:
+        """The home of an operand that dies here and may be written over."""
         for operand in node.inputs:
             root = self.plan.root(operand)
             home = self.plan.homes.get(root)
@@ -250,7 +270,7 @@ class _Planner:
             if not self.live.lives(root, step, frames) and self._in_place(node, root, value, region, home):
                 home.bytes = dim_max(home.bytes, bytes_of(value))
                 return home
-        return self._fresh(value, step)
+        return None
 
     def _fits(self, home: Home, value: Value) -> bool:
         return home.dynamic or home.bytes == bytes_of(value)

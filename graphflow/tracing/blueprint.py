@@ -74,6 +74,8 @@ def _obstacle(captures: Any) -> str:
         return f"{captures.blind[0].name} is too large to be compared"
     if captures.dropped:
         return "there are too many captured values"
+    if captures.fallback_used:
+        return "an attribute was found by __getattr__"
     if captures.identity_used:
         return "an object was hashed by identity"
     for function in captures.functions():
@@ -176,7 +178,7 @@ class Parts(Pattern):
     def matches(self, value: Any, binding: Binding) -> bool:
         if type(value) is not self.kind:
             return False
-        content = vars(value) if isinstance(value, types.SimpleNamespace) else value
+        content: Any = vars(value) if isinstance(value, types.SimpleNamespace) else value
         if len(content) != len(self.items):
             return False
         values: Any = content

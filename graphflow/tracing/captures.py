@@ -54,6 +54,8 @@ class Captures:
         self.watched: list[type] = []
         """the classes whose attribute reads were seen"""
         self.identity_used = False
+        self.fallback_used = False
+        """did a read end in a `__getattr__`? What it finds is guarded; that the attribute itself is not there is not"""
         """was an object hashed by its identity?"""
         self._functions: dict[types.FunctionType, None] = {}
         self.writes: dict[tuple[int, str], tuple[Any, Any, str, int, bool]] = {}
@@ -242,6 +244,7 @@ class Captures:
                 self._late.append(vars(ancestor).get(name))
             return
         if value is MISSING and hasattr(cls, "__getattr__"):
+            self.fallback_used = True
             return
         self._add(f"{_name_of(owner)}.{name}", "attribute", owner, name, value)
         self._late.append(value)

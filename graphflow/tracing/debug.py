@@ -325,7 +325,9 @@ def precise_error(concrete: Any, found: GraphflowError, tensors: Sequence[Any], 
     except TooManySteps:
         return found
     except Exception as precise:
-        if precise is stepper.raised or isinstance(precise, type(found)):
+        if precise is stepper.raised:
+            return precise
+        if isinstance(precise, type(found)):
             precise.__cause__ = precise.__context__ = None
             return precise
         if not isinstance(precise, GraphflowError):

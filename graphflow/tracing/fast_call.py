@@ -21,6 +21,7 @@ import numpy as np
 
 from .. import config
 from ..autodiff.record import recorders
+from ..compiler import runtime_error
 from ..ir.dims import evaluate
 from ..tensor import Tensor, TensorLike, active_trace
 from ..tree import children_of, flatten, is_nested, labels_of, metadata_of, pack_sequence_as, rebuild
@@ -99,9 +100,14 @@ def write_fast_call(
         return None
     checks += [guard.source(k, environment) for k, guard in enumerate(concrete.guards) if not guard.is_dead]
     variables = [weakref.ref(v) for v in arguments.variables]
+    owner = weakref.ref(concrete)  # which keeps this call: weak, so that both are freed without a collection
 
     def fail(status: int, *arrays: Any) -> BaseException:
-        return concrete.error(binding, status, arrays, [v() for v in variables], extents)
+        trace = owner()
+        if trace is None:  # dropped by another thread during the call
+            return runtime_error(binding, status)
+        error: BaseException = trace.error(binding, status, arrays, [v() for v in variables], extents)
+        return error
 
     environment["fail"] = fail
     results, body = [], []
@@ -124,7 +130,7 @@ def write_fast_call(
     body.append("uses[0] += 1")
     for k in range(len(results)):
         body.append(f"t{k} = new(Tensor); t{k}._array = o{k}; t{k}.dtype = dtype{k}; t{k}._key = None")
-    body.append(f"return {_result_source(concrete, environment)}")
+    body.append(f"return {_result_source(concrete.result, environment)}")
     parameters = "".join(f"{name}, " for name in names)
     declared = "".join(f"{name}=MISSING, " for name in names) + ("/, " if names else "")
     lines = [
@@ -284,30 +290,25 @@ def _leaf_check(
     return True
 
 
-def _result_source(concrete: Any, environment: dict[str, Any]) -> str:
-    """An expression that builds the returned structure."""
-
-    def text(value: Any) -> str:
-        if isinstance(value, ListLeaf):
-            name = f"v{len(environment)}"
-            environment[name] = value.join
-            return f"{name}({', '.join(f't{k}' for k in value.numbers)})"
-        if isinstance(value, Leaf):
-            if value.output >= 0:
-                return f"t{value.output}"
-            name = f"v{len(environment)}"
-            environment[name] = value.value
-            return name
-        if type(value) is tuple:
-            return "(" + "".join(text(v) + ", " for v in value) + ")"
-        if type(value) is list:
-            return "[" + ", ".join(text(v) for v in value) + "]"
-        if type(value) is dict and all(type(k) in (str, int) for k in value):
-            return "{" + ", ".join(f"{k!r}: {text(v)}" for k, v in value.items()) + "}"
-        if not is_nested(value):
-            raise TypeError(f"{value!r} is neither a leaf nor a container")
-        name = f"v{len(environment)}"
+def _result_source(value: Any, environment: dict[str, Any]) -> str:
+    """An expression that builds the returned structure; `value` is it, or a part of it."""
+    name = f"v{len(environment)}"
+    if isinstance(value, ListLeaf):
+        environment[name] = value.join
+        return f"{name}({', '.join(f't{k}' for k in value.numbers)})"
+    if isinstance(value, Leaf):
+        if value.output >= 0:
+            return f"t{value.output}"
+        environment[name] = value.value
+        return name
+    if type(value) is dict and all(type(k) in (str, int) for k in value):
+        return "{" + ", ".join(f"{k!r}: {_result_source(v, environment)}" for k, v in value.items()) + "}"
+    if not is_nested(value):
+        raise TypeError(f"{value!r} is neither a leaf nor a container")
+    if type(value) not in (tuple, list):
         environment[name], environment["rebuild"] = value, rebuild
-        return f"rebuild({name}, [{', '.join(text(v) for v in children_of(value))}])"
-
-    return text(concrete.result)
+    parts = [_result_source(v, environment) for v in children_of(value)]
+    if type(value) is tuple:
+        return "(" + "".join(part + ", " for part in parts) + ")"
+    items = "[" + ", ".join(parts) + "]"
+    return items if type(value) is list else f"rebuild({name}, {items})"

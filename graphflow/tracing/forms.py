@@ -21,9 +21,9 @@ from ..ir.op import OPS
 from ..ir.types import TensorType
 from ..ops.control import switch_results
 from ..tensor import Tensor, TensorLike, active_trace, convert_to_tensor
-from ..tree import children_of, is_nested, labels_of, rebuild
+from ..tree import children_of, is_nested, labels_of, map_structure, rebuild
 from .subtrace import Subtrace, close, with_python_calls
-from .tracer import SymbolicTensor, Trace, wrap_dim
+from .tracer import SymbolicTensor, Trace
 
 __all__ = ["UNUSED", "branch", "is_array", "is_plain", "parameter_names", "trace_types"]
 
@@ -287,7 +287,7 @@ class _Merge:
         for k in known:
             with self.traces[k].tracing():
                 if array is not None:
-                    converted[k] = parts[k].buffer_of(array.row_dims)
+                    converted[k] = self.traces[k].lift(parts[k].buffer_of(array.row_dims))
                 elif is_plain(parts[k]):
                     other = next(m for m in known if not is_plain(parts[m]))
                     raise self.differ(BranchError, path, k, parts[k], other, parts[other])
@@ -341,14 +341,15 @@ def in_sight(name: str, trace: Trace | None) -> bool:
 
 
 def trace_types(function: Callable[..., Any], types: Sequence[TensorType], structure: Callable[[list[Any]], Any]) -> Any:
-    """The structure that function gives for tensors of these types, with symbolic tensors as leaves: traced, not run."""
-    trace = Trace("shapes", False)
+    """The structure that function gives for tensors of these types, with types as leaves: traced, not run."""
+    outer = active_trace.get()
+    trace = Trace("shapes", False) if outer is None else outer.subtrace("shapes", "function", "map")
     inputs = [trace.input(f"x{k}", t) for k, t in enumerate(types)]
-    token = active_trace.set(trace)
     try:
-        return function(structure(inputs))
+        with trace.tracing():
+            returned = function(structure(inputs))
+            return map_structure(lambda leaf: convert_to_tensor(leaf).type, returned)
     finally:
-        active_trace.reset(token)
         trace.alive = False
 
 
@@ -360,8 +361,3 @@ def parameter_names(function: Callable[..., Any], count: int) -> list[str] | Non
         return None
     plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return plain[:count] if len(plain) >= count else None
-
-
-def length_of(dims: Sequence[Dim]) -> Any:
-    """The first extent, as Python sees it."""
-    return wrap_dim(dims[0])

@@ -216,67 +216,76 @@ def _as_spec(value: Any, spec: TensorSpec) -> Any:
     return convert_to_tensor(value, spec.dtype)
 
 
-def analyse_arguments(
-    values: tuple[Any, ...], keywords: dict[str, Any], names: list[str], instance: bool = False
-) -> Arguments:
-    """Convert NumPy leaves to tensors and compute the key. instance: the first value is the object a method is bound
-    to."""
-    tensors: list[Tensor] = []
-    variables: list[Any] = []
-    leaf_names: list[str] = []
-    by_value: list[Any] = []
-    leaf_keys: list[tuple[str, Any]] = []
+class _Leaves:
+    """What is found in a call's arguments. A class, and not functions inside a function: those would be a reference
+    cycle that keeps the tensors of every slow call until the next garbage collection."""
 
-    def visit(value: Any, name: str) -> tuple[Any, Any]:
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] = []
+        self.variables: list[Any] = []
+        self.names: list[str] = []
+        self.by_value: list[Any] = []
+        self.keys: list[tuple[str, Any]] = []
+
+    def visit(self, value: Any, name: str) -> tuple[Any, Any]:
         """(value with NumPy arrays converted, key); notes the leaves' keys for messages."""
-        found = look(value, name)
-        if not is_nested(value):
-            leaf_keys.append((name, found[1]))
+        if is_nested(value):
+            return self._container(value, name)
+        found = self._leaf(value, name)
+        self.keys.append((name, found[1]))
         return found
 
-    def look(value: Any, name: str) -> tuple[Any, Any]:
+    def _leaf(self, value: Any, name: str) -> tuple[Any, Any]:
         if isinstance(value, (np.ndarray, np.generic)):
             value = convert_to_tensor(value)
         if isinstance(value, Tensor):
             value.require_usable()
-            tensors.append(value)
-            leaf_names.append(name)
+            self.tensors.append(value)
+            self.names.append(name)
             return value, ("T", value.dtype.short, len(value.dims))
         if isinstance(value, TensorLike):
-            for k, other in enumerate(variables):
+            for k, other in enumerate(self.variables):
                 if other is value:
                     return value, ("V", k)
-            variables.append(value)
+            self.variables.append(value)
             return value, ("V", value.dtype.short, value.dims, value.trainable)  # type: ignore[attr-defined]
         if isinstance(value, TensorSpec):
             return value, ("S", value)
-        if not is_nested(value):
-            return value, argument_key(value, by_value)
+        return value, argument_key(value, self.by_value)
+
+    def _container(self, value: Any, name: str) -> tuple[Any, Any]:
         old, labels = list(children_of(value)), labels_of(value)
-        parts = [visit(child, f"{name}_{label}") for child, label in zip(old, labels, strict=True)]
+        parts = [self.visit(child, f"{name}_{label}") for child, label in zip(old, labels, strict=True)]
         changed = any(new is not child for (new, _), child in zip(parts, old, strict=True))
         rebuilt = rebuild(value, [new for new, _ in parts]) if changed else value
-        by_value.append(value)
+        self.by_value.append(value)
         return rebuilt, (
             type(value),
             (labels if isinstance(value, Mapping) else len(labels), metadata_of(value)),
             tuple(key for _, key in parts),
         )
 
+
+def analyse_arguments(
+    values: tuple[Any, ...], keywords: dict[str, Any], names: list[str], instance: bool = False
+) -> Arguments:
+    """Convert NumPy leaves to tensors and compute the key. instance: the first value is the object a method is bound
+    to."""
+    leaves = _Leaves()
     visited = []
     for position, (value, name) in enumerate(zip(values, names, strict=True)):
-        visited.append((value, ObjectKey(value)) if instance and not position else visit(value, name))
-    keyed = {k: visit(v, k) for k, v in sorted(keywords.items())}
+        visited.append((value, ObjectKey(value)) if instance and not position else leaves.visit(value, name))
+    keyed = {k: leaves.visit(v, k) for k, v in sorted(keywords.items())}
     key = (tuple(k for _, k in visited), (None, *(part for n, (_, k) in keyed.items() for part in (n, k))))
     return Arguments(
         tuple(v for v, _ in visited),
         {n: v for n, (v, _) in keyed.items()},
         key,
-        tensors,
-        variables,
-        leaf_names,
-        by_value,
-        leaf_keys,
+        leaves.tensors,
+        leaves.variables,
+        leaves.names,
+        leaves.by_value,
+        leaves.keys,
         names,
         instance,
     )

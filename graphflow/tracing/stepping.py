@@ -29,7 +29,7 @@ from ..errors import GraphflowError
 from ..ir.dims import SymbolicDim, evaluate, symbols_of
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import Control, Effect
-from ..ir.source import Source
+from ..ir.source import Source, parse_python
 from ..tensor import dispatch_now
 
 __all__ = ["Hook", "ShadowVariable", "Stepper", "UserFrame", "concrete_attributes"]
@@ -295,7 +295,7 @@ class _Writer:
     def _define(
         self, name: str, parameters: Sequence[str], body: Sequence[ast.stmt], file: str, line: int
     ) -> Callable[..., Any]:
-        definition = ast.parse(f"def {name}({', '.join(parameters)}): pass").body[0]
+        definition = parse_python(f"def {name}({', '.join(parameters)}): pass").body[0]
         assert isinstance(definition, ast.FunctionDef)
         _relocate(definition, line, 0, 1)
         definition.body = list(body) or definition.body
@@ -317,7 +317,7 @@ class _Writer:
         """Statements at the place of a source, or at the present line."""
         if source is not None and self.frame is not None:
             self.line = max(1, source.line)
-        statements = ast.parse(text).body
+        statements = parse_python(text).body
         begin, end = _columns(source) if source is not None else (0, 1)
         for statement in statements:
             _relocate(statement, self.line, begin, end)
@@ -557,7 +557,7 @@ def _assignments(file: str) -> dict[tuple[int, int, str], str]:
     text = "".join(lines)
     found: dict[tuple[int, int, str], str] = {}
     try:
-        tree = ast.parse(text)
+        tree = parse_python(text)
     except (SyntaxError, ValueError):
         return found
     for node in ast.walk(tree):

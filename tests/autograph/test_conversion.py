@@ -523,7 +523,7 @@ def test_tracebacks_show_the_users_file_alone():
     ours = [e.filename for e in entries if e.filename != __file__]
     assert len(ours) <= 1  # where the call of the compiled function hands the error on
     assert {e.name for e in entries[1:] if e.filename == __file__} == {"fail"}
-    assert entries[-1].line == "x = x + undefined  # noqa: F821"
+    assert entries[-1].line == "x = x + undefined"
 
 
 def test_unbound_locals_are_unbound_locals():

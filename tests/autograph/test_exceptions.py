@@ -92,8 +92,18 @@ def test_raise_in_else_and_in_both():
             raise ValueError("positive")
         raise TypeError("negative")
 
+    def h(x, flag):
+        if x > 0:
+            if x > 2:
+                raise ValueError("large")
+            else:
+                raise KeyError("positive")
+        assert flag, "flag"
+        raise TypeError("negative")
+
     check(f, [1.0], [-1.0])
     check(g, [1.0], [-1.0])
+    check(h, [1.0, True], [3.0, True], [-1.0, True], [-1.0, False], signature=False)
 
 
 def test_raise_in_a_function_that_is_called():
@@ -389,3 +399,39 @@ def test_messages_with_tensors():
                 way(gf.constant(value))
             found.append(caught.value.args[0])
         assert found[0].splitlines()[0] in found[1]
+
+
+def test_raise_beside_a_call_of_python():
+    seen = []
+
+    def note(v):
+        seen.append(float(v))
+        return v
+
+    def f(x):
+        y = gf.py_function(note, [x], gf.float32)
+        if y < 0:
+            raise ValueError("negative")
+        return y * 2
+
+    check(f, [1.0], [-1.0], signature=False)
+    assert seen == [1.0, 1.0, 1.0, -1.0, -1.0, -1.0]
+
+
+def test_raise_under_a_tape_outside():
+    @gf.function
+    def f(x):
+        if x < 0:
+            raise ValueError("negative")
+        return x * x
+
+    x = gf.constant(-1.0)
+    with gf.GradientTape() as tape:
+        tape.watch(x)
+        with pytest.raises(ValueError, match="negative"):
+            f(x)
+    x = gf.constant(3.0)
+    with gf.GradientTape() as tape:
+        tape.watch(x)
+        y = f(x)
+    assert tape.gradient(y, x).numpy() == 6

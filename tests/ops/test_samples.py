@@ -21,13 +21,16 @@ sampled_op = pytest.mark.parametrize("op", SAMPLED, ids=lambda op: op.name)
 #: Largest distance from the reference in units in the last place; 0 (the same bits) for ops not named here.
 TRANSCENDENTAL = 4
 ULPS = dict.fromkeys(
-    "acos acosh asin asinh atan atan2 atanh cos cosh digamma erf erfc erfinv exp expm1 lgamma log log1p pow rsqrt "
-    "random_exponential random_normal random_normal_word random_truncated_normal sigmoid sin sinh softplus tan tanh xlogy".split(), TRANSCENDENTAL)  # fmt: skip
+    "acos acosh asin asinh atan atan2 atanh cos cosh digamma erf erfc erfinv exp expm1 lgamma log log1p "
+    "pow rsqrt random_exponential random_normal random_normal_word random_truncated_normal sigmoid sin "
+    "sinh softplus tan tanh xlogy".split(),
+    TRANSCENDENTAL,
+)  # fmt: skip
 
 #: Ops that add or multiply many elements: largest distance in ulp of the same op on absolute values, times the count of
 #: elements.
 #: Factorisations: vectors are known up to their sign, and numbers up to the rounding of a whole algorithm.
-FACTORS = {"cholesky", "eigh", "lu", "qr", "solve", "svd", "triangular_solve"}
+FACTORS = {"cholesky", "determinant", "eigh", "lu", "qr", "slogdet", "solve", "svd", "triangular_solve"}
 
 ACCUMULATING = {"reduce_sum", "reduce_prod", "matmul", "scatter_add"}
 

@@ -1,5 +1,6 @@
 """Sums with an array of one row: only where the array holds no -0.0."""
 
+# ruff: noqa: E501 (the texts of graphs are one line a node)
 from __future__ import annotations
 
 import numpy as np

@@ -138,7 +138,7 @@ def test_a_branch_that_only_prints_is_no_obstacle(check_control):
     text = """p: b1[], x: f32[4], w: var f32[4]
         {}
         return {}"""
-    node = SWITCH.format("", "", "print x {template=\"\"}")
+    node = SWITCH.format("", "", 'print x {template=""}')
     check_control(
         forward_state,
         text.format(f"assign_variable w, x\n        {node}\n        %0: f32[4] = read_variable w", "%0"),
@@ -163,4 +163,6 @@ def test_inside_a_branch(call, check_control):
             %2: f32[4] = read_variable w
             t_call %2"""
     operands = (", w", ", w: var f32[4]")
-    check_control(forward_state, text.format(SWITCH.format(*operands, before)), text.format(SWITCH.format(*operands, after)))
+    check_control(
+        forward_state, text.format(SWITCH.format(*operands, before)), text.format(SWITCH.format(*operands, after))
+    )

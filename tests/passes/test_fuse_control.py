@@ -69,7 +69,9 @@ def test_fusing_again_leaves_loop_nests_alone(whole):
     final, found = fused(whole(LOOP))
     again, same = fused(final)
     assert same == found
-    assert again.nodes[1].attributes["body"].nodes[0].attributes == final.nodes[1].attributes["body"].nodes[0].attributes
+    assert (
+        again.nodes[1].attributes["body"].nodes[0].attributes == final.nodes[1].attributes["body"].nodes[0].attributes
+    )
 
 
 def test_what_uses_a_run_time_extent_comes_after_its_definition(whole):

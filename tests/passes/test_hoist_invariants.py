@@ -63,7 +63,11 @@ def test_little_work_goes_anyway_with_what_it_needs(check_control, runs):
             %5: f32[2] = reduce_sum %4 {axes=(0,)}
             %6: f32[2] = add %5, v
             %9: f32[2] = add %6, y"""
-    outside = ["%3: f32[2,2] = transpose w {permutation=(1, 0)}", "%4: f32[2,2] = exp %3", "%5: f32[2] = reduce_sum %4 {axes=(0,)}"]
+    outside = [
+        "%3: f32[2,2] = transpose w {permutation=(1, 0)}",
+        "%4: f32[2,2] = exp %3",
+        "%5: f32[2] = reduce_sum %4 {axes=(0,)}",
+    ]
     inside = "%6: f32[2] = add reduce_sum, v\n            %9: f32[2] = add %6, y"
     check_control(hoist_invariants, loop(step, runs), after(outside, inside, "reduce_sum", "%5", "f32[2]", runs), *RUNS)
 
@@ -155,7 +159,11 @@ def test_out_of_two_loops(check_control):
             }}
             %9: f32[2] = negative %0"""
     before = loop(inner.format("%0: f32[2,2] = exp w", "%0", ""))
-    step = inner.format("", "", "").replace("while y, w {", "while y, w, reduce_max {").replace("w: f32[2,2])", "w: f32[2,2], reduce_max: f32[2])")
+    step = (
+        inner.format("", "", "")
+        .replace("while y, w {", "while y, w, reduce_max {")
+        .replace("w: f32[2,2])", "w: f32[2,2], reduce_max: f32[2])")
+    )
     step = step.replace("%1: f32[2] = reduce_max  {axes=(0,)}\n", "").replace("add %1, %2", "add reduce_max, %2")
     outside = ["%3: f32[2,2] = exp w", "%4: f32[2] = reduce_max %3 {axes=(0,)}"]
     expected = after(outside, step, "reduce_max", "%4", "f32[2]")

@@ -66,7 +66,9 @@ def large(calls):
 
 
 def test_a_large_function_is_inlined_where_one_place_calls_it():
-    _, final, context = run(large("%0: f32[n] = call x {function=graph long}\nreturn %0").replace("shared long = ", "shared long = "))
+    _, final, context = run(
+        large("%0: f32[n] = call x {function=graph long}\nreturn %0").replace("shared long = ", "shared long = ")
+    )
     assert [n.op.name for n in final.nodes] == ["exp", *["negative"] * 60] and context.rewrites == 1
 
 
@@ -76,13 +78,17 @@ def test_a_large_function_that_several_places_call_stays_shared():
     assert final is graph
     first, second = final.nodes
     assert first.attributes["function"] is second.attributes["function"]
-    assert {r.category for r in context.remarks} == {"not inlined: size"} and "61 nodes and 2 callers" in str(context.remarks[0])
+    assert {r.category for r in context.remarks} == {"not inlined: size"} and "61 nodes and 2 callers" in str(
+        context.remarks[0]
+    )
 
 
 def test_the_size_counts_what_was_inlined_inside(monkeypatch):
     """f calls g twice, g calls double twice: g grows before f's size is taken."""
     monkeypatch.setattr(module, "LARGEST_INLINED", 2)
-    text = DOUBLE + """shared four = graph four(x: f32[n]) -> (f32[n]) {
+    text = (
+        DOUBLE
+        + """shared four = graph four(x: f32[n]) -> (f32[n]) {
       %0: f32[n] = call x {function=graph double}
       %1: f32[n] = call %0 {function=graph double}
       %2: f32[n] = negative %1
@@ -93,6 +99,7 @@ def test_the_size_counts_what_was_inlined_inside(monkeypatch):
       %1: f32[n] = call %0 {function=graph four}
       return %1
     }"""
+    )
     _, final, _ = run(text)
     assert [n.op.name for n in final.nodes] == ["call", "call"]
     assert final.nodes[0].attributes["function"] is final.nodes[1].attributes["function"]

@@ -227,3 +227,70 @@ def test_bisect_a_crash():
 def test_bisect_without_guilt():
     found = bisect(chain(1), lambda graph, context: False)
     assert (found.fuel, found.rewrite, found.pass_name, str(found)) == (0, None, "", "wrong without any rewrite")
+
+
+# Sub-graphs and run-time extents --------------------------------------------------------------------------------------
+
+TWICE = """shared double = graph double(x: f32[n]) -> (f32[n]) {
+  %0: f32[n] = constant {value=f32 1.0}
+  %1: f32[n] = multiply x, %0
+  return %1
+}
+graph f(x: f32[n]) -> (f32[n]) {
+  %0: f32[n] = call x {function=graph double}
+  %1: f32[n] = call %0 {function=graph double}
+  return %1
+}""".replace("%0: f32[n] = constant", "%0: f32[] = constant")
+
+
+def test_a_shared_graph_is_rewritten_once_and_stays_shared():
+    context = PassContext()
+    final, _ = run_pipeline(parse(TWICE), [canonicalise], context, verify=True)
+    first, second = (node.attributes["function"] for node in final.nodes)
+    assert first is second and first.outputs == first.inputs
+    assert context.rewrites == 1
+
+
+def test_new_symbols_are_not_in_the_program():
+    text = """graph f(p: b1[], x: f32[u1], y: f32[m]) -> (f32[u0]) {
+      %0: f32[u0] = switch p, x, y {
+        branches = (graph a(x: f32[u1], y: f32[m]) -> (f32[u1]) {
+          return x
+        }, graph b(x: f32[u1], y: f32[m]) -> (f32[m]) {
+          return y
+        }), extents = ("u0",)
+      }
+      return %0
+    }"""
+    names = []
+
+    def ask(graph, context):
+        names.extend(context.new_symbol() for _ in range(2))
+        return graph
+
+    run_pipeline(parse(text), [ask, ask], PassContext(), verify=True)
+    assert names == ["u2", "u3", "u2", "u3"]  # the first pass did not use its names
+
+
+def test_an_output_may_get_a_known_extent_and_no_other():
+    text = """graph f(p: b1[], x: f32[n], y: f32[m]) -> (f32[u0], f32[u0]) {
+      %0: f32[u0] = switch p, x, y {
+        branches = (graph a(x: f32[n], y: f32[m]) -> (f32[n]) {
+          return x
+        }, graph b(x: f32[n], y: f32[m]) -> (f32[m]) {
+          return y
+        }), extents = ("u0",)
+      }
+      return %0, %0
+    }"""
+    graph = parse(text)
+
+    def returning(*places):
+        return lambda graph, context: graph.replace(
+            graph.nodes, [(*graph.inputs, graph.nodes[0].output)[k] for k in places]
+        )
+
+    run_pipeline(graph, [returning(1, 1)], PassContext(), verify=True)
+    for places in ((1, 2), (1,), (1, 3), (0, 0)):
+        with pytest.raises(CompileError, match="the outputs' types changed"):
+            run_pipeline(graph, [returning(*places)], PassContext(), verify=True)

@@ -47,11 +47,29 @@ def text(*lines):
 
 
 def test_the_larger_loop_stands_for_the_smaller(check_control):
-    before = text(SMALL, "%6: f32[n] = exp %2", ROWS, STACK, LARGE, "%7: f32[] = reduce_sum %4 {axes=(0, 1)}", "return %6, %5, %7, %1")
-    after = text(ROWS, STACK, LARGE, "%6: f32[n] = exp %5", "%7: f32[] = reduce_sum %4 {axes=(0, 1)}", "return %6, %5, %7, %3")
+    before = text(
+        SMALL,
+        "%6: f32[n] = exp %2",
+        ROWS,
+        STACK,
+        LARGE,
+        "%7: f32[] = reduce_sum %4 {axes=(0, 1)}",
+        "return %6, %5, %7, %1",
+    )
+    after = text(
+        ROWS, STACK, LARGE, "%6: f32[n] = exp %5", "%7: f32[] = reduce_sum %4 {axes=(0, 1)}", "return %6, %5, %7, %3"
+    )
     check_control(merge_loops, before, after, *RUNS)
     check_control(merge_loops, before, None, *RUNS, fuel=0)
-    swapped = text(ROWS, STACK, LARGE, SMALL, "%6: f32[n] = exp %2", "%7: f32[] = reduce_sum %4 {axes=(0, 1)}", "return %6, %5, %7, %1")
+    swapped = text(
+        ROWS,
+        STACK,
+        LARGE,
+        SMALL,
+        "%6: f32[n] = exp %2",
+        "%7: f32[] = reduce_sum %4 {axes=(0, 1)}",
+        "return %6, %5, %7, %1",
+    )
     check_control(merge_loops, swapped, after, *RUNS)
 
 
@@ -142,7 +160,9 @@ def test_extents_of_the_smaller_loop_become_the_larger_ones(check_control):
     before = text(GROW, use.format(u="u1"), more[0], more[1].format(2), start, GROW_MORE, "return %7, %8, %5, %3")
     after = text(start, GROW_MORE, use.format(u="u2"), more[0], more[1].format(4), "return %7, %8, %5, %3")
     check_control(merge_loops, before, after, *RUNS)
-    check_control(merge_loops, text(GROW, start, GROW_MORE, "return %2, %5"), text(start, GROW_MORE, "return %4, %5"), *RUNS)
+    check_control(
+        merge_loops, text(GROW, start, GROW_MORE, "return %2, %5"), text(start, GROW_MORE, "return %4, %5"), *RUNS
+    )
 
 
 def test_a_switch(check_control):
@@ -169,4 +189,6 @@ def test_a_switch(check_control):
     after = f"{head}{large}\n        %3: f32[n] = sin %2\n        return %3, %1, %2"
     check_control(merge_loops, before, after, *runs)
     check_control(merge_loops, before.replace("return y, x", "return y, y"), None, *runs)
-    check_control(merge_loops, before.replace("switch p, y, x", "switch q, y, x").replace("p: b1[],", "p: b1[], q: b1[],"), None)
+    check_control(
+        merge_loops, before.replace("switch p, y, x", "switch q, y, x").replace("p: b1[],", "p: b1[], q: b1[],"), None
+    )

@@ -37,7 +37,7 @@ def placed(devices, *asked):
 
 def test_operands_come_to_the_cpu():
     text, remarks = placed({"CPU:0", "GPU:0"}, "exp")
-    assert "%1: f32[n]@GPU:0 = exp %0 %2: f32[n] = copy %1 {device=\"CPU:0\"} %3: f32[n] = switch p, %2 {" in text
+    assert '%1: f32[n]@GPU:0 = exp %0 %2: f32[n] = copy %1 {device="CPU:0"} %3: f32[n] = switch p, %2 {' in text
     assert "%4: f32[n]@GPU:0 = tanh %1" in text
     assert remarks == ["placement: no GPU kernel: switch holds graphs; it runs on the CPU (a.py:2)"]
 

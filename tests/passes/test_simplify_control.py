@@ -1,5 +1,6 @@
 """The rules for branches and loops, text in and text out; both graphs run through the interpreter."""
 
+# ruff: noqa: E501 (the texts of graphs are one line a node)
 from __future__ import annotations
 
 import numpy as np
@@ -517,45 +518,45 @@ WHILE = {
         ([X, whole(3)],),
     ),
     "equal_values": (
-        f"""x: f32[n], count: i32[]
-        %0: i32[] = constant {{value=i32 0}}
-        %1: i32[] = constant {{value=i32 0}}
-        %2: i32[], %3: i32[], %4: i32[], %5: f32[n] = while %0, %1, %0, x, count {{
-          condition = graph more(k: i32[], j: i32[], l: i32[], y: f32[n], count: i32[]) -> (b1[]) {{
+        """x: f32[n], count: i32[]
+        %0: i32[] = constant {value=i32 0}
+        %1: i32[] = constant {value=i32 0}
+        %2: i32[], %3: i32[], %4: i32[], %5: f32[n] = while %0, %1, %0, x, count {
+          condition = graph more(k: i32[], j: i32[], l: i32[], y: f32[n], count: i32[]) -> (b1[]) {
             %0: b1[] = less j, count
             return %0
-          }},
-          body = graph step(k: i32[], j: i32[], l: i32[], y: f32[n], count: i32[]) -> (i32[], i32[], i32[], f32[n]) {{
-            %0: i32[] = constant {{value=i32 1}}
+          },
+          body = graph step(k: i32[], j: i32[], l: i32[], y: f32[n], count: i32[]) -> (i32[], i32[], i32[], f32[n]) {
+            %0: i32[] = constant {value=i32 1}
             %1: i32[] = add k, %0
-            %2: i32[] = constant {{value=i32 1}}
+            %2: i32[] = constant {value=i32 1}
             %3: i32[] = add j, %2
             %4: i32[] = add l, %3
-            %5: f32[] = cast k {{dtype=f32}}
+            %5: f32[] = cast k {dtype=f32}
             %6: f32[n] = add y, %5
             return %1, %3, %4, %6
-          }}, carried = 4
-        }}
+          }, carried = 4
+        }
         return %2, %3, %4, %5""",
-        f"""x: f32[n], count: i32[]
-        %0: i32[] = constant {{value=i32 0}}
-        %1: i32[] = constant {{value=i32 0}}
-        %2: i32[], %3: i32[], %4: f32[n] = while %0, %0, x, count {{
-          condition = graph more(k: i32[], l: i32[], y: f32[n], count: i32[]) -> (b1[]) {{
+        """x: f32[n], count: i32[]
+        %0: i32[] = constant {value=i32 0}
+        %1: i32[] = constant {value=i32 0}
+        %2: i32[], %3: i32[], %4: f32[n] = while %0, %0, x, count {
+          condition = graph more(k: i32[], l: i32[], y: f32[n], count: i32[]) -> (b1[]) {
             %0: b1[] = less k, count
             return %0
-          }},
-          body = graph step(k: i32[], l: i32[], y: f32[n], count: i32[]) -> (i32[], i32[], f32[n]) {{
-            %0: i32[] = constant {{value=i32 1}}
+          },
+          body = graph step(k: i32[], l: i32[], y: f32[n], count: i32[]) -> (i32[], i32[], f32[n]) {
+            %0: i32[] = constant {value=i32 1}
             %1: i32[] = add k, %0
-            %2: i32[] = constant {{value=i32 1}}
+            %2: i32[] = constant {value=i32 1}
             %3: i32[] = add k, %2
             %4: i32[] = add l, %3
-            %5: f32[] = cast k {{dtype=f32}}
+            %5: f32[] = cast k {dtype=f32}
             %6: f32[n] = add y, %5
             return %1, %4, %6
-          }}, carried = 3
-        }}
+          }, carried = 3
+        }
         return %2, %2, %3, %4""",
         ([X, whole(4)],),
     ),
@@ -573,24 +574,24 @@ WHILE = {
           }}, carried = 2
         }}
         return %4""",
-        f"""x: f32[n]
-        %0: i32[] = constant {{value=i32 0}}
-        %1: i32[] = constant {{value=i32 3}}
-        %2: f32[] = constant {{value=f32 2.0}}
-        %3: i32[], %4: f32[n] = while %0, x {{
-          condition = graph more(k: i32[], y: f32[n]) -> (b1[]) {{
-            %0: i32[] = constant {{value=i32 3}}
+        """x: f32[n]
+        %0: i32[] = constant {value=i32 0}
+        %1: i32[] = constant {value=i32 3}
+        %2: f32[] = constant {value=f32 2.0}
+        %3: i32[], %4: f32[n] = while %0, x {
+          condition = graph more(k: i32[], y: f32[n]) -> (b1[]) {
+            %0: i32[] = constant {value=i32 3}
             %1: b1[] = less k, %0
             return %1
-          }},
-          body = graph step(k: i32[], y: f32[n]) -> (i32[], f32[n]) {{
-            %0: f32[] = constant {{value=f32 2.0}}
-            %1: i32[] = constant {{value=i32 1}}
+          },
+          body = graph step(k: i32[], y: f32[n]) -> (i32[], f32[n]) {
+            %0: f32[] = constant {value=f32 2.0}
+            %1: i32[] = constant {value=i32 1}
             %2: i32[] = add k, %1
             %3: f32[n] = multiply y, %0
             return %2, %3
-          }}, carried = 2
-        }}
+          }, carried = 2
+        }
         return %4""",
         ([X],),
     ),

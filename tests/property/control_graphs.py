@@ -89,7 +89,7 @@ class ControlMaker(Maker):
             assert like is not None
             column = [like]
             for inner in makers[1:]:
-                found = inner.pick(lambda v: alike(v, like))
+                found = inner.pick(lambda v, like=like: alike(v, like))
                 if found is None:
                     break
                 column.append(found)

@@ -15,8 +15,8 @@ from graphflow.compiler import Executable, compile_graph, optimise, runtime_erro
 from graphflow.errors import GraphflowError
 from graphflow.ir import parse, print_graph, verify
 from graphflow.ops.reference import interpret
-from graphflow.passes.pipeline import PIPELINE
 from graphflow.passes.manager import PassContext, run_pipeline
+from graphflow.passes.pipeline import PIPELINE
 
 EXAMPLES = {"static": 120, "symbolic": 80, "fallible": 60, "unoptimised": 40, "passes": 120}
 if os.environ.get("GRAPHFLOW_PROPERTY") == "search":

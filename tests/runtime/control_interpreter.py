@@ -104,6 +104,55 @@ class Native:
         return outputs
 
 
+def split(text):
+    """The parts of a list of typed names."""
+    parts, depth, part = [], 0, ""
+    for letter in text:
+        depth += (letter == "[") - (letter == "]")
+        if letter == "," and depth == 0:
+            parts.append(part.strip())
+            part = ""
+        else:
+            part += letter
+    return [*parts, part.strip()] if part.strip() else parts
+
+
+def counted(carried, body, results, fixed="", count=5, extents=""):
+    """The text of a graph that carries values through a counted loop: its inputs are the carried and the fixed ones, its results the
+    carried ones. Values of the body are numbered from %2 on; `i` is the count so far (before the step)."""
+    every = ", ".join([carried, fixed] if fixed else [carried])
+    names = ", ".join(p.split(":")[0] for p in split(every))
+    inside = [p.split(": ")[1] for p in split(carried)]
+    symbols = dict(pair.split("=") for pair in extents.split()) if extents else {}
+    outside = [replace_symbols(t, symbols) for t in inside]
+    given = [replace_symbols(t, {old: new.replace("u", "n") for old, new in symbols.items()}) for t in split(every)]
+    header = "".join(f"%{k + 1}: {t}, " for k, t in enumerate(["i32[]", *outside])).rstrip(", ")
+    named = f", extents=({''.join(repr(n) + ', ' for n in symbols.values())})".replace("'", '"') if symbols else ""
+    return f"""graph f({", ".join(given)}) -> ({", ".join(outside)}) {{
+ %0: i32[] = constant {{value=i32 0}}
+ {header} = while %0, {names} {{
+  condition = graph condition(i: i32[], {every}) -> (b1[]) {{
+   %0: i32[] = constant {{value=i32 {count}}}
+   %1: b1[] = less i, %0
+   return %1
+  }},
+  body = graph body(i: i32[], {every}) -> (i32[], {", ".join(inside)}) {{
+   %0: i32[] = constant {{value=i32 1}}
+   %1: i32[] = add i, %0
+   {body}
+   return %1, {results}
+  }}, carried={len(inside) + 1}{named}}}
+ return {", ".join(f"%{k + 2}" for k in range(len(inside)))}
+}}"""
+
+
+def replace_symbols(text, symbols):
+    """A type with other names for its extents."""
+    for old, new in symbols.items():
+        text = text.replace(old, new)
+    return text
+
+
 def check(graph, *arrays, variables=()):
     """Native and interpreted results are the same bits, of variables too; inputs stay as they were. Returns the results."""
     held, expected_held = [v.copy() for v in variables], [v.copy() for v in variables]

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ...dtypes import DType
-from ...ir.dims import Dim, product
+from ...ir.dims import product
 from ...ir.graph import Node
-from ...kernels.nest import Check
 from .emit import memory_type
 from .emit_scalars import load_scalar, store_scalar
 from .emit_values import ValueEmitter
+from .steps import INDEX_BITS, RowCheck
 
-__all__ = ["RowCheck", "RowEmitter"]
-
-INDEX_BITS = 44
-"""The element field of a status: a row's index, as a signed number of so many bits."""
-
-
-@dataclass(frozen=True)
-class RowCheck(Check):
-    """The check of a row's index: the status carries the index in place of an element. extent: how many rows there are."""
-
-    extent: Dim = 0
-
-    def index(self, element: int) -> int:
-        """The index that a status word's element stands for."""
-        return element - (1 << INDEX_BITS) if element >> (INDEX_BITS - 1) else element
+__all__ = ["RowEmitter"]
 
 
 class RowEmitter(ValueEmitter):

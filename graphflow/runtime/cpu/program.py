@@ -24,7 +24,6 @@ from ...ir.op import Contract
 from ...kernels.nest import Check, Nest
 from ..memory import pack
 from . import llvm
-from .emit_control import ControlEmitter
 from .emit_program import ProgramEmitter, element_work
 from .library import lapack
 from .nests import Slots
@@ -270,7 +269,11 @@ def build_program(graph: Graph, plan: Any, profile: bool = False) -> Program:
 
     control = getattr(plan, "graph", None)  # of a graph with control flow: the form that was planned
     graph = control or graph
-    emitter = ControlEmitter(graph, plan, profile) if control else ProgramEmitter(graph, plan, profile)
+    emitter = ProgramEmitter(graph, plan, profile)
+    if control:
+        from .emit_control import ControlEmitter  # most programs do without
+
+        emitter = ControlEmitter(graph, plan, profile)
     body = emitter.program()
     size = emitter.slots.count
     entry = emitter.entry(size)
@@ -284,11 +287,12 @@ def build_program(graph: Graph, plan: Any, profile: bool = False) -> Program:
             imports[name] = lapack.address(name)
         else:
             imports[name] = gemm.gemm_address(*name.removeprefix("graphflow_gemm_").split("_"))
-    library = llvm.compile_module(text, ["entry"], imports, "loops" if control else "light")
+    facts = emitter.facts()
+    library = llvm.compile_module(text, ["entry"], imports, "loops" if facts.get("has_loop") else "light")
     constants = [np.ascontiguousarray(v.producer.attributes["value"]) for v in plan.constants if v.producer is not None]
     return Program(graph, library, emitter.slots, size, emitter.nests, emitter.checks, constants, text, plan, emitter.scratch,
                    emitter.kernels, emitter.callbacks, emitter.profiled,
-                   np.zeros(len(emitter.profiled), np.int64) if profile else None, **emitter.facts())  # fmt: skip
+                   np.zeros(len(emitter.profiled), np.int64) if profile else None, **facts)  # fmt: skip
 
 
 def locate(checks: Sequence[Check], status: int) -> tuple[Check, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from ...dtypes import DType
@@ -15,7 +16,22 @@ from . import llvm
 from .emit import Writer, memory_type
 from .nests import Slots
 
-__all__ = ["StepEmitter"]
+__all__ = ["INDEX_BITS", "RowCheck", "StepEmitter"]
+
+
+INDEX_BITS = 44
+"""The element field of a status: a row's index, as a signed number of so many bits."""
+
+
+@dataclass(frozen=True)
+class RowCheck(Check):
+    """The check of a row's index: the status carries the index in place of an element. extent: how many rows there are."""
+
+    extent: Dim = 0
+
+    def index(self, element: int) -> int:
+        """The index that a status word's element stands for."""
+        return element - (1 << INDEX_BITS) if element >> (INDEX_BITS - 1) else element
 
 
 class StepEmitter:

@@ -15,6 +15,8 @@ from typing import Any
 from ....dtypes import int32
 from ....ir.dims import Dim, dim_max, dim_min, product
 from ....kernels.nest import Check
+from ....kernels.scalar import ScalarBuilder
+from ..emit import Emitter
 from ..routine import Number, Routine
 from .common import new_routine, run_routine, worker_scratch
 
@@ -128,6 +130,15 @@ class Lapack:
         with r.loop(m) as i, r.loop(n) as j, r.when(j > i if lower else j < i):
             r.store(target, i * n + j, 0.0, self.dtype)
 
+    def logarithm(self, value: Number) -> Number:
+        """The natural logarithm, by the math library's scalar program (so that it has the bits of gf.math.log)."""
+        s = ScalarBuilder()
+        argument = s.parameter(0, self.dtype)
+        root = s.log(argument)
+        emitter = Emitter(self.r.writer, 1, lambda emitter, scalar: (value.name, False))
+        emitter.emit([root])
+        return Number(self.r, emitter.scalar(root), value.type)
+
     def run(self, batch: Dim, work: Dim) -> None:
         run_routine(self.step, self.r, batch, work)
 
@@ -221,6 +232,37 @@ def emit_lu(step: Any, node: Any, number: int) -> None:
     k.run(batch, product((n, n, n)))
 
 
+def emit_determinant(step: Any, node: Any, number: int) -> None:
+    """determinant, or sign and logarithm: from the factors of the transpose, which has the same one."""
+    k = Lapack(step, node, number)
+    r = k.r
+    batch, n, _ = _batches(node.inputs[0])
+    source, targets = r.pointer(node.inputs[0]), [r.pointer(v) for v in node.outputs]
+    factors, pivots, size = k.scratch(n * n), k.scratch(n, 4), product((n, n))
+    logarithm = len(targets) > 1
+    with k.one_thread(), r.loop(r.end, r.begin) as unit:
+        k.copy(factors, k.matrix(source, unit, size), size)
+        order, count = k.integer(n), r.dim(n)
+        k.call("getrf", order, order, factors, k.integer(dim_max(n, 1)), pivots)
+        sign, total = r.cell(r.number(1.0, k.dtype)), r.cell(r.number(0.0 if logarithm else 1.0, k.dtype))
+        with r.loop(count) as i:
+            value = r.load(factors, i * count + i, k.dtype)
+            exchanged = r.convert(r.load(pivots, i, int32), "i64") != i + 1
+            turned = exchanged ^ (value < 0.0) if logarithm else exchanged
+            sign.set(r.select(turned, -sign.get(), sign.get()))
+            if logarithm:
+                sign.set(r.select(value == 0.0, r.number(0.0, k.dtype), sign.get()))
+                total.set(total.get() + k.logarithm(r.select(value < 0.0, -value, value)))
+            else:
+                total.set(total.get() * value)
+        if logarithm:
+            r.store(targets[0], unit, sign.get(), k.dtype)
+            r.store(targets[1], unit, total.get(), k.dtype)
+        else:
+            r.store(targets[0], unit, total.get() * sign.get(), k.dtype)
+    k.run(batch, product((n, n, n)))
+
+
 def emit_qr(step: Any, node: Any, number: int) -> None:
     """q, r through Householder reflections of a copy by columns."""
     k = Lapack(step, node, number)
@@ -297,6 +339,6 @@ def emit_svd(step: Any, node: Any, number: int) -> None:
 
 #: kernel name -> emit(step emitter, node, step number)
 KERNELS: dict[str, Callable[[Any, Any, int], None]] = {
-    "cholesky": emit_cholesky, "eigh": emit_eigh, "lu": emit_lu, "qr": emit_qr, "solve": emit_solve, "svd": emit_svd,
-    "triangular_solve": emit_triangular_solve,
+    "cholesky": emit_cholesky, "determinant": emit_determinant, "eigh": emit_eigh, "lu": emit_lu, "qr": emit_qr,
+    "slogdet": emit_determinant, "solve": emit_solve, "svd": emit_svd, "triangular_solve": emit_triangular_solve,
 }  # fmt: skip

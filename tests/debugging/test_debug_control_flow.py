@@ -65,8 +65,8 @@ def test_an_error_names_the_iteration(options):
         repeated(X, D, gf.constant(6), **options)
     text = str(caught.value)
     assert text.startswith("floordiv: integer division by zero at [1]: 56 and 0")
-    assert f"test_control_flow.py:{line_of('divides')}" in text
-    assert f"in iteration 3 (from 0) of the loop at test_control_flow.py:{line_of('the loop')}" in text
+    assert f"test_debug_control_flow.py:{line_of('divides')}" in text
+    assert f"in iteration 3 (from 0) of the loop at test_debug_control_flow.py:{line_of('the loop')}" in text
 
 
 @pytest.mark.parametrize("options", [{}, {"debug": True}], ids=["compiled", "debugged"])
@@ -75,7 +75,9 @@ def test_an_error_names_the_branch(options):
     with pytest.raises(ZeroDivisionError) as caught:
         chosen(X, D * 0, **options)
     assert "at [0]: 10 and 0" in str(caught.value)
-    assert f"in the branch 'true' of the choice at test_control_flow.py:{line_of('the choice')}" in str(caught.value)
+    assert f"in the branch 'true' of the choice at test_debug_control_flow.py:{line_of('the choice')}" in str(
+        caught.value
+    )
 
 
 def test_assertions_in_a_loop():
@@ -106,7 +108,7 @@ def test_checked_numbers_in_a_loop():
     finally:
         gf.debugging.disable_check_numerics()
     assert "iteration 7 (from 0)" in str(caught.value)
-    assert f"test_control_flow.py:{line_of('squares')}" in str(caught.value)
+    assert f"test_debug_control_flow.py:{line_of('squares')}" in str(caught.value)
 
 
 def test_find_nan_names_the_iteration():

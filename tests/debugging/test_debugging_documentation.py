@@ -1,6 +1,6 @@
 """The examples in docs/debugging.md: each is run, and gives the output that stands below it.
 
-`python tests/debugging/test_documentation.py` writes the outputs anew.
+`python tests/debugging/test_debugging_documentation.py` writes the outputs anew.
 """
 
 from __future__ import annotations

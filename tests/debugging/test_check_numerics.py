@@ -43,7 +43,7 @@ def test_check_numerics_names_what_the_tensor_had(mode, values, kinds, where):
     with pytest.raises(InvalidArgumentError, match=f"the loss : Tensor had {kinds} values, got {where}") as caught:
         run(gf.constant(values))
     assert not isinstance(caught.value, AssertionError)
-    assert "test_numerics.py" in str(caught.value)
+    assert "test_check_numerics.py" in str(caught.value)
     assert "find_nan" in str(caught.value)
 
 
@@ -126,7 +126,7 @@ def test_eager_ops_are_checked(checking):
     assert text.startswith(
         "log: the result must be finite (check_numerics is on), got -inf at [1] (2 of 3 elements) from 0.0"
     )
-    assert f"test_numerics.py:{line_of('the log')}" in text
+    assert f"test_check_numerics.py:{line_of('the log')}" in text
 
 
 def test_functions_are_checked_with_the_same_words(checking):
@@ -259,5 +259,5 @@ def test_log_device_placement(capsys):
         gf.debugging.set_log_device_placement(False)
     gf.exp(x)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("exp: /CPU:0  (test_numerics.py:")
+    assert lines[0].startswith("exp: /CPU:0  (test_check_numerics.py:")
     assert any(line.startswith("<lambda>/fused: /CPU:0") for line in lines)
