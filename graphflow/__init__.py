@@ -50,6 +50,7 @@ _NAMES = {
     "module": "Module",
     "ordering": "control_dependencies group no_op tuple",
     "python_call": "ensure_shape numpy_function py_function",
+    "runtime_extent": "unique unique_with_counts",
     "segments": (
         "histogram_fixed_width histogram_fixed_width_bins scatter_nd tensor_scatter_nd_add tensor_scatter_nd_max "
         "tensor_scatter_nd_min tensor_scatter_nd_sub tensor_scatter_nd_update"

@@ -104,8 +104,8 @@ _RANGE_ORDER = (int32, int64, float32, float64)
 
 def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name: str = "range") -> Tensor:
     """start, start + delta, ... up to limit, which is not reached. range(n) starts at 0. dtype: the widest of the
-    arguments' (int32, int64, float32, float64). The length must be known while tracing: bounds are numbers or
-    extents taken from x.shape."""
+    arguments' (int32, int64, float32, float64). The length is a run-time extent where a bound is computed in a traced
+    function."""
     if limit is None:
         start, limit = 0, start
     bounds = (start, limit, delta)
@@ -117,6 +117,11 @@ def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name
         wanted = max(found, key=_RANGE_ORDER.index)
     else:
         wanted = as_dtype(dtype)
+    if any(_is_computed(v) for v in bounds):
+        return _computed_range(
+            *(convert_to_tensor(v, wanted) if not isinstance(v, TensorLike) else cast(v, wanted) for v in bounds),
+            wanted,
+        )
     first, last, step = (_bound(v) for v in bounds)
     if step == 0:
         raise InvalidArgumentError("range: delta must not be 0")
@@ -135,6 +140,24 @@ def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name
     if step != 1:
         line = ops.multiply(line, _number(step, wanted))
     return line if isinstance(first, (int, float)) and first == 0 else ops.add(line, _number(first, wanted))
+
+
+def _is_computed(value: Any) -> bool:
+    """Is a bound a tensor whose value only the run knows?"""
+    return isinstance(value, Tensor) and value.is_symbolic and value._constant_dims() is None
+
+
+def _computed_range(start: Any, limit: Any, delta: Any, dtype: DType) -> Any:
+    """The range between tensors of one dtype; its length is a run-time extent."""
+    from .runtime_extent import numbers_below
+
+    gap = ops.subtract(limit, start)
+    if dtype.is_floating:
+        count = ops.cast(ops.ceil(ops.divide(gap, delta)), dtype=int64)
+    else:
+        count = ops.cast(ops.negative(ops.floordiv(ops.negative(gap), delta)), dtype=int64)
+    places = ops.cast(numbers_below(ops.maximum(count, convert_to_tensor(0, int64))), dtype=dtype)
+    return ops.add(start, ops.multiply(places, delta))
 
 
 def _bound(value: Any) -> Any:

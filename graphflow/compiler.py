@@ -103,6 +103,7 @@ _ERRORS: dict[str, tuple[type[GraphflowError], str, str]] = {
     "index_out_of_range": (IndexOutOfRangeError, "index out of range", "clip the indices, or check how they are made"),
     "negative_exponent": (InvalidArgumentError, "integer power with a negative exponent", "cast to float first"),
     "not_finite": (InvalidArgumentError, "the tensor must be finite", NEXT_STEP_FINITE),
+    "negative_extent": (InvalidArgumentError, "an extent must not be negative", "look at how the number is made"),
     "singular": (MatrixError, "the matrix is singular", "add a multiple of gf.eye, or use gf.linalg.lstsq"),
     "indefinite": (MatrixError, "the matrix is not positive definite", "add a multiple of gf.eye"),
     "no_convergence": (MatrixError, "the iteration did not converge", "look for NaN and infinities in the matrix"),

@@ -95,7 +95,10 @@ class Flags:
         False, "GRAPHFLOW_EAGER", _boolean, "Run the body of every function as plain Python."
     )
     retrace_warn: int = _flag(
-        5, "GRAPHFLOW_RETRACE_WARN", _count, "Traces that a function may have before `on_retrace` applies; 0: any number."
+        5,
+        "GRAPHFLOW_RETRACE_WARN",
+        _count,
+        "Traces that a function may have before `on_retrace` applies; 0: any number.",
     )
     on_retrace: str = _flag(
         "warn",

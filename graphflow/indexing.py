@@ -19,8 +19,8 @@ from . import ops
 from .dtypes import bool_, int32, int64
 from .errors import DTypeError, IndexOutOfRangeError, InvalidArgumentError, ShapeError, UnimplementedError
 from .ir.dims import Dim, SymbolicDim
-from .ops.rules import broadcast_shapes, normalize_axis, slice_bounds
-from .tensor import Tensor, TensorLike, active_trace, as_dim, as_shape, convert_to_tensor
+from .ops.rules import broadcast_shapes, equal_shapes, normalize_axis, slice_bounds
+from .tensor import Tensor, TensorLike, active_trace, as_dim, as_shape, convert_to_tensor, operands
 
 __all__ = ["boolean_mask", "gather", "gather_nd", "index_tensor", "slice", "strided_slice", "where"]
 
@@ -141,13 +141,40 @@ def _item(item: Any) -> Any:
     return array
 
 
+def _coordinates(mask: Any) -> list[Any]:
+    """The positions (int64) along each axis at which a computed mask is true."""
+    from .runtime_extent import true_positions
+
+    rest, found = true_positions(mask), []
+    for axis in reversed(builtins.range(len(mask.dims))):
+        extent = _extent_tensor(mask.dims[axis])
+        safe = ops.maximum(extent, convert_to_tensor(1, int64))  # nothing is found along an empty axis
+        found.append(ops.floormod(rest, safe) if axis else rest)
+        rest = ops.floordiv(rest, safe) if axis else rest
+    return found[::-1]
+
+
+def _extent_tensor(dim: Dim) -> Any:
+    from .tracing.tracer import dimension_tensor
+
+    return convert_to_tensor(dim, int64) if isinstance(dim, int) else dimension_tensor(dim, int64)
+
+
+def _run_time_positions(mask: Any, x: Any, axis: int | None) -> list[Any]:
+    """The positions of a mask that is computed in a traced function."""
+    if not mask.dims:
+        raise DTypeError(f"a bool is not an index; use a mask of {x.type}'s shape, or None for a new axis")
+    if axis is not None and not equal_shapes(mask.dims, x.dims[axis : axis + len(mask.dims)]):
+        raise IndexOutOfRangeError(
+            f"a mask must have the extents of the axes it indexes, got {mask.type} for {x.type} from axis {axis}"
+        )
+    return _coordinates(mask)
+
+
 def _mask_positions(mask: Any, x: Any, axis: int | None) -> list[Any]:
     """The positions where a mask is true, one array for each of its axes. How many there are must be known."""
     if isinstance(mask, Tensor):
-        raise UnimplementedError(
-            "indexing with a mask that is computed inside a traced function gives a shape that depends on values; "
-            "use gf.where(mask, x, y), or mask outside the function"
-        )
+        return _run_time_positions(mask, x, axis)
     array = np.asarray(mask)
     if array.ndim == 0:
         raise DTypeError(f"a bool is not an index; use a mask of {x.type}'s shape, or None for a new axis")
@@ -341,26 +368,25 @@ def strided_slice(
 
 
 def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Tensor:
-    """x where condition (bool), else y; all three broadcast. Without x and y: the positions of True as int64 rows,
-    whose number depends on values, so in eager mode only (UnimplementedError inside a traced function)."""
+    """x where condition (bool), else y; all three broadcast. Without x and y: the positions of True (of what is not 0) as int64 rows,
+    in order; how many there are is a run-time extent in a traced function."""
     condition = convert_to_tensor(condition)
+    if x is None and not condition.dtype.is_bool:
+        condition = ops.not_equal(condition, convert_to_tensor(0, condition.dtype))
     if (x is None) != (y is None):
         raise InvalidArgumentError("where: needs both x and y, or neither")
     if x is None:
-        if active_trace.get() is not None:
-            raise UnimplementedError(
-                "where(condition) alone gives a shape that depends on values; use gf.where(condition, x, y)"
-            )
-        return convert_to_tensor(np.argwhere(condition.numpy()))
-    from .math import operands
-
+        if not condition.is_symbolic:
+            return convert_to_tensor(np.argwhere(condition.numpy()))
+        places = _coordinates(condition)
+        return ops.concat(*(ops.reshape(p, shape=(*p.dims, 1)) for p in places), axis=1)
     x, y = operands(x, y)
     return ops.select(condition, x, y)
 
 
 def boolean_mask(tensor: Any, mask: Any, axis: Any = None, name: str = "boolean_mask") -> Tensor:
-    """The slices of tensor where mask (bool, rank 1 or more, the extents of tensor's axes from `axis` on) is true.
-    Inside a traced function the mask must be a constant (UnimplementedError)."""
+    """The slices of tensor where mask (bool, rank 1 or more, the extents of tensor's axes from `axis` on) is true; how
+    many there are is a run-time extent where the mask is computed in a traced function."""
     tensor = convert_to_tensor(tensor)
     mask = mask if isinstance(mask, TensorLike) else np.asarray(mask)
     if mask.dtype != bool_:

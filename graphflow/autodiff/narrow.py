@@ -43,8 +43,7 @@ def _kept(node: Node, used: set[int]) -> tuple[set[int], set[int]]:
             found |= {k + 1 for k in _inputs_behind(branch, [branch.outputs[r] for r in used])}
         return used, found
     if kind == "call":
-        function = attributes["function"]
-        return used, _inputs_behind(function, [function.outputs[r] for r in used])
+        return set(range(len(node.outputs))), set(range(len(node.inputs)))
     body, carried = attributes["body"], attributes["carried"]
     results = set(used)
     found = _inputs_behind(attributes["condition"], attributes["condition"].outputs)
@@ -59,20 +58,39 @@ def _kept(node: Node, used: set[int]) -> tuple[set[int], set[int]]:
 def _part(graph: Graph, inputs: Iterable[int], outputs: Iterable[int]) -> Graph:
     """The graph with some of its inputs and outputs, and the nodes between them."""
     results = [graph.outputs[k] for k in outputs]
-    needed: set[Node] = set()
-    stack = [*results, *(v for node in graph.nodes if not node.is_pure for v in node.outputs)]
-    needed.update(node for node in graph.nodes if not node.is_pure)
-    stack.extend(v for node in needed for v in node.inputs)
-    while stack:
-        node = stack.pop().producer
-        if node is not None and node not in needed:
-            needed.add(node)
+    used: dict[Node, set[int]] = {}
+    seen: set[Value] = set()
+    stack = list(results)
+    for node in graph.nodes:
+        if not node.is_pure:
+            used[node] = set(range(len(node.outputs)))
             stack.extend(node.inputs)
-    nodes = tuple(node for node in graph.nodes if node in needed)
-    kept = [graph.inputs[k] for k in inputs]
-    read = {v for node in nodes for v in node.inputs} | set(results)
-    kept += [v for v in graph.inputs if v in read and v not in kept]
-    return Graph(graph.name, tuple(kept), nodes, tuple(results), graph.metadata)
+    while stack:
+        value = stack.pop()
+        if value not in seen:
+            seen.add(value)
+            if value.producer is not None:
+                used.setdefault(value.producer, set()).add(value.index)
+            stack.extend(operands_of(value))
+    mapping: dict[Value, Value] = {}
+    nodes = []
+    for node in graph.nodes:
+        if node in used:
+            part, kept = narrowed(node, used[node]) or (node, range(len(node.outputs)))
+            operands = [mapping.get(v, v) for v in part.inputs]
+            if part is not node or operands != list(part.inputs):
+                types = [v.type for v in part.outputs]
+                moved = Node(part.op, operands, part.attributes, part.source, types)
+                moved.device, part = part.device, moved
+                mapping.update((node.outputs[k], v) for k, v in zip(kept, part.outputs, strict=True))
+            nodes.append(part)
+    return Graph(
+        graph.name,
+        tuple(graph.inputs[k] for k in inputs),
+        tuple(nodes),
+        tuple(mapping.get(v, v) for v in results),
+        graph.metadata,
+    )
 
 
 def narrowed(node: Node, used: set[int]) -> tuple[Node, list[int]] | None:
@@ -87,8 +105,6 @@ def narrowed(node: Node, used: set[int]) -> tuple[Node, list[int]] | None:
     if node.op.kernel.kind == "switch":
         inputs = sorted(k - 1 for k in operands if k)
         branches = tuple(_part(branch, inputs, kept) for branch in node.attributes["branches"])
-        if any(len(branch.inputs) != len(inputs) for branch in branches):
-            return None  # a node with several results still reads more
         attributes = {**node.attributes, "branches": branches}
         operands_kept = [0, *(k + 1 for k in inputs)]
     else:
@@ -96,8 +112,6 @@ def narrowed(node: Node, used: set[int]) -> tuple[Node, list[int]] | None:
         inputs = [*kept, *sorted(k for k in operands if k >= carried)]
         body = _part(node.attributes["body"], inputs, kept)
         condition = _part(node.attributes["condition"], inputs, [0])
-        if len(body.inputs) != len(inputs) or len(condition.inputs) != len(inputs):
-            return None
         first, count = body.metadata.get("variables", (carried, 0))
         places = [position for position, k in enumerate(kept) if first <= k < first + count]
         metadata = {**body.metadata, "variables": (places[0] if places else len(kept), len(places))}

@@ -44,6 +44,7 @@ class Construct:
         self.state = State(blocks, facts)
         #: lists that grow: the structure of their items, by what holds them
         self.lists: dict[Any, Any] = {}
+        self._more: list[Any] = []
         self._requests: dict[int, tuple[list[Any], str, Any, Any]] = {}
 
     @contextmanager
@@ -84,9 +85,11 @@ class Construct:
             target.set(made)
             self.lists[key_of(target)] = template
             extra[key_of(target)] = target
+            if not isinstance(target, Place) and target not in self.state.cells:
+                self._more.append(target)
         if self._requests:
             self._requests.clear()
-            self.state = State(self.blocks, self.facts)
+            self.state = State(self.blocks, self.facts, self._more)
 
     def _holder(self, owner: list[Any], name: str) -> Any:
         """The variable or place that holds a list."""

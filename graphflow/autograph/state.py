@@ -244,7 +244,8 @@ def same_content(value: Any, held: Any) -> bool:
 class State:
     """The variables that blocks bind (`cells`) and the objects that they reach (`heap`)."""
 
-    def __init__(self, blocks: Sequence[Any], facts: Any) -> None:
+    def __init__(self, blocks: Sequence[Any], facts: Any, more: Sequence[Cell | GlobalName] = ()) -> None:
+        """more: variables that are state though no block binds them."""
         names, live, roots, global_names = facts[:4]
         self.live = frozenset(live)
         block = next(b for b in blocks if b is not None)
@@ -253,6 +254,7 @@ class State:
             GlobalName(n, block.__globals__) if n in global_names else Cell(n, held[n]) for n in names
         ]
         self.before = [cell.get() for cell in self.cells]
+        self.more = [(cell, cell.get()) for cell in more]
         self.heap = Heap(_roots(blocks), roots, [id(held[n]) for n in names if n not in global_names])
         self.free = {
             n: c
@@ -263,7 +265,7 @@ class State:
 
     def restore(self) -> None:
         """The state before."""
-        for cell, value in zip(self.cells, self.before, strict=True):
+        for cell, value in (*zip(self.cells, self.before, strict=True), *self.more):
             cell.set(value)
         self.heap.restore()
 

@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import AutographError
-from ..tensor import TensorLike, active_trace, convert_to_tensor
+from ..ir.dims import Dim
+from ..ops import ensure_shape
+from ..tensor import TensorLike, active_trace, as_dim, convert_to_tensor
 from ..tracing.forms import UNUSED
 from ..tracing.loops import counted_loop, loop
 from .blocks import UNDEFINED, Undefined, run
@@ -41,6 +43,8 @@ class _Loop(Construct):
         #: variables that hold a Python number which the body leaves alone after all, and those that only seemed to
         self.constant: set[str] = set()
         self.changing: set[str] = set()
+        #: how many items an iteration appends to a list
+        self.growth: dict[Any, Any] = {}
         at_head = set(facts[4])
         self.cells = [cell for cell in self.state.cells if cell.name in at_head]
 
@@ -100,7 +104,26 @@ class _Loop(Construct):
             finally:
                 loop_options.reset(token)
         self._look_for_more(before, options)
-        return self.values()
+        after = self.values()
+        for number, place in enumerate(self.carried):
+            if self._is_list(place):
+                self.growth[key_of(place)] = after[number][0].dims[0] - values[number][0].dims[0]
+        return after
+
+    def _is_list(self, place: Any) -> bool:
+        """Is the carried value the rows of a list that grows?"""
+        return key_of(place) in self.lists or isinstance(place, Place) and place.kind == "rows"
+
+    def sized(self, starts: Sequence[Any], results: Sequence[Any], count: Dim | None) -> list[Any]:
+        """The results; where the number of iterations is known, and that of the items that each appends, lists have known
+        lengths."""
+        found = list(results)
+        for number, place in enumerate(self.carried):
+            growth = self.growth.get(key_of(place)) if self._is_list(place) else None
+            if count is not None and isinstance(growth, int) and self.options.maximum_iterations is None:
+                length = starts[number][0].dims[0] + count * growth
+                found[number] = tuple(ensure_shape(row, shape=(length, *row.dims[1:])) for row in results[number])
+        return found
 
     def _look_for_more(self, before: Sequence[Any], options: LoopOptions) -> None:
         """Objects that the body changed and that are not carried yet; options that it asked for."""
@@ -164,8 +187,9 @@ class _Loop(Construct):
         return found
 
     # Running ----------------------------------------------------------------------------------------------------------
-    def trace(self, attempt: Callable[[], list[Any]], ran: Callable[[], Any]) -> None:
-        """Trace until nothing more is found; leave the results in the variables. ran: did the body run at all?"""
+    def trace(self, attempt: Callable[[], list[Any]], ran: Callable[[], Any], count: Dim | None = None) -> None:
+        """Trace until nothing more is found; leave the results in the variables. ran: did the body run at all? count: the
+        number of iterations, where it is known."""
         for _ in range(MOST_ATTEMPTS):
             self.prepare()
             try:
@@ -178,6 +202,7 @@ class _Loop(Construct):
         else:
             raise AutographError(f"{self.form}: what the loop carries did not settle in {MOST_ATTEMPTS} traces")
         self.state.restore()
+        results = self.sized(self.start(), results, count)
         missing = [
             place.name
             for place, value in zip(self.carried, self.start(), strict=True)
@@ -304,7 +329,8 @@ def tensor_for(rows: Sequential, body: Any, stop: Any, facts: Any) -> None:
     def ran() -> Any:
         return convert_to_tensor(count) > 0
 
-    found.trace(attempt, ran)
+    is_known = stop is None and (isinstance(count, int) or hasattr(count, "__graphflow_dim__"))
+    found.trace(attempt, ran, as_dim(count) if is_known else None)
 
 
 def _limited(found: _Loop, rows: Sequential, count: Any, stop: Any, goes_on: Any, limits: Any) -> list[Any]:

@@ -81,7 +81,7 @@ from .elementwise import (
     xdivy,
     xlogy,
 )  # fmt: skip
-from .extents import ensure_shape
+from .extents import ensure_shape, runtime_range
 from .generate import constant, iota, one_hot
 from .indexing import gather, gather_nd, scatter_add
 from .linear import matmul
@@ -135,9 +135,9 @@ __all__ = [
     "python_call", "qr", "random_bits", "random_block", "random_exponential", "random_normal", "random_normal_word",
     "random_range", "random_skip", "random_state", "random_truncated_normal", "random_uniform", "read_variable",
     "reciprocal", "reduce_all", "reduce_any", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum", "relu",
-    "relu_gradient", "reshape", "reverse", "round_", "rsqrt", "scatter_add", "scatter_add_into", "scatter_into",
-    "scatter_reduce", "search_sorted", "select", "sigmoid", "sign", "sin", "sinh", "slogdet", "softplus", "solve",
-    "sqrt", "square", "squared_difference", "stop_gradient", "strided_slice", "strided_slice_gradient", "subtract",
-    "svd", "switch", "tan", "tanh", "transpose", "triangular_solve", "trunc", "truncatediv", "truncatemod",
-    "update_row", "while_", "window_max", "windows", "written_value", "xdivy", "xlogy",
+    "relu_gradient", "reshape", "reverse", "round_", "rsqrt", "runtime_range", "scatter_add", "scatter_add_into",
+    "scatter_into", "scatter_reduce", "search_sorted", "select", "sigmoid", "sign", "sin", "sinh", "slogdet",
+    "softplus", "solve", "sqrt", "square", "squared_difference", "stop_gradient", "strided_slice",
+    "strided_slice_gradient", "subtract", "svd", "switch", "tan", "tanh", "transpose", "triangular_solve", "trunc",
+    "truncatediv", "truncatemod", "update_row", "while_", "window_max", "windows", "written_value", "xdivy", "xlogy",
 ]  # fmt: skip

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import int64
-from ..errors import ShapeError
-from ..ir.dims import Dim, SymbolicDim
-from ..ir.op import Indexed, Op, Sample, define_op
+from ..errors import DTypeError, InvalidArgumentError, ShapeError
+from ..ir.dims import Dim, SymbolicDim, symbol
+from ..ir.op import Indexed, Library, Op, Sample, define_op
 from ..ir.types import TensorType
 from .samples import NUMBERS, fill
 
-__all__ = ["ensure_shape"]
+__all__ = ["ensure_shape", "runtime_range"]
 
 
 def _infer(types: tuple[TensorType, ...], shape: tuple[Dim, ...]) -> TensorType:
@@ -58,4 +58,26 @@ ensure_shape: Op = define_op(
     ],
     documentation="""x, whose shape an assertion before this node has found to be `shape`: extents that only the run
 decides get a name or a number that the compiler knows.""",
+)  # fmt: skip
+
+
+def _infer_runtime_range(types: tuple[TensorType, ...], extents: tuple[str, ...]) -> TensorType:
+    (count,) = types
+    if count.shape != () or count.dtype is not int64:
+        raise DTypeError(f"runtime_range: the count must be an int64 of rank 0, got {count}")
+    if len(extents) != 1:
+        raise InvalidArgumentError(f"runtime_range: makes one extent, got the names {extents}")
+    return TensorType(int64, (symbol(extents[0]),))
+
+
+runtime_range: Op = define_op(
+    "runtime_range", "count",
+    attributes={"extents": ...},
+    infer=_infer_runtime_range,
+    kernel=Library("runtime_range"),
+    no_gradient="the result is numbers",
+    reference=lambda count, extents: np.arange(int(count), dtype=np.int64),
+    fallible="negative_extent",
+    documentation="""0, 1, ... count - 1. Its extent is the run-time symbol that `extents` names: how a number that only the run
+knows becomes an extent. A negative count is an error.""",
 )  # fmt: skip

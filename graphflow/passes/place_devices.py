@@ -31,10 +31,10 @@ from ..ir.types import CPU
 from .manager import PassContext
 from .rewriting import with_new_subgraphs
 
-__all__ = ["missing_kernel", "place_devices"]
+__all__ = ["GPU_LIBRARY", "missing_kernel", "place_devices"]
 
 #: hand-written kernels that the GPU has too
-_GPU_LIBRARY = frozenset(("concat", "nest", "scatter_add"))
+GPU_LIBRARY = frozenset(("concat", "nest", "scatter_add"))
 _warned = threading.Event()
 
 
@@ -74,7 +74,7 @@ def missing_kernel(node: Node) -> str | None:
         dtype = value.type.dtype
         if value.is_variable or dtype.is_complex or dtype in (float16, bfloat16):
             return f"no GPU kernel for {node.op.name} on {value.type}"
-    if isinstance(kernel, Library) and kernel.name not in _GPU_LIBRARY:
+    if isinstance(kernel, Library) and kernel.name not in GPU_LIBRARY:
         return f"no GPU kernel for {node.op.name}"
     if not isinstance(kernel, (Pointwise, Indexed, Reduce, View, Alias, Contract, Library)):
         return f"no GPU kernel for {node.op.name}"

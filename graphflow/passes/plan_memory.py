@@ -60,6 +60,7 @@ class MemoryPlan:
 
 
 def bytes_of(value: Value) -> Dim:
+    """A value's size in memory."""
     return product(value.type.shape) * value.type.dtype.itemsize
 
 

@@ -16,6 +16,7 @@ import os
 import pickle
 import sys
 import types
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +34,7 @@ from .blueprint import (
     Drawing,
     NotGeneral,
     Pattern,
+    Provenance,
     Same,
     check_graph,
     check_result,
@@ -315,6 +317,7 @@ class Portable:
             [(graph.inputs[k], binding.objects[anchor]) for k, anchor in self.captured],
             arguments.key,
             "as in the process that pickled it",
+            provenance=Provenance(weakref.WeakSet(a.cls for a in self.anchors if a.variable is None), ""),
             is_shared=True,
         )
 

@@ -152,8 +152,9 @@ class Reach:
 
 _ATOMS: Any = (str, bytes, int, float, complex, type(None), types.ModuleType, TensorLike)
 _CONTAINERS = (dict, list, tuple, set, frozenset, collections.deque)
-_ITERATORS = (
-    *(type(iter(empty)) for empty in ([], (), "", {}, set(), range(0), collections.deque(), reversed([]))),
+_EMPTY: Any = ([], (), "", {}, set(), range(0), collections.deque(), reversed([]))
+_ITERATORS: tuple[type, ...] = (
+    *(type(iter(empty)) for empty in _EMPTY),
     types.GeneratorType,
     itertools.count,
 )

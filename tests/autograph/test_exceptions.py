@@ -409,7 +409,7 @@ def test_raise_beside_a_call_of_python():
         return v
 
     def f(x):
-        y = gf.py_function(note, [x], gf.float32)
+        y = gf.py_function(note, [x], gf.TensorSpec([], gf.float32))
         if y < 0:
             raise ValueError("negative")
         return y * 2

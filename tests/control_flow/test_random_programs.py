@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from control_checks import assert_same_bits, gradient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import graphflow as gf
@@ -63,7 +63,9 @@ def evaluate(tree, names):
     return getattr(gf, kind)(*(evaluate(part, names) for part in parts))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.reuse, Phase.generate]
+)
 @given(EXPRESSIONS, EXPRESSIONS, RESULTS, st.integers(0, 2**16))
 def test_random_program(first, second, result, seed):
     def program(x, w):
@@ -80,5 +82,7 @@ def test_random_program(first, second, result, seed):
     eager = gradient(program)(x, w)
     compiled = gf.function(gradient(program))(x, w)
     for a, b in zip(eager, compiled, strict=True):
-        # A path that this run does not take is None in eager code and zeros in the compiled function.
-        assert_same_bits(np.zeros(3, np.float32) if a is None else a, np.zeros(3, np.float32) if b is None else b)
+        if a is None:  # a path that this run does not take: zeros in the compiled function
+            assert b is None or not np.any(np.asarray(b))
+        else:
+            assert_same_bits(a, b)

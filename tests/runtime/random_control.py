@@ -77,15 +77,13 @@ class RandomGraph:
             y = self.constant(builder, np.int32(self.random.randint(1, 3)))
             op = self.random.choice(["add", "multiply", "floordiv", "subtract"])
             values.append(self.add(builder, op, [x, y])[0])
-            return
-        x, y = self.pick(values, SCALAR), self.pick(values, SCALAR)
-        if x is None:
-            row = self.pick(values, ROW)
-            if row is None:
-                return self.make_constant(builder, values, depth)
+        elif (x := self.pick(values, SCALAR)) is not None:
+            op = self.random.choice(["add", "multiply", "maximum"])
+            values.append(self.add(builder, op, [x, self.pick(values, SCALAR)])[0])
+        elif (row := self.pick(values, ROW)) is not None:
             values.append(self.add(builder, "reduce_sum", [row], axes=(0,))[0])
         else:
-            values.append(self.add(builder, self.random.choice(["add", "multiply", "maximum"]), [x, y])[0])
+            self.make_constant(builder, values, depth)
 
     def index(self, builder, values):
         """An int32, usually from 0 to 3."""

@@ -66,7 +66,9 @@ def test_a_loop_of_scalars_is_registers():
     text = Native(COLLATZ).program.text
     body = text[text.index("while1:") : text.index("done3:")]
     assert "call" not in body
-    places = [line.split("ptr ")[1].split(",")[0] for line in body.splitlines() if " load " in line or " store " in line]
+    places = [
+        line.split("ptr ")[1].split(",")[0] for line in body.splitlines() if " load " in line or " store " in line
+    ]
     assert places
     assert all(place.startswith(("%entry_carried", "%entry_chosen")) for place in places)
 
@@ -218,6 +220,60 @@ def test_branches_in_loops_in_branches():
             check(text, np.array(flag), np.array(n, np.int32), A)
 
 
+def test_equal_branches_of_two_switches_are_two():
+    text = """graph f(p: b1[], x: f32[4], y: f32[4]) -> (f32[4], f32[4]) {
+ %0: f32[4] = switch p, x {branches=(
+  graph no(a: f32[4]) -> (f32[4]) {
+   %0: f32[4] = exp a
+   return %0
+  },
+  graph yes(a: f32[4]) -> (f32[4]) { return a })}
+ %1: f32[4] = switch p, y {branches=(
+  graph no(a: f32[4]) -> (f32[4]) {
+   %0: f32[4] = exp a
+   return %0
+  },
+  graph yes(a: f32[4]) -> (f32[4]) { return a })}
+ return %0, %1
+}"""
+    for flag in (False, True):
+        check(text, np.array(flag), X, Y)
+
+
+def test_a_result_array_that_a_first_loop_used():
+    """Both loops would like to work in the array of the result; the second one's value ends up in another buffer."""
+    text = """graph f(x: f32[4,4], y: f32[4,4], r: f32[4]) -> (f32[4,4]) {
+ %0: f32[4,4] = exp y
+ %1: i32[] = constant {value=i32 0}
+ %2: i32[], %3: f32[4,4], %4: f32[4,4] = while %1, x, %0, %0, r {
+  condition = graph c(i: i32[], a: f32[4,4], b: f32[4,4], w: f32[4,4], r: f32[4]) -> (b1[]) {
+   %0: i32[] = constant {value=i32 3}
+   %1: b1[] = less i, %0
+   return %1
+  },
+  body = graph b(i: i32[], a: f32[4,4], b: f32[4,4], w: f32[4,4], r: f32[4]) -> (i32[], f32[4,4], f32[4,4]) {
+   %0: i32[] = constant {value=i32 1}
+   %1: i32[] = add i, %0
+   %2: f32[4,4] = scatter_add_into a, i, r
+   return %1, %2, %2
+  }, carried=3}
+ %5: i32[], %6: f32[4,4], %7: f32[4,4] = while %1, %4, %4, %0 {
+  condition = graph c(i: i32[], a: f32[4,4], b: f32[4,4], w: f32[4,4]) -> (b1[]) {
+   %0: i32[] = constant {value=i32 2}
+   %1: b1[] = less i, %0
+   return %1
+  },
+  body = graph b(i: i32[], a: f32[4,4], b: f32[4,4], w: f32[4,4]) -> (i32[], f32[4,4], f32[4,4]) {
+   %0: i32[] = constant {value=i32 1}
+   %1: i32[] = add i, %0
+   %2: f32[4,4] = maximum a, w
+   return %1, w, %2
+  }, carried=3}
+ return %7
+}"""
+    check(text, A, A.T.copy(), Z)
+
+
 # Shared functions -----------------------------------------------------------------------------------------------------
 def test_a_function_is_emitted_once():
     inner = """graph g(x: f32[4,4], a: f32[]) -> (f32[4,4], f32[]) {
@@ -236,6 +292,15 @@ def test_a_function_is_emitted_once():
     program = Native(graph).program
     assert program.text.count("define internal void @function") == 1
     assert program.text.count("call void @function1(") == 2
+
+
+def test_a_function_that_returns_its_parameter():
+    shared = parse("graph g(x: f32[4], y: f32[4]) -> (f32[4]) {\n return y\n}")
+    builder = GraphBuilder("f")
+    x, y = (builder.input(v.name, v.type) for v in shared.inputs)
+    (a,) = builder.add(OPS["call"], [x, y], {"function": shared}, PLACE)
+    (b,) = builder.add(OPS["call"], [y, x], {"function": shared}, PLACE)
+    check(builder.finish([a, b]), X, Y)
 
 
 # Checks ---------------------------------------------------------------------------------------------------------------
@@ -276,7 +341,9 @@ def test_a_row_outside(op):
 
 
 def test_assertions_in_a_loop():
-    text = counted("a: i32[]", '%2: b1[] = less i, n\nassert_true %2 {message="too far"}\n%3: i32[] = add a, i', "%3", "n: i32[]")
+    text = counted(
+        "a: i32[]", '%2: b1[] = less i, n\nassert_true %2 {message="too far"}\n%3: i32[] = add a, i', "%3", "n: i32[]"
+    )
     check(text, np.array(1, np.int32), np.array(9, np.int32))
     with pytest.raises(AssertionFailedError, match="too far"):
         Native(text)(np.array(1, np.int32), np.array(3, np.int32))

@@ -13,7 +13,7 @@ from ...ir.dims import Dim, SymbolicDim, product, symbol, symbols_of
 from ...ir.graph import Graph, Node, Value
 from ...ir.op import Alias, Control, Effect, Library
 from ...kernels.lower import lower
-from ...kernels.nest import Nest
+from ...kernels.nest import Check, Nest
 from .emit import Writer, register_type
 from .emit_rows import RowEmitter
 from .emit_scalars import emit_scalars, is_cheap, is_inline, load_scalar
@@ -208,6 +208,9 @@ class ControlEmitter(RowEmitter):
         if isinstance(kernel, Library) and kernel.name in ("update_row", "scatter_add_into", "append_row"):
             self._row(node)
             return
+        if isinstance(kernel, Library) and kernel.name == "runtime_range":
+            self._runtime_range(node)
+            return
         if isinstance(kernel, Effect) and kernel.kind == "assert" and node.inputs[0].type.elements == 1:
             number = len(self.checks)
             self.checks.append(self._assert_check(node))
@@ -215,7 +218,7 @@ class ControlEmitter(RowEmitter):
             return
         before = writer.intrinsic("llvm.readcyclecounter", "i64", [], "") if self.profile else ""
         self.making = node.outputs
-        if not isinstance(kernel, Effect):
+        if not isinstance(kernel, Effect) and not node.attributes.get("extents"):
             self.reserve_results(node)
         self.emit_kernel(node, self.plan.steps[node])
         self.making = ()
@@ -274,10 +277,24 @@ class ControlEmitter(RowEmitter):
         number = len(self.callbacks)
         super()._callback(node)  # runs the function, which stores the extents
         self._leave_if_failed()
-        self._mark(extents)
+        self.extents_stored(extents)
         self.reserve_results(node)
         pointer = self.pointer(("callback", 0))
         self.writer.let(f"call i64 {pointer}(i64 {number | 1 << 40}, ptr %table)")  # copies the results
+
+    def _runtime_range(self, node: Node) -> None:
+        """A number becomes an extent, and the numbers below it its result."""
+        count, writer = self.register(node.inputs[0]), self.writer
+        number = len(self.checks)
+        self.checks.append(Check("negative_extent", node.op.name, node.source))
+        self.fail_unless(writer.let(f"icmp sge i64 {count}, 0"), number)
+        self.define([(node.attributes["extents"][0], count)])
+        self.reserve_results(node)
+        target = self.address(node.output)
+        with self._repeat(count, "number") as index:
+            place = writer.let(f"getelementptr i64, ptr {target}, i64 {index}")
+            writer.line(f"store i64 {index}, ptr {place}, align 8")
+        self.kernels += 1
 
     # Control flow -----------------------------------------------------------------------------------------------------
     def _while(self, node: Node) -> None:

@@ -219,9 +219,11 @@ class ValueEmitter(ProgramEmitter):
         """Run-time symbols have these values from here on (name, register)."""
         for name, value in values:
             self.writer.line(f"store i64 {value}, ptr {self._slot_address(self.slots.dim(symbol(name)))}, align 8")
-        self._mark([name for name, _ in values])
+        self.extents_stored([name for name, _ in values])
 
-    def _mark(self, names: Sequence[str]) -> None:
+    def extents_stored(self, names: Sequence[str]) -> None:
+        """These symbols' slots have just got their values: the extents that name them follow. A kernel that decides extents itself (an op
+        with an attribute `extents`) stores them to `slots.dim(symbol(name))`, calls this, then `reserve_results`, and fills the results."""
         if names:
             self.writer.lines.append(f"{MARKER}{len(self.markers)}")
             self.markers.append(tuple(names))

@@ -6,6 +6,10 @@ program with or without the GIL and returns the status. So a call costs one C ca
 
 Table: slot 0 status (all ones = fine), then slots for buffers and symbolic dims (see nests.Slots). Template: the table's initial
 contents, followed by the arena's cached address, its size, and whether to release the GIL. Behind it: the built-in's method definition.
+
+Results whose extents only the run decides have no arrays when the call begins: `Binding.dynamic_outputs` names them, native code
+allocates them, and `Binding.run(input arrays) -> (status, outputs)` (which works for every program) makes arrays of what it hands over.
+`Binding.array_at(table, value)` shows a callback the memory of an operand or result, in whatever loop or branch it stands.
 """
 
 from __future__ import annotations
