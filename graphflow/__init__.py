@@ -31,6 +31,7 @@ _NAMES = {
     "assertions": "assert_equal assert_greater assert_less assert_rank",
     "autodiff.tape": "GradientTape UnconnectedGradients",
     "control_flow": "case cond foldl foldr map_fn scan switch_case vectorized_map while_loop",
+    "custom_gradients": "custom_gradient grad_pass_through recompute_grad",
     "devices": "device",
     "dtypes": (
         "DType as_dtype bfloat16 complex64 complex128 float16 float32 float64 int8 int16 int32 int64 uint8 uint16 "
@@ -38,7 +39,7 @@ _NAMES = {
     ),
     "effects": "Assert print name_scope",
     "cumulative": "cumsum",
-    "einsum": "einsum",
+    "einstein": "einsum",
     "linalg": "matmul tensordot",
     "math": (
         "abs acos acosh add add_n argmax argmin asin asinh atan atan2 atanh cos cosh divide equal exp floor "

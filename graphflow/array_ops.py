@@ -16,14 +16,15 @@ import numpy as np
 
 from . import ops
 from .clipping import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
-from .dtypes import DType, as_dtype, float32, float64, int32, int64
+from .dtypes import DType, as_dtype, bfloat16, float16, float32, float64, int32, int64
 from .errors import DTypeError, InvalidArgumentError, ShapeError
 from .indexing import boolean_mask, gather, gather_nd, index_tensor, slice, strided_slice, where
-from .ir.dims import Dim, SymbolicDim, product, require_equal
+from .ir.dims import Dim, SymbolicDim, dim_max, product, require_equal
 from .linalg import eye, norm
 from .math import cast, operands
 from .ops.rules import normalize_axis
 from .reductions import axes_of
+from .runtime_extent import as_extent, as_extents, numbers_below
 from .tensor import Tensor, TensorLike, as_dim, as_shape, convert_to_tensor
 
 __all__ = [
@@ -46,12 +47,12 @@ def _filled(shape: tuple[Dim, ...], value: Any) -> Any:
 
 def zeros(shape: Any, dtype: Any = float32, name: str | None = None, layout: Any = None) -> Tensor:
     """A tensor of zeros (False for bool)."""
-    return _filled(as_shape(shape), _scalar(0, as_dtype(dtype)))
+    return _filled(as_extents(shape), _scalar(0, as_dtype(dtype)))
 
 
 def ones(shape: Any, dtype: Any = float32, name: str | None = None, layout: Any = None) -> Tensor:
     """A tensor of ones (True for bool)."""
-    return _filled(as_shape(shape), _scalar(1, as_dtype(dtype)))
+    return _filled(as_extents(shape), _scalar(1, as_dtype(dtype)))
 
 
 def fill(dims: Any, value: Any, name: str | None = None, layout: Any = None) -> Tensor:
@@ -60,7 +61,7 @@ def fill(dims: Any, value: Any, name: str | None = None, layout: Any = None) -> 
     value = convert_to_tensor(value)
     if value.dims:
         raise ShapeError(f"fill: the value must be a scalar, got {value.type}")
-    return _filled(as_shape(dims), value)
+    return _filled(as_extents(dims), value)
 
 
 def zeros_like(input: Any, dtype: Any = None, name: str | None = None, layout: Any = None) -> Tensor:
@@ -96,16 +97,16 @@ def one_hot(
     off = convert_to_tensor(off_value if off_value is not None else np.zeros((), wanted.numpy), wanted)
     rank = len(indices.dims) + 1
     where_ = normalize_axis("one_hot", -1 if axis is None else int(axis), rank)
-    return ops.one_hot(indices, on, off, depth=as_dim(depth), axis=where_)
+    return ops.one_hot(indices, on, off, depth=as_extent(depth), axis=where_)
 
 
-_RANGE_ORDER = (int32, int64, float32, float64)
+_RANGE_ORDER = (int32, int64, float16, bfloat16, float32, float64)
 
 
 def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name: str = "range") -> Tensor:
     """start, start + delta, ... up to limit, which is not reached. range(n) starts at 0. dtype: the widest of the
-    arguments' (int32, int64, float32, float64). The length is a run-time extent where a bound is computed in a traced
-    function."""
+    arguments' (int32, int64, floats; float16 and bfloat16 are counted in float32 and rounded once). The length is a
+    run-time extent where a bound is computed in a traced function."""
     if limit is None:
         start, limit = 0, start
     bounds = (start, limit, delta)
@@ -113,10 +114,13 @@ def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name
         found = [v.dtype if isinstance(v, TensorLike) else convert_to_tensor(v).dtype for v in bounds]
         unknown = [d for d in found if d not in _RANGE_ORDER]
         if unknown:
-            raise DTypeError(f"range: needs int32, int64, float32 or float64, got {unknown[0].name}; pass dtype=")
+            raise DTypeError(f"range: needs int32, int64 or floats, got {unknown[0].name}; pass dtype=")
         wanted = max(found, key=_RANGE_ORDER.index)
     else:
         wanted = as_dtype(dtype)
+    if wanted.is_narrow:
+        wide = (cast(v, float32) if isinstance(v, TensorLike) and v.dtype.is_narrow else v for v in bounds)
+        return cast(range(*wide, dtype=float32), wanted)
     if any(_is_computed(v) for v in bounds):
         return _computed_range(
             *(convert_to_tensor(v, wanted) if not isinstance(v, TensorLike) else cast(v, wanted) for v in bounds),
@@ -127,8 +131,6 @@ def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name
         raise InvalidArgumentError("range: delta must not be 0")
     count: Any
     if any(isinstance(v, SymbolicDim) for v in (first, last, step)):
-        from .ir.dims import dim_max
-
         if isinstance(step, (SymbolicDim, float)) or step < 0:
             raise InvalidArgumentError(f"range: with symbolic bounds, delta must be a positive int, got {step}")
         count = dim_max((last - first + (step - 1)) // step, 0)
@@ -149,8 +151,6 @@ def _is_computed(value: Any) -> bool:
 
 def _computed_range(start: Any, limit: Any, delta: Any, dtype: DType) -> Any:
     """The range between tensors of one dtype; its length is a run-time extent."""
-    from .runtime_extent import numbers_below
-
     gap = ops.subtract(limit, start)
     if dtype.is_floating:
         count = ops.cast(ops.ceil(ops.divide(gap, delta)), dtype=int64)
@@ -181,6 +181,8 @@ def linspace(start: Any, stop: Any, num: Any, name: str | None = None, axis: int
     """num evenly spaced values from start to stop, both included, along a new axis. start and stop: floats of one
     shape. Raises InvalidArgumentError unless num is at least 1."""
     start, stop = operands(start, stop)
+    if start.dtype.is_narrow and stop.dtype is start.dtype:  # the positions are no narrow numbers
+        return cast(linspace(cast(start, float32), cast(stop, float32), num, name, axis), start.dtype)
     count = as_dim(num)
     if isinstance(count, SymbolicDim) or count < 1:
         raise InvalidArgumentError(f"linspace: num must be a number of at least 1, got {count}")
@@ -248,8 +250,11 @@ def rank(input: Any, name: str | None = None) -> Tensor:
 def reshape(tensor: Any, shape: Any, name: str | None = None) -> Tensor:
     """The elements in row-major order under another shape; one extent may be -1 and takes what is left. Raises
     ShapeError."""
-    x = convert_to_tensor(tensor)
-    wanted = list(as_shape(shape))
+    from .python_call import ensure_shape
+    from .tracing.tracer import is_run_time
+
+    x: Any = convert_to_tensor(tensor)
+    wanted = list(as_extents(shape))
     holes = [a for a, d in enumerate(wanted) if isinstance(d, int) and d == -1]
     if len(holes) > 1:
         raise ShapeError(f"reshape: only one extent may be -1, got {wanted}")
@@ -257,7 +262,11 @@ def reshape(tensor: Any, shape: Any, name: str | None = None) -> Tensor:
         known = product(d for a, d in enumerate(wanted) if a != holes[0])
         if known == 0:
             raise ShapeError(f"reshape: -1 is ambiguous beside an extent of 0, got {x.type} and {wanted}")
-        wanted[holes[0]] = product(x.dims) // known
+        wanted[holes[0]] = product(x.dims) // (dim_max(known, 1) if is_run_time(known) else known)
+    count = product(wanted)
+    if not isinstance(count - product(x.dims), int) and is_run_time(count):
+        # only the run can compare the numbers of elements
+        x = ensure_shape(ops.reshape(x, shape=(product(x.dims),)), [count])
     return ops.reshape(x, shape=tuple(wanted))
 
 
@@ -307,13 +316,13 @@ def transpose(a: Any, perm: Any = None, conjugate: bool = False, name: str = "tr
 
 def broadcast_to(input: Any, shape: Any, name: str | None = None) -> Tensor:
     """input repeated along axes of extent 1 and new leading axes. Raises ShapeError where the shapes do not fit."""
-    x, wanted = convert_to_tensor(input), as_shape(shape)
+    x, wanted = convert_to_tensor(input), as_extents(shape)
     return x if tuple(x.dims) == wanted else ops.broadcast_to(x, shape=wanted)
 
 
 def tile(input: Any, multiples: Any, name: str | None = None) -> Tensor:
     """input repeated multiples[k] times along each axis k."""
-    x, times = convert_to_tensor(input), as_shape(multiples)
+    x, times = convert_to_tensor(input), as_extents(multiples)
     if len(times) != len(x.dims):
         raise ShapeError(f"tile: needs a multiple for each axis of {x.type}, got {times}")
     if all(isinstance(t, int) and t == 1 for t in times):
@@ -327,13 +336,25 @@ def tile(input: Any, multiples: Any, name: str | None = None) -> Tensor:
 
 def repeat(input: Any, repeats: Any, axis: Any = None, name: str | None = None) -> Tensor:
     """Each element repeated along axis (flattened first if None): `repeats` times, or repeats[k] times for element
-    k. The counts must be known while tracing."""
+    k. How many results there are is a run-time extent where the counts are computed in a traced function."""
     x = convert_to_tensor(input)
     if axis is None:
         x, axis = ops.reshape(x, shape=(product(x.dims),)), 0
     place = normalize_axis("repeat", int(axis), len(x.dims))
-    counts = as_shape(repeats)
     before, extent, after = x.dims[:place], x.dims[place], x.dims[place + 1 :]
+    if isinstance(repeats, TensorLike):
+        repeats = convert_to_tensor(repeats)
+        if not repeats.dtype.is_integer or len(repeats.dims) > 1:
+            raise DTypeError(f"repeat: the counts must be an integer scalar or vector, got {repeats.type}")
+        if _is_computed(repeats) and repeats.dims not in ((), (1,)):
+            if not require_equal(extent, repeats.dims[0]):
+                raise ShapeError(f"repeat: needs one count for each of {extent} elements, got {repeats.type}")
+            ends = ops.cumulative(ops.cast(repeats, dtype=int64), axis=0, kind="sum")
+            total = ops.reduce_sum(ops.cast(repeats, dtype=int64), axes=(0,), keepdims=False)
+            source = ops.search_sorted(ends, numbers_below(total), side="right", output_type=int64)
+            return ops.gather(x, source, axis=place, batch_dims=0)
+        repeats = ops.reshape(repeats, shape=(1,)) if not repeats.dims else repeats
+    counts = as_extents(repeats)
     if len(counts) == 1:
         spread = ops.broadcast_to(
             ops.reshape(x, shape=(*before, extent, 1, *after)), shape=(*before, extent, counts[0], *after)

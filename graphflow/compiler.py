@@ -83,14 +83,14 @@ def compile_graph(graph: Graph, fuel: int | None = None) -> Executable:
     return Executable(graph, final, stages, context.remarks, program, (time.perf_counter() - start) * 1e3, backend)
 
 
-def build(final: Graph) -> tuple[Any, str]:
-    """The program of an optimised graph, and the back end that runs it."""
+def build(final: Graph, profile: bool = False) -> tuple[Any, str]:
+    """The program of an optimised graph, and the back end that runs it. profile: count what each step costs (CPU only)."""
     plan = plan_program(final)
     if any(v.type.device != CPU for n in final.nodes for v in n.outputs):
         from .runtime.cuda.program import build_program as build_cuda
 
         return build_cuda(final, plan, plan_program), "cuda"
-    return build_program(final, plan), "cpu"
+    return build_program(final, plan, profile), "cpu"
 
 
 # Run-time errors -------------------------------------------------------------------------------------------------------
@@ -226,9 +226,10 @@ def one_node_graph(op: Op, types: Sequence[TensorType], attributes: Mapping[str,
 
 def evaluate_node(node: Node, arrays: list[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
     """A pure node on concrete arrays, with the bits that eager mode gives (constant folding)."""
-    if node.op.numpy is not None:
+    function = node.op.numpy_call([v.type.dtype for v in (*node.inputs, *node.outputs)])
+    if function is not None:
         with np.errstate(all="ignore"):
-            results = node.op.numpy(*arrays, **node.attributes)
+            results = function(*arrays, **node.attributes)
         results = results if isinstance(results, tuple) else (results,)
         return [np.asarray(r, v.type.dtype.numpy) for r, v in zip(results, node.outputs, strict=True)]
     # not ascontiguousarray: that makes rank 0 rank 1

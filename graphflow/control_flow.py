@@ -198,7 +198,9 @@ def _carried(leaf: Any) -> Any:
 
 
 def _cut(structure: Any) -> Any:
-    return map_structure(lambda v: ops.stop_gradient(v) if isinstance(v, Tensor) and v.dtype.is_floating else v, structure)
+    return map_structure(
+        lambda v: ops.stop_gradient(v) if isinstance(v, Tensor) and v.dtype.is_floating else v, structure
+    )
 
 
 def _elements(form: str, elems: Any) -> tuple[Any, Dim]:
@@ -302,9 +304,7 @@ def _row_types(function: Callable[[Any], Any], rows: Any) -> Any:
     return trace_types(function, types, lambda inputs: pack_sequence_as(rows, inputs) if is_nested(rows) else inputs[0])
 
 
-def vectorized_map(
-    fn: Callable[[Any], Any], elems: Any, fallback_to_while_loop: bool = True, warn: bool = True
-) -> Any:
+def vectorized_map(fn: Callable[[Any], Any], elems: Any, fallback_to_while_loop: bool = True, warn: bool = True) -> Any:
     """fn for each row of elems, as map_fn does, with the dtypes that fn gives. A function that works on a whole batch at
     once is faster; graphflow compiles the loop."""
     del fallback_to_while_loop, warn
@@ -364,16 +364,20 @@ def _fold(
 
 
 def _repack(like: Any, result: Any) -> Any:
-    return pack_sequence_as(like, [convert_to_tensor(v) for v in flatten(result)]) if is_nested(like) else convert_to_tensor(result)
+    return (
+        pack_sequence_as(like, [convert_to_tensor(v) for v in flatten(result)])
+        if is_nested(like)
+        else convert_to_tensor(result)
+    )
 
 
-def _start(
-    form: str, rows: Any, count: Dim, initializer: Any, from_end: bool
-) -> tuple[Any, Callable[[Any], Any], Dim]:
+def _start(form: str, rows: Any, count: Dim, initializer: Any, from_end: bool) -> tuple[Any, Callable[[Any], Any], Dim]:
     """The first accumulator, where the k-th step finds its row, and the number of steps."""
     skipped = int(initializer is None)
     if initializer is None and isinstance(count, int) and count == 0:
-        raise ShapeError(f"{form}: without an initializer elems must have at least one row, got {flatten(rows)[0].type}")
+        raise ShapeError(
+            f"{form}: without an initializer elems must have at least one row, got {flatten(rows)[0].type}"
+        )
     last = _index_of(count - 1)
     if initializer is None:
         start = _row(rows, last if from_end else _index_of(0))

@@ -25,6 +25,7 @@ __all__ = [
     "int32",
     "int64",
     "of_numpy",
+    "rounded",
     "uint8",
     "uint16",
     "uint32",
@@ -53,6 +54,11 @@ class DType:
     @property
     def is_floating(self) -> bool:
         return self.kind == "float"
+
+    @property
+    def is_narrow(self) -> bool:
+        """A float of 16 bits: stored so, computed with in float32 and rounded at each operation."""
+        return self.kind == "float" and self.itemsize == 2
 
     @property
     def is_integer(self) -> bool:
@@ -196,3 +202,27 @@ def as_dtype(value: Any) -> DType:
 def from_short(short: str) -> DType:
     """The DType whose short name in IR text is `short` ("f32")."""
     return _BY_SHORT[short]
+
+
+def rounded(values: Any, dtype: DType) -> Any:
+    """Numbers (an array, or what NumPy makes one of) as a NumPy array of a float dtype, each rounded once, to nearest even; beyond the
+    range they are infinite. NumPy and ml_dtypes go to a narrow dtype from float64 and from integers through float32, and round twice."""
+    array = np.asarray(values)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not dtype.is_narrow or array.dtype.itemsize <= 2 or array.dtype in (np.float32, dtype.numpy):
+            return array.astype(dtype.numpy)
+        if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+            # float64 does not hold them all: the multiple of 2**11 below, odd if something is left over, is the odd neighbour
+            large = (array >= 2**53) | (array <= -(2**53) if array.dtype.kind == "i" else np.False_)
+            odd = (array >> 11) | ((array & 2047) != 0).astype(array.dtype)
+            wide = np.where(large, odd.astype(np.float64) * 2048.0, array.astype(np.float64))
+        else:
+            wide = array.astype(np.float64)
+        nearest = wide.astype(np.float32)
+        # rounded to odd, so that the next rounding is the only one (kernels/narrow.py says more)
+        bits = np.atleast_1d(nearest).view(np.uint32).reshape(nearest.shape)
+        back = nearest.astype(np.float64)
+        neighbour = np.where(np.abs(back) > np.abs(wide), bits - np.uint32(1), bits + np.uint32(1))
+        fits = (back == wide) | np.isnan(wide) | (bits & np.uint32(1) != 0)
+        odd_bits = np.where(fits, bits, neighbour)
+        return np.atleast_1d(odd_bits).view(np.float32).reshape(nearest.shape).astype(dtype.numpy)

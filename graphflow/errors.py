@@ -144,6 +144,10 @@ class TapeError(GraphflowError, RuntimeError):
     """A GradientTape was used in a way it does not allow."""
 
 
+class GradientFunctionError(GraphflowError, TypeError, ValueError):
+    """A function with a custom gradient, or its gradient function, takes or returns what it must not."""
+
+
 class EndlessTraceError(GraphflowError, RecursionError):
     """Compiled functions call each other without end while they are traced."""
 

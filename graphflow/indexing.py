@@ -17,7 +17,7 @@ import numpy as np
 
 from . import ops
 from .dtypes import bool_, int32, int64
-from .errors import DTypeError, IndexOutOfRangeError, InvalidArgumentError, ShapeError, UnimplementedError
+from .errors import DTypeError, IndexOutOfRangeError, InvalidArgumentError, ShapeError
 from .ir.dims import Dim, SymbolicDim
 from .ops.rules import broadcast_shapes, equal_shapes, normalize_axis, slice_bounds
 from .tensor import Tensor, TensorLike, active_trace, as_dim, as_shape, convert_to_tensor, operands
@@ -342,11 +342,8 @@ def strided_slice(
     name: str | None = None,
 ) -> Tensor:
     """input_[begin:end:strides] with TensorFlow's bit masks: bit k of begin_mask and end_mask ignores that bound, of
-    ellipsis_mask, new_axis_mask and shrink_axis_mask makes item k `...`, None or the index begin[k]."""
-    if var is not None:
-        raise UnimplementedError(
-            "strided_slice: assigning through var is not supported; use gf.tensor_scatter_nd_update"
-        )
+    ellipsis_mask, new_axis_mask and shrink_axis_mask makes item k `...`, None or the index begin[k]. var: the variable whose part the
+    result is: its `assign` then replaces that part."""
     starts, stops = as_shape(begin), as_shape(end)
     steps = as_shape(strides) if strides is not None else (1,) * len(starts)
     if not len(starts) == len(stops) == len(steps):
@@ -364,7 +361,7 @@ def strided_slice(
             key.append(start)
         else:
             key.append(builtins.slice(None if begin_mask & bit else start, None if end_mask & bit else stop, step))
-    return index_tensor(input_, tuple(key))
+    return index_tensor(input_, tuple(key)) if var is None else var[tuple(key)]
 
 
 def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Tensor:

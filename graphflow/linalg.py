@@ -7,7 +7,7 @@ from typing import Any
 from . import ops
 from .clipping import global_norm
 from .dtypes import as_dtype, float32, int32
-from .einsum import einsum
+from .einstein import einsum
 from .errors import InvalidArgumentError, ShapeError
 from .factorisations import *  # noqa: F403
 from .factorisations import __all__ as _factorisations
@@ -38,17 +38,18 @@ def matmul(
     name: str | None = None,
 ) -> Tensor:
     """The matrix product over the last two axes; batch axes broadcast. transpose_* and adjoint_* (the same for real
-    numbers) swap the last two axes first. Operands of rank 2 or more and one dtype: ShapeError, DTypeError."""
+    numbers) swap the last two axes first. Operands of rank 2 or more and one dtype: ShapeError, DTypeError. output_type: the
+    result's dtype; one that is wider than the operands' is computed with too (float16 to float32, int8 to int32)."""
     if transpose_a and adjoint_a or transpose_b and adjoint_b:
         raise InvalidArgumentError("matmul: give transpose or adjoint for an operand, not both")
     a, b = operands(a, b)
     ta, tb = bool(transpose_a or adjoint_a), bool(transpose_b or adjoint_b)
+    wanted = a.dtype if output_type is None else as_dtype(output_type)
+    own = a.dtype
+    if own is b.dtype and own.itemsize < wanted.itemsize and (wanted.is_floating or wanted.is_integer and own.is_integer):
+        a, b = ops.cast(a, dtype=wanted), ops.cast(b, dtype=wanted)
     result = ops.matmul(a, b, transpose_a=ta, transpose_b=tb)
-    return (
-        result
-        if output_type is None or result.dtype is as_dtype(output_type)
-        else ops.cast(result, dtype=as_dtype(output_type))
-    )
+    return result if result.dtype is wanted else ops.cast(result, dtype=wanted)
 
 
 def matvec(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .dtypes import DType, of_numpy
+from .dtypes import DType, of_numpy, rounded
 from .errors import DTypeError, LiteralOverflowError, ShapeError
 
 __all__ = ["array_of", "check_literal", "own_array"]
@@ -19,6 +19,8 @@ Array = np.ndarray[Any, Any]
 
 def own_array(value: Any, dtype: DType) -> Array:
     """A dense, row-major, native copy."""
+    if dtype.is_narrow:
+        value = rounded(value, dtype)
     return np.array(value, dtype=dtype.numpy, order="C", copy=True)
 
 
@@ -28,7 +30,7 @@ def array_of(value: Any, wanted: DType | None, hint: DType | None) -> tuple[Arra
     lists)."""
     if isinstance(value, (bool, int, float, complex)) and not isinstance(value, np.generic):
         dtype = wanted or (hint if hint is not None and _fits_kind(value, hint) else None) or _literal_dtype(value)
-        return np.array(check_literal(value, dtype), dtype.numpy), dtype
+        return own_array(check_literal(value, dtype), dtype), dtype
     if isinstance(value, (np.ndarray, np.generic)):
         return _converted(value, of_numpy(value.dtype), wanted)
     if value is None or isinstance(value, (str, bytes, dict, set)):
@@ -43,7 +45,11 @@ def array_of(value: Any, wanted: DType | None, hint: DType | None) -> tuple[Arra
     elif array.dtype.kind in "iu":
         small = array.size == 0 or (array.min() >= -(2**31) and array.max() < 2**31)
         literal = dtypes.int32 if small else dtypes.int64
-    fits = hint is not None and (hint.kind == literal.kind or hint.is_floating and literal.is_integer)
+    fits = hint is not None and (
+        hint.kind == literal.kind
+        or hint.is_floating and literal.is_integer
+        or hint.is_complex and (literal.is_integer or literal.is_floating)
+    )
     return _converted(array, source, wanted or (hint if fits and hint is not None else literal))
 
 
@@ -124,11 +130,19 @@ def check_literal(value: Any, dtype: DType) -> Any:
         except OverflowError as error:
             raise LiteralOverflowError(f"the literal {value} does not fit {dtype.name}") from error
         if math.isfinite(number) and abs(number) > float(dtype.max):
-            with np.errstate(over="ignore"):
-                if not np.isfinite(dtype.numpy.type(number)):
-                    raise LiteralOverflowError(f"the literal {value!r} does not fit {dtype.name} (largest {dtype.max})")
+            if not np.isfinite(rounded(number, dtype)):
+                raise LiteralOverflowError(f"the literal {value!r} does not fit {dtype.name} (largest {dtype.max})")
         return number
+    elif dtype.is_complex:
+        number = complex(value)
+        if max(_finite(number.real), _finite(number.imag)) > float(dtype.max):
+            raise LiteralOverflowError(f"the literal {value!r} does not fit {dtype.name} (largest {dtype.max})")
     return value
+
+
+def _finite(part: float) -> float:
+    """The magnitude of a finite number; 0 for infinities and NaN, which every dtype has."""
+    return abs(part) if math.isfinite(part) else 0.0
 
 
 def _check_array_fits(array: Any, source: DType, dtype: DType) -> None:

@@ -10,8 +10,13 @@ from typing import Any
 from . import ops
 from .convolution import *  # noqa: F403
 from .convolution import __all__ as _convolutions
-from .dtypes import int32, int64
-from .errors import DTypeError, InvalidArgumentError, ShapeError
+from .ctc import *  # noqa: F403
+from .ctc import __all__ as _ctc
+from .errors import InvalidArgumentError, ShapeError
+from .fractional import *  # noqa: F403
+from .fractional import __all__ as _fractional
+from .losses import *  # noqa: F403
+from .losses import __all__ as _losses
 from .math import (
     cast,
     l2_normalize,
@@ -29,16 +34,26 @@ from .pooling import *  # noqa: F403
 from .pooling import __all__ as _poolings
 from .random import nn_experimental as experimental
 from .random.dropout import dropout
-from .reductions import axes_of, reduce_max, reduce_mean, reduce_sum, zeros_of
-from .sorting import in_top_k, top_k
+from .rearranging import batch_to_space, depth_to_space, space_to_batch, space_to_depth
+from .reductions import axes_of, reduce_mean, reduce_sum, zeros_of
+from .sampling import (
+    all_candidate_sampler,
+    compute_accidental_hits,
+    fixed_unigram_candidate_sampler,
+    nce_loss,
+    sampled_softmax_loss,
+)
+from .sorting import approx_max_k, approx_min_k, in_top_k, top_k
+from .statistics import *  # noqa: F403
+from .statistics import __all__ as _statistics
 from .tensor import Tensor, convert_to_tensor
 
 __all__ = [
-    "batch_normalization", "bias_add", "dropout", "elu", "embedding_lookup", "experimental", "gelu", "in_top_k", "l2_loss", "l2_normalize",
-    "layer_normalization", "leaky_relu", "log_softmax", "moments", "relu", "relu6", "selu", "sigmoid",
-    "sigmoid_cross_entropy_with_logits", "silu", "softmax", "softmax_cross_entropy_with_logits", "softplus", "softsign",
-    "sparse_softmax_cross_entropy_with_logits", "swish", "tanh", "top_k", "weighted_cross_entropy_with_logits", "zero_fraction",
-    *_convolutions, *_poolings,
+    "all_candidate_sampler", "approx_max_k", "approx_min_k", "batch_normalization", "batch_to_space", "bias_add", "compute_accidental_hits",
+    "crelu", "depth_to_space", "dropout", "elu", "embedding_lookup", "experimental", "fixed_unigram_candidate_sampler", "gelu", "in_top_k",
+    "l2_normalize", "layer_normalization", "leaky_relu", "log_softmax", "moments", "nce_loss", "relu", "relu6", "sampled_softmax_loss",
+    "selu", "sigmoid", "silu", "softmax", "softplus", "softsign", "space_to_batch", "space_to_depth", "swish", "tanh", "top_k",
+    "zero_fraction", *_convolutions, *_ctc, *_fractional, *_losses, *_poolings, *_statistics,
 ]  # fmt: skip
 
 
@@ -91,6 +106,13 @@ def gelu(features: Any, approximate: bool = False, name: str | None = None) -> T
     return ops.multiply(ops.multiply(x, 0.5), ops.add(ops.erf(ops.multiply(x, _math.sqrt(0.5))), 1.0))
 
 
+def crelu(features: Any, axis: Any = -1, name: str | None = None) -> Tensor:
+    """relu of features and of -features, one after the other along axis."""
+    (x,) = operands(features)
+    place = normalize_axis("crelu", axis, len(x.dims))
+    return ops.relu(ops.concat(x, ops.negative(x), axis=place))
+
+
 def silu(features: Any, beta: Any = 1.0) -> Tensor:
     """features * sigmoid(beta * features). Floats."""
     (x,) = operands(features)
@@ -99,73 +121,6 @@ def silu(features: Any, beta: Any = 1.0) -> Tensor:
 
 
 swish = silu
-
-
-# Losses -------------------------------------------------------------------------------------------------------------
-def softmax_cross_entropy_with_logits(labels: Any, logits: Any, axis: Any = -1, name: str | None = None) -> Tensor:
-    """-sum(labels * log_softmax(logits)) along axis, which goes. labels: probabilities of logits' shape and dtype.
-
-    The gradient in logits is sum(labels) * softmax(logits) - labels; labels get a gradient too. Raises ShapeError
-    unless the shapes broadcast, DTypeError for mixed dtypes.
-    """
-    logits, labels = operands(logits, labels)
-    return ops.negative(reduce_sum(ops.multiply(labels, log_softmax(logits, axis)), axis))
-
-
-def sparse_softmax_cross_entropy_with_logits(labels: Any, logits: Any, name: str | None = None) -> Tensor:
-    """-log_softmax(logits)[label] along the last axis. labels: integers of shape logits.shape[:-1], in [0, classes).
-
-    Raises IndexOutOfRangeError for a label outside the classes, ShapeError where the shapes do not fit.
-    """
-    (logits,) = operands(logits)
-    labels = convert_to_tensor(labels, dtype_hint=int32)
-    if not labels.dtype.is_integer:
-        raise DTypeError(f"sparse_softmax_cross_entropy_with_logits: labels must be integers, got {labels.type}")
-    if not logits.dims or not equal_shapes(labels.dims, logits.dims[:-1]):
-        raise ShapeError(
-            f"sparse_softmax_cross_entropy_with_logits: labels must have the shape of logits without the last axis, "
-            f"got labels: {labels.type} and logits: {logits.type}"
-        )
-    if labels.dtype not in (int32, int64):
-        labels = ops.cast(labels, dtype=int64)
-    last = len(logits.dims) - 1
-    highest = ops.stop_gradient(reduce_max(logits, last, keepdims=True))
-    total = ops.log(reduce_sum(ops.exp(ops.subtract(logits, highest)), last))
-    # the label's logit is gathered from the logits themselves, which exist in memory: so it fuses with the row's sums
-    chosen = ops.gather(logits, labels, axis=last, batch_dims=last)
-    return ops.subtract(total, ops.subtract(chosen, ops.reshape(highest, shape=logits.dims[:-1])))
-
-
-def sigmoid_cross_entropy_with_logits(labels: Any = None, logits: Any = None, name: str | None = None) -> Tensor:
-    """The cross entropy of independent labels (0 ... 1) and sigmoid(logits), element by element, without overflow.
-
-    max(x, 0) - x * z + log1p(exp(-|x|)) for logits x and labels z.
-    """
-    if labels is None or logits is None:
-        raise InvalidArgumentError("sigmoid_cross_entropy_with_logits: needs both labels and logits")
-    x, z = operands(logits, labels)
-    if not equal_shapes(x.dims, z.dims):
-        raise ShapeError(f"sigmoid_cross_entropy_with_logits: shapes must be equal, got {x.type} and {z.type}")
-    # selects instead of relu and abs: their slopes at 0 would give -z there where -z + 1/2 is right
-    positive, minus = ops.greater_equal(x, zeros_of(x)), ops.negative(x)
-    relu_x = ops.select(positive, x, zeros_of(x))
-    minus_size = ops.select(positive, minus, x)
-    return ops.add(ops.subtract(relu_x, ops.multiply(x, z)), ops.softplus(minus_size))
-
-
-def weighted_cross_entropy_with_logits(labels: Any, logits: Any, pos_weight: Any, name: str | None = None) -> Tensor:
-    """sigmoid_cross_entropy_with_logits with positive labels counted pos_weight times."""
-    x, z, q = operands(logits, labels, pos_weight)
-    if not equal_shapes(x.dims, z.dims):
-        raise ShapeError(f"weighted_cross_entropy_with_logits: shapes must be equal, got {x.type} and {z.type}")
-    weight = ops.add(ops.multiply(ops.subtract(q, 1.0), z), 1.0)
-    tail = ops.add(ops.softplus(ops.negative(ops.absolute(x))), ops.relu(ops.negative(x)))
-    return ops.add(ops.multiply(ops.subtract(1.0, z), x), ops.multiply(weight, tail))
-
-
-def l2_loss(t: Any, name: str | None = None) -> Tensor:
-    """sum(t ** 2) / 2 over all elements. Floats."""
-    return ops.multiply(reduce_sum(ops.square(t)), 0.5)
 
 
 # Normalisation ------------------------------------------------------------------------------------------------------

@@ -16,9 +16,11 @@ from .dtypes import int32, int64
 from .errors import InvalidArgumentError, ShapeError
 from .ir.dims import Dim, product
 from .ir.graph import comparable
-from .tensor import Tensor, active_trace, convert_to_tensor
+from .tensor import Tensor, active_trace, as_dim, as_shape, convert_to_tensor
 
-__all__ = ["extent_after", "extent_of", "numbers_below", "true_positions", "unique", "unique_with_counts"]
+__all__ = [
+    "as_extent", "as_extents", "extent_after", "extent_of", "numbers_below", "true_positions", "unique", "unique_with_counts",
+]  # fmt: skip
 
 
 def numbers_below(count: Any) -> Any:
@@ -67,6 +69,51 @@ def _form(tensor: Any) -> Any:
 def extent_of(count: Any) -> Dim:
     """The value of an integer tensor of rank 0 as an extent."""
     return numbers_below(count).dims[0]
+
+
+def as_extent(value: Any) -> Dim:
+    """One extent, as as_dim has it; a tensor that is computed in a traced function becomes a run-time extent."""
+    if isinstance(value, Tensor) and value.is_symbolic and value._constant_dims() is None:
+        return extent_of(ops.reshape(value, shape=()))
+    return as_dim(value)
+
+
+def as_extents(shape: Any) -> tuple[Dim, ...]:
+    """A shape argument, as as_shape has it; elements that are computed in a traced function become run-time extents."""
+    if isinstance(shape, (list, tuple)):
+        return tuple(as_extent(d) for d in shape)
+    if not isinstance(shape, Tensor) or not shape.is_symbolic or shape._constant_dims() is not None:
+        return as_shape(shape)
+    if not shape.dims:
+        return (as_extent(shape),)
+    count = shape.dims[0]
+    if len(shape.dims) != 1 or not isinstance(count, int):
+        raise ShapeError(f"a shape must be a vector of known length, got {shape.type}")
+    found: list[Dim] = []
+    for place, known in enumerate(_known_elements(shape)):
+        if known is None:
+            own = ops.strided_slice(shape, begin=(place,), sizes=(1,), strides=(1,))
+            known = extent_of(ops.reshape(own, shape=()))
+        found.append(known)
+    return tuple(found)
+
+
+def _known_elements(vector: Any) -> list[Dim | None]:
+    """The elements of a computed vector as dims where they are numbers or extents: those that were joined to computed ones."""
+    from .tracing.tracer import known_dims
+
+    trace = vector._trace
+    node = trace.origin(vector._value).producer
+    if node is None or node.op.name != "concat":
+        return [None] * vector.dims[0]
+    found: list[Dim | None] = []
+    for part in node.inputs:
+        known = known_dims(part, trace)
+        count = part.type.shape[0]
+        if known is None and not isinstance(count, int):
+            return [None] * vector.dims[0]
+        found.extend([None] * int(count) if known is None else known)  # type: ignore[arg-type]
+    return found
 
 
 def extent_after(name: str, ids: Any) -> Dim:

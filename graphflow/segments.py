@@ -12,7 +12,8 @@ from .dtypes import as_dtype, float32, int32, int64
 from .errors import DTypeError, InvalidArgumentError, ShapeError
 from .ir.dims import Dim, SymbolicDim, product
 from .ops.rules import equal_shapes
-from .tensor import Tensor, as_dim, as_shape, convert_to_tensor, operands
+from .runtime_extent import as_extent, as_extents, extent_of
+from .tensor import Tensor, as_dim, convert_to_tensor, operands
 
 __all__ = [
     "bincount", "confusion_matrix", "histogram_fixed_width", "histogram_fixed_width_bins", "scatter_nd", "segment_max", "segment_mean",
@@ -31,7 +32,7 @@ def _numbers(name: str, ids: Any) -> Any:
 
 
 def _unsorted(name: str, kind: str, data: Any, ids: Any, count: Any) -> Any:
-    data, ids, rows = convert_to_tensor(data), _numbers(name, ids), as_dim(count)
+    data, ids, rows = convert_to_tensor(data), _numbers(name, ids), as_extent(count)
     found = ops.scatter_reduce(ids, data, rows=rows, kind=kind, drop_negative=True)
     if kind not in ("max", "min") or not data.dtype.is_floating:
         return found
@@ -87,13 +88,13 @@ def _floats(name: str, data: Any) -> Any:
 def unsorted_segment_mean(data: Any, segment_ids: Any, num_segments: Any, name: str | None = None) -> Tensor:
     """result[i] = the mean of data rows whose number is i; 0 where there is none. Floats."""
     data = _floats("unsorted_segment_mean", data)
-    return _mean(data, _numbers("unsorted_segment_mean", segment_ids), as_dim(num_segments), True)
+    return _mean(data, _numbers("unsorted_segment_mean", segment_ids), as_extent(num_segments), True)
 
 
 def unsorted_segment_sqrt_n(data: Any, segment_ids: Any, num_segments: Any, name: str | None = None) -> Tensor:
     """result[i] = the sum of data rows whose number is i over the square root of their count. Floats."""
     data = _floats("unsorted_segment_sqrt_n", data)
-    return _mean(data, _numbers("unsorted_segment_sqrt_n", segment_ids), as_dim(num_segments), True, root=True)
+    return _mean(data, _numbers("unsorted_segment_sqrt_n", segment_ids), as_extent(num_segments), True, root=True)
 
 
 def _sorted_rows(name: str, data: Any, ids: Any) -> tuple[Any, Any, Dim]:
@@ -165,7 +166,7 @@ def bincount(
     """How often each value 0, 1, 2 ... occurs in arr (or the sum of its weights), up to the largest value; values from maxlength on are
     left out, and there are at least minlength bins. axis=-1: row by row of a matrix. binary_output: 1 for "occurs".
 
-    Inside a compiled function the number of bins must be known: give minlength and maxlength, and both the same.
+    Inside a compiled function the number of bins is a run-time extent, unless minlength and maxlength are one number.
     """
     arr = convert_to_tensor(arr, dtype_hint=int32)
     if arr.dtype not in (int32, int64):
@@ -181,7 +182,8 @@ def bincount(
         if not equal_shapes(values.dims, arr.dims):
             raise ShapeError(f"bincount: weights must have the shape of the values, got {values.type} and {arr.type}")
     # values from maxlength on are left out as negative ones would be; those raise
-    inside = ops.less(arr, convert_to_tensor(size, arr.dtype))
+    bins = convert_to_tensor(size, arr.dtype) if isinstance(size, int) else ops.cast(_dim_tensor(size), dtype=arr.dtype)
+    inside = ops.less(arr, bins)
     if not arr.is_symbolic and arr.numpy().size and arr.numpy().min() < 0:
         raise InvalidArgumentError(f"bincount: values must not be negative, got {int(arr.numpy().min())}")
     kept = ops.select(inside, arr, convert_to_tensor(-1, arr.dtype))
@@ -189,7 +191,7 @@ def bincount(
     if axis == -1 and len(arr.dims) == 2:
         rows = arr.dims[0]
         number = ops.reshape(ops.iota(shape=(rows,), axis=0, dtype=arr.dtype), shape=(rows, 1))
-        moved = ops.select(inside, ops.add(ops.multiply(number, size), arr), kept)  # type: ignore[arg-type]
+        moved = ops.select(inside, ops.add(ops.multiply(number, bins), arr), kept)
         found = ops.scatter_reduce(moved, values, rows=rows * size, kind=combine, drop_negative=True)
         found = ops.reshape(found, shape=(rows, size))
     else:
@@ -199,16 +201,18 @@ def bincount(
     return ops.cast(ops.greater(found, convert_to_tensor(0, kind)), dtype=kind)
 
 
-def _bins(arr: Any, minlength: Any, maxlength: Any) -> int:
-    least, most = (None if v is None else as_dim(v) for v in (minlength, maxlength))
-    if any(isinstance(v, SymbolicDim) for v in (least, most)):
-        raise InvalidArgumentError("bincount: minlength and maxlength must be numbers")
-    if arr.is_symbolic:
-        if most is None or least != most:
-            error = InvalidArgumentError("bincount: the number of bins is not known while tracing")
-            error.hint = "give minlength and maxlength, and both the same"
-            raise error
-        return int(most)  # type: ignore[arg-type]
+def _bins(arr: Any, minlength: Any, maxlength: Any) -> Any:
+    least, most = (None if v is None else as_extent(v) for v in (minlength, maxlength))
+    if most is not None and least == most:
+        return most
+    if arr.is_symbolic or any(isinstance(v, SymbolicDim) for v in (least, most)):
+        # in front of the values a -1: so that there always is a largest one
+        flat = ops.reshape(ops.cast(arr, dtype=int64), shape=(product(arr.dims),))
+        padded = ops.pad(flat, paddings=((1, 0),), mode="constant", constant=-1)
+        count = ops.add(ops.reduce_max(padded, axes=(0,), keepdims=False), 1)
+        if least is not None:
+            count = ops.maximum(count, _dim_tensor(least))
+        return extent_of(count if most is None else ops.minimum(count, _dim_tensor(most)))
     size = int(arr.numpy().max()) + 1 if arr.numpy().size else 0
     size = max(size, int(least or 0))  # type: ignore[arg-type]
     return size if most is None else min(size, int(most))  # type: ignore[arg-type]
@@ -228,10 +232,9 @@ def confusion_matrix(
     if len(labels.dims) != 1 or not equal_shapes(labels.dims, predictions.dims):
         raise ShapeError(f"confusion_matrix: needs two vectors of one length, got {labels.type} and {predictions.type}")
     if num_classes is None:
-        if labels.is_symbolic or predictions.is_symbolic:
-            raise InvalidArgumentError("confusion_matrix: give num_classes; it is not known while tracing")
-        num_classes = max([int(t.numpy().max()) for t in (labels, predictions) if t.numpy().size], default=-1) + 1
-    count, kind = as_dim(num_classes), as_dtype(dtype)
+        both = ops.pad(ops.concat(labels, predictions, axis=0), paddings=((1, 0),), mode="constant", constant=-1)
+        num_classes = ops.add(ops.reduce_max(both, axes=(0,), keepdims=False), 1)
+    count, kind = as_extent(num_classes), as_dtype(dtype)
     stacked = ops.concat(*(ops.reshape(t, shape=(*t.dims, 1)) for t in (labels, predictions)), axis=1)
     if weights is None:
         values: Any = ops.broadcast_to(convert_to_tensor(1, kind), shape=labels.dims)
@@ -313,7 +316,7 @@ def _dim_tensor(dim: Dim) -> Any:
 def scatter_nd(indices: Any, updates: Any, shape: Any, name: str | None = None) -> Tensor:
     """Zeros of `shape` with updates[...] added at the positions indices[...]; rows named twice add up, in order. Raises
     IndexOutOfRangeError for a position outside, ShapeError where the parts do not fit."""
-    updates, target = convert_to_tensor(updates), as_shape(shape)
+    updates, target = convert_to_tensor(updates), as_extents(shape)
     place, rows, count, _ = _flat("scatter_nd", indices, updates, target)
     return ops.reshape(ops.scatter_reduce(place, rows, rows=count, kind="sum"), shape=target)
 

@@ -17,7 +17,7 @@ import numpy as np
 from . import dtypes
 from .autodiff.record import record_operation, recorders, set_trace
 from .dtypes import DType, as_dtype, of_numpy
-from .errors import DTypeError, GraphflowError, ShapeError, TracedBoolError, UnimplementedError, set_locator
+from .errors import DTypeError, GraphflowError, ShapeError, TracedBoolError, set_locator
 from .ir.dims import Dim, SymbolicDim, product, require_equal
 from .ir.graph import comparable
 from .ir.op import OPS, Effect, Op, set_dispatcher
@@ -25,6 +25,7 @@ from .ir.source import Source, capture
 from .ir.types import TensorType
 from .literals import array_of
 from .operators import TensorLike
+from .tensor_shape import TensorShape
 
 __all__ = [
     "Tensor",
@@ -38,45 +39,6 @@ __all__ = [
     "located",
     "operands",
 ]
-
-
-class TensorShape(tuple[Any, ...]):
-    """A shape: a tuple with TensorFlow's helpers. Unknown extents (inside a trace with symbolic shapes) are Dimension
-    objects."""
-
-    @property
-    def rank(self) -> int:
-        return len(self)
-
-    ndims = rank
-
-    @property
-    def dims(self) -> list[Any]:
-        return list(self)
-
-    def as_list(self) -> list[int | None]:
-        return [d if isinstance(d, int) else None for d in self]
-
-    def is_fully_defined(self) -> bool:
-        return all(isinstance(d, int) for d in self)
-
-    def num_elements(self) -> int | None:
-        return math.prod(self) if self.is_fully_defined() else None
-
-    def __eq__(self, other: object) -> bool:
-        return tuple.__eq__(self, tuple(other) if isinstance(other, list) else other)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = tuple.__hash__
-
-    def __getitem__(self, key: Any) -> Any:
-        found = tuple.__getitem__(self, key)
-        return TensorShape(found) if isinstance(key, slice) else found
-
-    def __repr__(self) -> str:
-        return f"TensorShape([{', '.join(str(d) for d in self)}])"
 
 
 #: the trace that is running in this context, or None (eager). Set by tracing/tracer.py.
@@ -119,7 +81,7 @@ class Tensor(TensorLike):
     """An immutable n-dimensional array. Inside a traced function tensors are symbolic
     (tracing.tracer.SymbolicTensor)."""
 
-    __slots__ = ("__weakref__", "_array", "_key", "dtype")
+    __slots__ = ("__weakref__", "_array", "_key", "_origin", "dtype")
 
     def __init__(self, array: np.ndarray[Any, Any], dtype: DType) -> None:
         """Wrap an array that nobody else writes to: dense, row-major, native byte order. Use gf.constant to make
@@ -246,6 +208,13 @@ class Tensor(TensorLike):
     def __dlpack_device__(self) -> tuple[int, int]:
         return (1, 0)
 
+    def __getattr__(self, name: str) -> Any:
+        # only a slice of a variable has an origin, and with it `assign`
+        if name == "assign":
+            variable, key = self._origin
+            return variable.slice_assignment(key)
+        raise AttributeError(f"a tensor has no attribute {name!r}")
+
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         raise TypeError("tensors are immutable; use gf.tensor_scatter_nd_update or a gf.Variable")
 
@@ -341,9 +310,10 @@ def _operand(value: Any, partner: DType | None) -> Tensor:
     if isinstance(value, (np.ndarray, np.generic)):
         source = of_numpy(value.dtype)
         if source is not partner:
-            if source.is_floating and partner.is_floating and partner.itemsize < source.itemsize:
-                _warn_narrowed(source, partner)
-            elif not (source.is_integer and (partner.is_floating or partner.is_integer)):
+            if source.kind == partner.kind and source.kind in ("float", "complex"):
+                if partner.itemsize < source.itemsize:
+                    _warn_narrowed(source, partner)
+            elif not (source.is_integer and partner.is_numeric or source.is_floating and partner.is_complex):
                 raise DTypeError(
                     f"a NumPy operand of {source.name} beside a tensor of {partner.name}; use gf.cast or .astype"
                 )
@@ -445,9 +415,6 @@ def _execute(op: Op, tensors: Sequence[Tensor], attributes: Mapping[str, Any]) -
 def _plan(
     op: Op, tensors: Sequence[Tensor], attributes: Mapping[str, Any]
 ) -> Callable[[Sequence[np.ndarray[Any, Any]]], tuple[Tensor, ...]]:
-    for t in tensors:
-        if (t.dtype.is_complex or t.dtype.itemsize == 2 and t.dtype.is_floating) and op.numpy is None:
-            raise UnimplementedError(f"{op.name}: no kernel for {t.dtype.name} yet; cast to float32 or float64")
     results = op.result_types(tuple(t.type for t in tensors), attributes)
     out_dtypes = [r.dtype for r in results]
     if isinstance(op.kernel, Effect) and op.kernel.kind == "constant":
@@ -461,9 +428,8 @@ def _plan(
             return tuple(Tensor(a, d) for a, d in zip(found or (), out_dtypes, strict=True))
 
         return run_effect
-    if op.numpy is not None:
-        function = op.numpy
-
+    function = op.numpy_call([*(t.dtype for t in tensors), *out_dtypes])
+    if function is not None:
         if len(out_dtypes) == 1:
             result_dtype, numpy_dtype = out_dtypes[0], out_dtypes[0].numpy
 

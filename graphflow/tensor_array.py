@@ -8,6 +8,7 @@ array that `write` returns has the new element.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -177,8 +178,12 @@ class TensorArray:
         if self._items is None:
             from .tracing.tracer import leaked
 
-            raise leaked(None, (self._buffer,)) if self._buffer is not None else InvalidArgumentError(
-                "TensorArray: an array of a traced function is used outside of it; return array.stack()"
+            raise (
+                leaked(None, (self._buffer,))
+                if self._buffer is not None
+                else InvalidArgumentError(
+                    "TensorArray: an array of a traced function is used outside of it; return array.stack()"
+                )
             )
         return self._items
 
@@ -191,9 +196,7 @@ class TensorArray:
             )
         if self._element is not None and not _fits(self._element, new.dims):
             shown = ",".join("?" if d is None else str(d) for d in self._element)
-            raise ShapeError(
-                f"TensorArray.{verb}: the elements have the shape [{shown}], and the value is {new.type}"
-            )
+            raise ShapeError(f"TensorArray.{verb}: the elements have the shape [{shown}], and the value is {new.type}")
         if self._infer and self._items is not None:
             self._element = tuple(new.dims)
         return new
@@ -239,7 +242,7 @@ class TensorArray:
         if items:
             return stack(items)
         row = self._element if self._element is not None and None not in self._element else ()
-        return Tensor(np.zeros((0, *row), self.dtype.numpy), self.dtype)  # type: ignore[arg-type]
+        return Tensor(np.zeros((0, *row), self.dtype.numpy), self.dtype)
 
     def gather(self, indices: Any, name: str | None = None) -> Any:
         """The elements at a vector of indices, as one tensor."""
@@ -310,7 +313,11 @@ class TensorArray:
             return [array.write(ops.gather(places, k, axis=0), ops.gather(rows, k, axis=0))]
 
         found: TensorArray = counted_loop(
-            convert_to_tensor(TensorShape(places.shape)[0]), body, [self], form="TensorArray.scatter", names=["the array"]
+            convert_to_tensor(TensorShape(places.shape)[0]),
+            body,
+            [self],
+            form="TensorArray.scatter",
+            names=["the array"],
         )[0]
         return found
 
@@ -336,7 +343,7 @@ class TensorArray:
                     f"TensorArray.split: {len(sizes)} pieces for an array of size {len(items)}; use dynamic_size=True"
                 )
             starts = np.cumsum([0, *sizes])
-            self._items = [new[int(a) : int(b)] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+            self._items = [new[int(a) : int(b)] for a, b in pairwise(starts)]
             return self
         if len(set(sizes)) != 1:
             raise UnimplementedError(
@@ -363,7 +370,7 @@ class TensorArray:
     @property
     def element_shape(self) -> TensorShape:
         """The shape of the elements as far as it is known."""
-        return TensorShape(self.row_dims if active_trace.get() is not None else self._element or ())
+        return TensorShape((self.row_dims if active_trace.get() is not None else self._element) or ())
 
     @property
     def dynamic_size(self) -> bool:
@@ -471,4 +478,3 @@ def _grown(buffer: Any, index: Any, new: Any) -> Any:
         short, append, [buffer], form="TensorArray.write", names=["the array"],
         shape_invariants=[(None, *buffer.dims[1:])], bound="growth",
     )[0]  # fmt: skip
-

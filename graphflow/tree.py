@@ -93,8 +93,8 @@ def _custom(flatten: Callable[[Any], Any], unflatten: Callable[[Any, Any], Any])
 def _find_form(cls: type) -> Form | None:
     if hasattr(cls, "__graphflow_leaf__") or hasattr(cls, "as_list") or issubclass(cls, type):
         return None  # a TensorShape (as_list) is one value
-    if cls.__module__.split(".")[0] == "graphflow":
-        return None
+    if cls.__module__.split(".")[0] == "graphflow" and not hasattr(cls, "_fields"):
+        return None  # but its named tuples (top_k's) are structures
     if hasattr(cls, "__tf_flatten__") and hasattr(cls, "__tf_unflatten__"):
         return _custom(lambda value: value.__tf_flatten__(), cls.__tf_unflatten__)
     if issubclass(cls, Mapping):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import itertools
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -15,24 +17,42 @@ from .errors import DTypeError, FailedPreconditionError, ShapeError, VariableCre
 from .ir.op import OPS
 from .ir.types import TensorType, VariableType
 from .tensor import Tensor, TensorLike, TensorShape, active_trace, convert_to_tensor
+from .variable_updates import PartialUpdates
 
 __all__ = ["Variable", "write_journal"]
 
 _names = itertools.count()
 #: the name scopes that are open, each with a slash at its end; the last one goes before the names of new variables
 name_scopes: ContextVar[tuple[str, ...]] = ContextVar("graphflow_name_scopes", default=())
+#: the creators of the open gf.variable_creator_scope blocks, the innermost last
+creators: ContextVar[tuple[Callable[..., Any], ...]] = ContextVar("graphflow_creators", default=())
 #: told of each variable before Python code writes it, while a compiled function calls Python (see tracing/callbacks.py)
 write_journal: ContextVar[Callable[[Any], None] | None] = ContextVar("graphflow_write_journal", default=None)
 
 
-class Variable(TensorLike):
+class _Created(type):
+    """Calls of Variable go through the creators of the open gf.variable_creator_scope blocks."""
+
+    def __call__(cls, *arguments: Any, **named: Any) -> Any:
+        scopes = creators.get()
+        if not scopes:
+            return super().__call__(*arguments, **named)
+        bound = inspect.signature(cls.__init__).bind(None, *arguments, **named)
+        bound.apply_defaults()
+        create: Callable[..., Any] = super().__call__
+        for creator in scopes:
+            create = functools.partial(creator, create)
+        return create(**{name: value for name, value in bound.arguments.items() if name != "self"})
+
+
+class Variable(PartialUpdates, TensorLike, metaclass=_Created):
     """A tensor that can be assigned to. A compiled function reads and updates it by reference, in place.
 
     initial_value: anything convert_to_tensor takes, or a callable that returns it. trainable: watched by tapes. dtype:
     of the value. Assigning another shape or dtype raises ShapeError or DTypeError and leaves the variable as it was.
     """
 
-    __slots__ = ("__weakref__", "_array", "_key", "_unique", "dtype", "name", "trainable")
+    __slots__ = ("__weakref__", "_array", "_key", "_unique", "constraint", "dtype", "name", "trainable")
 
     def __init__(
         self,
@@ -50,7 +70,7 @@ class Variable(TensorLike):
         shape: Any = None,
     ) -> None:
         """The arguments without a meaning here are taken for TensorFlow's sake."""
-        del validate_shape, caching_device, variable_def, import_scope, constraint, synchronization, aggregation
+        del validate_shape, caching_device, variable_def, import_scope, synchronization, aggregation
         if initial_value is None:
             raise ShapeError("Variable: needs an initial value")
         trace = active_trace.get()
@@ -80,6 +100,7 @@ class Variable(TensorLike):
         scopes = name_scopes.get()
         self.name = f"{scopes[-1] if scopes else ''}{name or 'Variable'}:0"
         self._unique = next(_names)
+        self.constraint: Any = constraint
         self._key: Any = None
         if trace is not None:
             trace.created(self)
@@ -162,6 +183,12 @@ class Variable(TensorLike):
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (self._array, self.dtype.name, self.trainable, self.name.removesuffix(":0"))
 
+    def __getitem__(self, key: Any) -> Any:
+        """A part of the value; its `assign` replaces that part of the variable."""
+        found = super().__getitem__(key)
+        found._origin = (self, key)
+        return found
+
     # Writing ----------------------------------------------------------------------------------------------------------
     def assign(
         self, value: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True
@@ -239,9 +266,10 @@ def _aligned_copy(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def _unpickle(array: np.ndarray[Any, Any], dtype: str, trainable: bool, name: str) -> Variable:
     """A variable again, outside of any trace and name scope."""
-    trace, scopes = active_trace.set(None), name_scopes.set(())
+    trace, scopes, rules = active_trace.set(None), name_scopes.set(()), creators.set(())
     try:
         return Variable(Tensor(array, as_dtype(dtype)), trainable, name=name)
     finally:
+        creators.reset(rules)
         name_scopes.reset(scopes)
         active_trace.reset(trace)

@@ -15,18 +15,18 @@ row for each iteration). What is saved, and what is computed again from it, see 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..dtypes import int32
 from ..errors import NoGradientError
-from ..ir.dims import symbol, symbols_of
+from ..ir.dims import symbols_of
 from ..ir.graph import Graph, Node, Value
-from ..ir.op import OPS
-from ..ops.control import while_results
 from .joint import Joint, dependence, is_float, join, only_rows, replayed
 from .record import ControlRecord, active_trace
+from .saving import inductions_of, make_it_save, number_of
 
 __all__ = ["add_control_gradients", "reach_through"]
 
@@ -46,6 +46,10 @@ def _fail(record: ControlRecord, reason: str) -> NoGradientError:
     error.place = record.source
     error.hint = "use gf.stop_gradient where the gradient is not wanted, or give the value a fixed shape"
     return error
+
+
+def _always(tensor: Any) -> Callable[[], Any]:
+    return lambda: tensor
 
 
 def _groups(operands: Sequence[Any], positions: Sequence[int], sums: Any) -> dict[int, int]:
@@ -129,11 +133,11 @@ def _backward_parts(
         def compute() -> list[Any]:
             given: dict[Value, Callable[[], Any]] = {}
             for inside, outside in zip(joint.inputs, operands, strict=True):
-                given[inside._value] = lambda t=outside: t
+                given[inside._value] = _always(outside)
             for k, inside in joint.cotangents.items():
-                given[inside._value] = lambda t=incoming[k]: t
+                given[inside._value] = _always(incoming[k])
             for k, inside in joint.partial.items():
-                given[inside._value] = lambda k=k: sums.get(operands[k])
+                given[inside._value] = partial(sums.get, operands[k])
             here = active_trace()
             totals = [joint.totals[k]._value for k in results if joint.totals[k] is not None]
             found = iter(joint.emit(totals, given, here))
@@ -206,9 +210,7 @@ class _Plan:
         self.groups = _groups(operands, self.accumulated, sums)
         sources = [k for k in self.flow if wanted[k]]
         self.together = _groups(operands, [*self.accumulated, *sources], sums)
-        self.begun = [
-            k for k in sources if self.together[k] == k and sums.get(operands[k]) is not None
-        ]
+        self.begun = [k for k in sources if self.together[k] == k and sums.get(operands[k]) is not None]
         shared = {self.together[k] for k in sources}
         alone = len(shared) == len(sources) and not shared & set(self.accumulated)
         self.peels = bool(self.begun) or not alone
@@ -252,17 +254,17 @@ class _Saving:
         def induction(start: Any, step: Value) -> Any:
             amount = self.joint.emit([step], found, active_trace())[0]
             times = index if index.dtype is start.dtype else cast(index, dtype=start.dtype)
-            if _number(start) == 0 and _number(step) == 1:
+            if number_of(start) == 0 and number_of(step) == 1:
                 return times
             return add(start, multiply(times, amount))
 
         for k, inside in enumerate(self.joint.inputs):
             if k >= self.carried:
-                found[inside._value] = lambda t=self.operands[k]: t
+                found[inside._value] = _always(self.operands[k])
             elif k in self.inductions:
-                found[inside._value] = lambda k=k: induction(self.operands[k], self.inductions[k])
+                found[inside._value] = partial(induction, self.operands[k], self.inductions[k])
         for value, stack in self.stacks.items():
-            found[value] = lambda t=stack: gather(t, index, axis=0)
+            found[value] = partial(gather, stack, index, axis=0)
         return found
 
 
@@ -331,6 +333,7 @@ class _Backward:
         """Where a sum of gradients begins: -0.0, the exact unit of addition; 0.0 where only single rows are added to (the
         rest stays), and where the loop does not run at all."""
         from ..ops import broadcast_to, constant, greater, select
+        from ..ops.gradients import constant_like
 
         operand, joint = self.operands[position], self.joint
         if only_rows(joint.totals[position]._value, joint.partial[position]._value):
@@ -338,8 +341,7 @@ class _Backward:
         if _runs(self.record):
             return _filled(-0.0, operand)
         runs = greater(count, constant(value=np.zeros((), count.dtype.numpy)))
-        kind = operand.dtype.numpy
-        value = select(runs, constant(value=np.array(-0.0, kind)), constant(value=np.zeros((), kind)))
+        value = select(runs, constant_like(-0.0, operand), constant_like(0.0, operand))
         return broadcast_to(value, shape=operand.dims) if operand.dims else value
 
     def at(self, left: Any, cotangents: Sequence[Any]) -> tuple[Any, dict[Value, Callable[[], Any]]]:
@@ -350,12 +352,12 @@ class _Backward:
         index = subtract(left, constant(value=np.ones((), left.dtype.numpy)))
         given = self.saving.given(index)
         for k, cotangent in zip(plan.flow, cotangents, strict=False):
-            given[joint.cotangents[k]._value] = lambda t=cotangent: t
+            given[joint.cotangents[k]._value] = _always(cotangent)
         for k, total in zip(self.saving.sums, cotangents[len(plan.flow) :], strict=True):
-            given[joint.partial[k]._value] = lambda t=total: t
+            given[joint.partial[k]._value] = _always(total)
         for k in plan.cotangents:
             if k in plan.rows:
-                given[joint.cotangents[k]._value] = lambda k=k: self.row(k, index, given)
+                given[joint.cotangents[k]._value] = partial(self.row, k, index, given)
         return index, given
 
     def row(self, position: int, index: Any, given: dict[Value, Callable[[], Any]]) -> Any:
@@ -386,10 +388,10 @@ class _Backward:
         def ran() -> tuple[Any, ...]:
             _, given = self.at(left, found)
             for k, inside in joint.first_partial.items():
-                given[inside._value] = lambda k=k: sums.get(operands[k])
+                given[inside._value] = partial(sums.get, operands[k])
             for k, inside in joint.partial.items():
                 if k not in accumulated and k in parts:
-                    given[inside._value] = lambda k=k: _unchanged(sums.get(operands[k]), operands[k], -0.0)
+                    given[inside._value] = _always(_unchanged(sums.get(operands[k]), operands[k], -0.0))
             after = [joint.first_totals[k] for k in parts]
             totals = iter(joint.emit([t._value for t in after if t is not None], given, active_trace()))
             return tuple(
@@ -457,7 +459,7 @@ def _is_injective(body: Graph, index: Value, carried: int) -> bool:
         after = body.outputs[body.inputs.index(index)].producer
         if after is None or after.op.name not in ("add", "subtract") or after.inputs[0] is not index:
             return False
-        return _number(after.inputs[1]) not in (None, 0)
+        return number_of(after.inputs[1]) not in (None, 0)
     fixed = [_is_fixed(body, v, carried) for v in node.inputs]
     if node.op.name in ("add", "subtract") and len(fixed) == 2 and any(fixed):
         return _is_injective(body, node.inputs[0 if fixed[1] else 1], carried)
@@ -515,7 +517,7 @@ def _save(record: ControlRecord, plan: _Plan) -> _Saving:
         {k: row for k, (row, _) in plan.rows.items()}, (plan.begun, plan.together) if plan.peels else None,
     )  # fmt: skip
     saving = _Saving(record, joint, plan)
-    saving.inductions = _inductions(joint, carried)
+    saving.inductions = inductions_of(joint, carried)
     free = {t._value for t in joint.inputs[carried:]} | {joint.inputs[k]._value for k in saving.inductions}
     places = {k: joint.outputs[k]._value.producer.inputs[1] for k, (_, place) in plan.rows.items() if place is not None}
     saving.places = {k: places.get(k) for k in plan.rows}
@@ -523,140 +525,5 @@ def _save(record: ControlRecord, plan: _Plan) -> _Saving:
         free, bool(body.metadata.get("recompute")), lambda reason: _fail(record, reason),
         [places[k] for k in plan.cotangents if k in places],
     )  # fmt: skip
-    _make_it_save(record, saving, saved)
+    make_it_save(record, saving, saved)
     return saving
-
-
-def _inductions(joint: Joint, carried: int) -> dict[int, Value]:
-    """Integers that grow by the same amount at each iteration: input number -> the amount, an invariant or constant."""
-    found = {}
-    fixed = {t._value for t in joint.inputs[carried:]}
-    for k in range(carried):
-        after, inside = joint.outputs[k]._value.producer, joint.inputs[k]._value
-        if not inside.type.dtype.is_integer or inside.type.shape or after is None or after.op.name != "add":
-            continue
-        if inside in after.inputs:
-            step = after.inputs[1 - after.inputs.index(inside)]
-            if step in fixed or (step.producer is not None and step.producer.op.name == "constant"):
-                found[k] = step
-    return found
-
-
-def _number(tensor: Any) -> int | None:
-    """The value of an integer constant."""
-    node = (tensor if isinstance(tensor, Value) else tensor._trace.origin(tensor._value)).producer
-    if node is None or node.op.name != "constant":
-        return None
-    value = node.attributes["value"]
-    return int(value) if value.shape == () and value.dtype.kind in "iu" else None
-
-
-def _make_it_save(record: ControlRecord, saving: _Saving, saved: list[Value]) -> None:
-    """Replace the `while` node by one that also puts the saved values into stacks, a row for each iteration. Its first
-    results are the old node's, the same values, so that everything that uses them stays as it is."""
-    home, joint, carried = record.outputs[0]._trace, saving.joint, saving.carried
-    body, most = record.attributes["body"], record.attributes["most"]
-    bound = body.metadata.get("bound", "")
-    rows = most if bound in ("exact", "tight") else None
-    counter = next(
-        (k for k, v in saving.inductions.items() if _number(record.inputs[k]) == 0 and _number(v) == 1), None
-    )
-    before = len(home.builder.nodes)
-    with home.tracing():
-        starts = [] if counter is not None else [home.lift(OPS["constant"](value=np.zeros((), np.int32)))]
-        for value in saved:
-            zero = OPS["constant"](value=np.zeros((), value.type.dtype.numpy))
-            starts.append(OPS["broadcast_to"](zero, shape=(0 if rows is None else rows, *value.type.shape)))
-        if bound == "exact" and most is not None:
-            saving.count = home.dimension(most, int32)
-    made = home.builder.nodes[before:]
-    del home.builder.nodes[before:]
-    inputs = [t._value for t in joint.inputs]
-    nodes, extra, results = joint.forward_nodes(saved), list[Value](), list[Value]()
-    source = record.source.as_backward()
-    if counter is None:
-        place = Value(starts[0].type, name="iteration")
-        one = Node(OPS["constant"], (), {"value": np.ones((), np.int32)}, source)
-        after = Node(OPS["add"], (place, one.output), {}, source)
-        nodes += [one, after]
-        extra.append(place)
-        results.append(after.output)
-    else:
-        place = inputs[counter]
-    for value, start in zip(saved, starts[len(extra) :], strict=True):
-        type = start.type if rows is not None else start.type.with_shape((home.new_extent("k"), *start.dims[1:]))
-        stack = Value(type, name="saved")
-        operands = (stack, value) if rows is None else (stack, place, value)
-        nodes.append(Node(OPS["append_row" if rows is None else "update_row"], operands, {}, source))
-        extra.append(stack)
-        results.append(nodes[-1].output)
-    attributes = {
-        "condition": _widened(record.attributes["condition"], carried, extra),
-        "body": Graph(
-            body.name,
-            tuple(_named([*inputs[:carried], *extra, *inputs[carried:]])),
-            tuple(nodes),
-            (*(t._value for t in joint.outputs), *results),
-            body.metadata,
-        ),
-        "carried": carried + len(extra),
-        "most": most,
-    }
-    new = _replace(record, (*record.inputs[:carried], *starts, *record.inputs[carried:]), attributes, made)
-    stacks = new if counter is not None else new[1:]
-    saving.stacks = dict(zip(saved, stacks, strict=True))
-    if saving.count is None:
-        saving.count = new[0] if counter is None else record.outputs[counter]
-
-
-def _replace(
-    record: ControlRecord, operands: tuple[Any, ...], attributes: dict[str, Any], before: list[Node]
-) -> list[Any]:
-    """Put a node with more results in the place of the record's, with the nodes that it needs before it; tell the tapes.
-    Returns the new results."""
-    home = record.outputs[0]._trace
-    old: Node = record.outputs[0]._value.producer
-    used = iter(old.extents)
-    extents: list[str] = []
-
-    def fresh() -> Any:
-        name = next(used, None)
-        dim = symbol(name) if name is not None else home.new_extent()
-        extents.append(dim.text)
-        return dim
-
-    while_results(tuple(t.type for t in operands), attributes["body"], attributes["carried"], fresh)
-    attributes = {**attributes, "extents": tuple(extents)}
-    node = Node(old.op, [t._value for t in operands], attributes, old.source)
-    node.device = old.device
-    for value in old.outputs:
-        value.producer = node
-    node.outputs = (*old.outputs, *node.outputs[len(old.outputs) :])
-    position = home.builder.nodes.index(old)
-    home.builder.nodes[position : position + 1] = [*before, node]
-    new: list[Any] = home.tensors(node.outputs[len(old.outputs) :])
-    home.register_extents(new, extents[len(old.extents) :])
-    record.inputs, record.attributes = operands, node.attributes
-    record.outputs = (*record.outputs, *new)
-    for tape in record.holders:
-        tape.connect_results(new)
-    return new
-
-
-def _widened(graph: Graph, position: int, like: Sequence[Value]) -> Graph:
-    """A graph with more inputs, which it does not use."""
-    extra = [Value(v.type, name=v.name) for v in like]
-    inputs = _named([*graph.inputs[:position], *extra, *graph.inputs[position:]])
-    return Graph(graph.name, tuple(inputs), graph.nodes, graph.outputs, graph.metadata)
-
-
-def _named(values: list[Value]) -> list[Value]:
-    """The values, each with a name of its own."""
-    taken: set[str] = set()
-    for value in values:
-        name, count = value.name, 1
-        while name in taken:
-            name, count = f"{value.name}_{count}", count + 1
-        value.name = name
-        taken.add(name)
-    return values

@@ -125,7 +125,9 @@ class Joint:
                     free.add(value)
             if not outside.isdisjoint(node.inputs):
                 outside.update(node.outputs)
-        wanted = self._read_by(tainted, [t._value for t in (*self.totals.values(), *self.first_totals.values()) if t is not None])
+        wanted = self._read_by(
+            tainted, [t._value for t in (*self.totals.values(), *self.first_totals.values()) if t is not None]
+        )
         sinks = [v for v in dict.fromkeys([*wanted, *also]) if v not in free]
         operands: dict[Value, list[Value]] = {}
         sources: dict[Value, None] = {}
@@ -168,7 +170,7 @@ class Joint:
                 needed.add(node)
                 stack.extend(node.inputs)
         while stack:
-            node = stack.pop().producer  # type: ignore[assignment]
+            node = stack.pop().producer
             if node is not None and node not in needed:
                 needed.add(node)
                 stack.extend(node.inputs)
@@ -336,14 +338,19 @@ def join(
 
 
 def _walk(
-    joint: Joint, tape: Any, ends: Mapping[int, Any], wanted: Sequence[int], begun: Mapping[int, Any], groups: Mapping[int, int]
+    joint: Joint,
+    tape: Any,
+    ends: Mapping[int, Any],
+    wanted: Sequence[int],
+    begun: Mapping[int, Any],
+    groups: Mapping[int, int],
 ) -> dict[int, Any]:
     """The sums after a walk back from the ends; None where nothing was added."""
     inputs = joint.inputs
     sums = Sums({id(inputs[a]): id(inputs[b]) for a, b in groups.items() if a != b})
     for k, tensor in begun.items():
         sums.set(inputs[k], tensor)
-    for k, tensor in reversed(ends.items()):
+    for k, tensor in reversed(list(ends.items())):
         given = joint.cotangents[k]
         sums.add(tensor, given if given.dims == tensor.dims else ensure_shape(given, shape=tensor.dims))
     tape.walk(sums, tape._needed([inputs[k] for k in wanted]))

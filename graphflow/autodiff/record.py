@@ -10,7 +10,17 @@ from typing import Any, Protocol
 from ..ir.op import Control, Op
 from ..ir.source import Source
 
-__all__ = ["ControlRecord", "Record", "Recorder", "active_trace", "record_access", "record_operation", "recorders", "set_trace", "stop"]
+__all__ = [
+    "ControlRecord",
+    "Record",
+    "Recorder",
+    "active_trace",
+    "record_access",
+    "record_operation",
+    "recorders",
+    "set_trace",
+    "stop",
+]
 
 
 #: the trace that is running in this context, or None (set by tensor.py, which this layer may not import)

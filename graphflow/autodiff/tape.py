@@ -47,7 +47,7 @@ class GradientTape:
     def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True) -> None:
         self._persistent = persistent
         self._watch_accessed = watch_accessed_variables
-        self._records: list[Record] = []
+        self._records: list[Any] = []
         self._connected: set[int] = set()  # ids of tensors that depend on a watched one
         self._alive: list[Any] = []  # keeps those tensors, so that no id is used twice
         self._reads: dict[int, list[Any]] = {}  # id of a variable -> the tensors it was read as

@@ -19,10 +19,7 @@ from typing import Any
 from ..locks import renew_after_fork
 from ..tracing.bytecode import is_installed, plain_function
 from .build import HELPER, OPERATORS
-from .jumps import NotLowered
-from .locate import NoSource, compile_function, locate
-from .reasons import CodeTable, Converted, conversions
-from .rewrite import convert_tree
+from .reasons import CodeTable, Converted, conversions, made_code
 
 __all__ = [
     "block_locals",
@@ -33,8 +30,6 @@ __all__ = [
     "to_graph",
 ]
 
-#: code made here -> the local names of the function it belongs to
-_made = CodeTable()
 _lock = threading.RLock()
 
 
@@ -49,12 +44,12 @@ renew_after_fork(sys.modules[__name__])
 
 def is_converted(code: types.CodeType) -> bool:
     """Was this code made here?"""
-    return _made.get(code) is not None
+    return made_code.get(code) is not None
 
 
 def block_locals(code: types.CodeType) -> frozenset[str]:
     """The local names of the function that a block's code belongs to."""
-    return _made.get(code) or frozenset()
+    return made_code.get(code) or frozenset()
 
 
 def convert_function(function: types.FunctionType) -> types.FunctionType:
@@ -107,6 +102,9 @@ def _operators_cell() -> Any:
 
 
 def _convert_code(function: types.FunctionType) -> Converted:
+    from .jumps import NotLowered  # the rewriting is loaded when something is converted
+    from .locate import NoSource, locate
+
     code = function.__code__
     if code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
         return Converted(None, "generators and coroutines run as they are")
@@ -121,6 +119,9 @@ def _convert_code(function: types.FunctionType) -> Converted:
 
 
 def _compile(node: Any, class_name: str | None, code: types.CodeType) -> types.CodeType:
+    from .locate import compile_function
+    from .rewrite import convert_tree
+
     convert_tree(node, class_name)
     made = compile_function(node, class_name, code, (OPERATORS, *code.co_freevars))
     return _named(made, code.co_name, code.co_qualname)
@@ -137,7 +138,7 @@ def _named(code: types.CodeType, name: str, qualname: str, around: frozenset[str
         own |= around
     constants = tuple(_named(c, name, qualname, own) if isinstance(c, types.CodeType) else c for c in code.co_consts)
     renamed = code.replace(co_name=name, co_qualname=qualname, co_consts=constants)
-    _made.set(renamed, own)
+    made_code.set(renamed, own)
     return renamed
 
 
@@ -281,6 +282,9 @@ def to_graph(entity: Callable[..., Any], recursive: bool = True, experimental_op
 
 def to_code(entity: Callable[..., Any], recursive: bool = True, experimental_optional_features: Any = None) -> str:
     """The text of a function's converted form, for reading. Names of our own begin with `ag__`."""
+    from .locate import NoSource, locate
+    from .rewrite import convert_tree
+
     del recursive, experimental_optional_features
     plain = _python_function(entity)
     try:

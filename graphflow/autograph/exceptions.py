@@ -159,7 +159,7 @@ class Failure(str):
             type(self._prototype) is not type(other._prototype) or self._where != other._where
         ):
             return False
-        return str.__eq__(self, other)  # type: ignore[arg-type]
+        return str.__eq__(self, other)
 
     def __ne__(self, other: object) -> bool:
         return not self == other

@@ -157,7 +157,11 @@ class _Loop(Construct):
         found = False
         for cell, inside in zip(self.cells, before, strict=False):
             start = self.state.before[self.state.cells.index(cell)]
-            if isinstance(start, (bool, int, float, complex)) and cell.get() is inside and cell.name not in self.changing:
+            if (
+                isinstance(start, (bool, int, float, complex))
+                and cell.get() is inside
+                and cell.name not in self.changing
+            ):
                 self.constant.add(cell.name)
                 found = True
         for cell, start in zip(self.state.cells, self.state.before, strict=True):
@@ -171,7 +175,11 @@ class _Loop(Construct):
         """Before an attempt: lists that grow become what they are carried as."""
         self.convert_lists(self.extra)
         at_head = set(self.facts[4])
-        self.cells = [cell for cell in self.state.cells if cell.name in at_head and key_of(cell) not in self.extra and cell.name not in self.constant]
+        self.cells = [
+            cell
+            for cell in self.state.cells
+            if cell.name in at_head and key_of(cell) not in self.extra and cell.name not in self.constant
+        ]
 
     def shape_invariants(self) -> list[Any]:
         """For each carried value its declared shape."""

@@ -5,15 +5,16 @@ A kernel description says what the op computes in target-neutral terms; what may
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from ..dtypes import DType
 from .types import TensorType
 
-__all__ = ["OPS", "Alias", "Contract", "Control", "Effect", "Indexed", "Kernel", "Library", "Op", "Pointwise", "Reduce", "Sample", "View",
-           "define_op"]  # fmt: skip
+__all__ = ["OPS", "Alias", "Composite", "Contract", "Control", "Effect", "Indexed", "Interleave", "Kernel", "Library", "Op",
+           "Pointwise", "Reduce", "Sample", "View", "define_op"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,16 @@ class View(Kernel):
 @dataclass(frozen=True)
 class Alias(Kernel):
     """The operand's bytes in order under another shape (reshape, identity)."""
+
+
+@dataclass(frozen=True)
+class Interleave(Kernel):
+    """The elements of two operands of one shape, in turn: a new last axis of 2. A loop stores both where it computes them."""
+
+
+@dataclass(frozen=True)
+class Composite(Kernel):
+    """No kernel of its own: a pass writes it with other ops before code is made (passes/lower_complex.py)."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +132,22 @@ class Op:
     idempotent: bool = False
     documentation: str = ""
     fallible: str = ""
+    narrow: bool = False
+
+    @cached_property
+    def takes_narrow(self) -> bool:
+        """Are float16 and bfloat16 operands and results taken as they are, because elements only move or are converted?"""
+        return self.narrow or isinstance(self.kernel, (View, Alias, Effect, Control))
+
+    def numpy_call(self, dtypes: Iterable[DType]) -> Callable[..., Any] | None:
+        """The NumPy call with the kernel's bits for operands and results of these dtypes, if there is one: NumPy rounds narrow floats
+        in ways of its own, and may fuse the operations of complex arithmetic, so with them it may only move or convert elements."""
+        found = tuple(dtypes)
+        if any(d.is_complex for d in found) and isinstance(self.kernel, (Pointwise, Reduce, Composite)):
+            return None
+        if self.numpy is None or not any(d.is_narrow for d in found):
+            return self.numpy
+        return self.numpy if self.takes_narrow else None
 
     @property
     def variadic(self) -> bool:
@@ -195,6 +222,7 @@ def define_op(
     idempotent: bool = False,
     documentation: str = "",
     fallible: str = "",
+    narrow: bool = False,
 ) -> Op:
     """Define an op and register it.
 
@@ -204,7 +232,8 @@ def define_op(
     node.inputs, node.outputs, node.attributes are those of the forward op; else no_gradient says why there is none.
     reference(*arrays, **attributes) -> array(s): NumPy, the definition. samples() -> test inputs.
     numpy: a NumPy call with exactly the kernel's bits, used by eager mode. commutative/unit/zero/idempotent: algebra.
-    fallible: the run-time error its kernel can report ("division_by_zero", "index_out_of_range").
+    fallible: the run-time error its kernel can report ("division_by_zero", "index_out_of_range"). narrow: the kernel only moves or
+    converts elements, and takes float16 and bfloat16 as they are (other kernels get float32: passes/widen_narrow.py).
     """
     if name in OPS:
         raise ValueError(f"op {name!r} is defined twice")
@@ -212,6 +241,6 @@ def define_op(
         raise ValueError(f"op {name!r} needs a gradient rule or a no_gradient reason, and not both")
     op = OPS[name] = Op(
         name, tuple(operands.split()), dict(attributes or {}), infer, kernel, gradient, no_gradient, reference, samples,
-        numpy, commutative, unit, zero, idempotent, documentation, fallible,
+        numpy, commutative, unit, zero, idempotent, documentation, fallible, narrow,
     )  # fmt: skip
     return op

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from .dims import Dim, SymbolicDim, product, symbol
 from .graph import Node, Value
-from .op import Alias, Effect, Indexed, Pointwise, Reduce, View
+from .op import Alias, Effect, Indexed, Interleave, Pointwise, Reduce, View
 
 __all__ = [
     "Affine",
@@ -22,7 +22,9 @@ __all__ = [
     "Region",
     "analyse",
     "can_fail",
+    "element_shape",
     "is_fusable",
+    "is_interleaved",
     "only_unit_dims_differ",
     "view_coordinates",
 ]
@@ -113,7 +115,7 @@ def is_fusable(node: Node) -> bool:
         return only_unit_dims_differ(node.inputs[0].type.shape, node.output.type.shape)
     if isinstance(kernel, Effect):
         return kernel.kind == "constant" and node.output.type.elements == 1
-    return isinstance(kernel, (Pointwise, Indexed, Reduce, View))
+    return isinstance(kernel, (Pointwise, Indexed, Interleave, Reduce, View))
 
 
 def reduced_axes(node: Node) -> tuple[int, ...]:
@@ -169,6 +171,16 @@ def identity(shape: Sequence[Dim], axes: Sequence[int], space: Sequence[Dim]) ->
     return None if free else tuple(result)
 
 
+def is_interleaved(value: Value) -> bool:
+    """Do two values share the array, one element of each in turn?"""
+    return value.producer is not None and isinstance(value.producer.op.kernel, Interleave)
+
+
+def element_shape(value: Value) -> tuple[Dim, ...]:
+    """What a loop walks to store a value: all its axes, but for the last one of an interleaved value."""
+    return value.type.shape[:-1] if is_interleaved(value) else value.type.shape
+
+
 def view_coordinates(node: Node, at: Coordinates) -> Coordinates:
     """Where a view reads its operand, given where its result is read: the map is run on symbolic unit strides and its result's
     coefficients are collected."""
@@ -220,18 +232,20 @@ def analyse(nodes: Sequence[Node], outputs: Sequence[Value]) -> Region | Refusal
             if node.inputs[0].type.shape != space or reduced_axes(node) != reduced:
                 return Refusal("reductions differ", f"{reduces[0].op.name} and {node.op.name} reduce different spaces")
     else:
-        space = max((v.type.shape for v in outputs), key=len)
+        space = max((element_shape(v) for v in outputs), key=len)
     every = tuple(range(len(space)))
     kept = tuple(a for a in every if a not in reduced)
     at: dict[Value, Coordinates] = {}
     for value in outputs:
-        full = identity(value.type.shape, every, space)
-        row = identity(value.type.shape, kept, space) if reduces else None
+        full = identity(element_shape(value), every, space)
+        row = identity(element_shape(value), kept, space) if reduces else None
         if full is None and row is None:
             return Refusal("spaces differ", f"{value.type} is not one element for each point of {list(space)}")
         producer = value.producer
         reduced_here = producer is not None and isinstance(producer.op.kernel, Reduce)
         at[value] = row if row is not None and (full is None or reduced_here) else full  # type: ignore[assignment]
+        if is_interleaved(value):
+            at[value] = (*at[value], ZERO)
 
     demands: dict[Value, dict[Coordinates, None]] = {v: {c: None} for v, c in at.items()}
     inputs: dict[Value, None] = {}
@@ -255,6 +269,11 @@ def analyse(nodes: Sequence[Node], outputs: Sequence[Value]) -> Region | Refusal
                     )
                 moved = reshape_coordinates(shape, node.output.type.shape, position)
                 demands.setdefault(node.inputs[0], {})[moved] = None
+            elif isinstance(kernel, Interleave):
+                if position != at.get(node.output):
+                    return Refusal("interleaved", f"the result of {node.op.name} is read where it is made")
+                for value in node.inputs:
+                    demands.setdefault(value, {})[position[:-1]] = None
             elif isinstance(kernel, Indexed):
                 for value in node.inputs:
                     if value.producer in inside:

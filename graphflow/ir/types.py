@@ -30,6 +30,11 @@ class TensorType:
         return product(self.shape)
 
     @property
+    def in_register(self) -> bool:
+        """One element that the code generator can hold in a register, whatever the rank. Complex numbers stay in memory."""
+        return self.elements == 1 and not self.dtype.is_complex
+
+    @property
     def is_static(self) -> bool:
         return all(isinstance(d, int) for d in self.shape)
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..dtypes import DType, int64
 from ..ir.dims import Dim
 from ..ir.graph import Graph, Node, Value
-from ..ir.op import Alias, Effect, Indexed, Pointwise, Reduce, View
+from ..ir.op import Alias, Effect, Indexed, Interleave, Pointwise, Reduce, View
 from ..ir.region import (
     Affine,
     Coordinates,
@@ -24,6 +24,7 @@ from ..ir.region import (
     broadcast_coordinates,
     can_fail,
     identity,
+    is_interleaved,
     mergeable,
     reshape_coordinates,
     view_coordinates,
@@ -170,6 +171,8 @@ class _Lowering:
     def _compute(self) -> None:
         for node in self.region.nodes:
             self.s.node = node
+            if isinstance(node.op.kernel, Interleave):
+                continue  # its two operands are stored
             for number, value in enumerate(node.outputs):
                 for at in list(self.region.demands.get(value, ())):
                     self.s.place = self._access(NO_BUFFER, value.type.shape, at) if can_fail(node) else None
@@ -203,6 +206,17 @@ class _Lowering:
         self.reductions.append(Reduction(node.op, element_in, element_in.dtype, kernel.start(element_in.dtype), result))
         return s.convert(result, node.output.type.dtype)
 
+    def _output(self, value: Value, at: Coordinates) -> list[Store]:
+        """What stores a result: one element, or one of each interleaved operand side by side."""
+        buffer, shape = self.outputs[value], value.type.shape
+        if not is_interleaved(value):
+            return [Store(self._access(buffer, shape, at), self.scalar(value, at))]
+        assert value.producer is not None
+        return [
+            Store(self._access(buffer, shape, (*at[:-1], Affine(part))), self.scalar(operand, at[:-1]))
+            for part, operand in enumerate(value.producer.inputs)
+        ]
+
     # Stages -----------------------------------------------------------------------------------------------------------
     def nest(self) -> Nest:
         self._compute()
@@ -210,8 +224,7 @@ class _Lowering:
         reduced_axes = {k for k, axis in enumerate(self.axes) if axis.role != "kept"}
         stage_of: list[int] = []
         full: set[int] = set()
-        stores = [(v, Store(self._access(self.outputs[v], v.type.shape, at), self.scalar(v, at)))
-                  for v, at in self.region.output_coordinates.items()]  # fmt: skip
+        stores = [(v, store) for v, at in self.region.output_coordinates.items() for store in self._output(v, at)]
         operands = [r.operand for r in self.reductions]
         for operand in operands:
             self._levels([operand], level, full, reduced_axes, stage_of)

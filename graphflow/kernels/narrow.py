@@ -14,12 +14,7 @@ from __future__ import annotations
 from ..dtypes import DType, bfloat16, float16, float32, float64, int64, uint16, uint32
 from .scalar import Scalar, ScalarBuilder
 
-__all__ = ["converted", "half_from_single", "is_narrow", "single_from_half"]
-
-
-def is_narrow(dtype: DType) -> bool:
-    """float16 or bfloat16?"""
-    return dtype is float16 or dtype is bfloat16
+__all__ = ["converted", "half_from_single", "single_from_half"]
 
 
 def converted(s: ScalarBuilder, x: Scalar, dtype: DType, has_half: bool = True) -> Scalar:
@@ -28,9 +23,9 @@ def converted(s: ScalarBuilder, x: Scalar, dtype: DType, has_half: bool = True) 
     saturate, NaN gives 0."""
     if x.dtype is dtype:
         return x
-    if is_narrow(x.dtype):
+    if x.dtype.is_narrow:
         single = _widened(s, x, has_half)
-        return _rounded(s, single, dtype, has_half) if is_narrow(dtype) else s.convert(single, dtype)
+        return _rounded(s, single, dtype, has_half) if dtype.is_narrow else s.convert(single, dtype)
     return _rounded(s, _single(s, x), dtype, has_half)
 
 

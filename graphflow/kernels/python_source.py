@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 
-from ..dtypes import DType
+from ..dtypes import DType, rounded
 from .scalar import Scalar, walk
 
 __all__ = ["constant", "primitive_name", "primitive_names", "print_program"]
@@ -31,7 +31,7 @@ def constant(value: float | int | bool, dtype: DType) -> str:
     if not dtype.is_floating:
         return f"{dtype.name}({int(value)})"
     if dtype.short == "bf16":
-        return f"uint16({int(dtype.numpy.type(value).view('uint16'))})"
+        return f"uint16({int(rounded(value, dtype).view('uint16'))})"
     value = float(value)
     if math.isnan(value):
         return f"{dtype.name}(nan)"

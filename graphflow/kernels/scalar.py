@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..dtypes import DType, bool_, float32, float64, int32, int64
+from ..dtypes import DType, bool_, float32, float64, int32, int64, rounded
 
 __all__ = ["OPERATIONS", "Scalar", "ScalarBuilder", "walk"]
 
@@ -138,7 +138,7 @@ class ScalarBuilder:
     def const(self, value: Any, dtype: DType) -> Scalar:
         """A constant; floats are rounded to dtype once, here. -0.0 and NaN keep their sign and payload class."""
         if dtype.is_floating:
-            value = float(dtype.numpy.type(value))
+            value = float(rounded(value, dtype))
             key: Any = value.hex() if math.isfinite(value) else ("nan" if value != value else str(value))
         elif dtype.is_bool:
             value = key = bool(value)
@@ -214,6 +214,7 @@ class ScalarBuilder:
         if x.dtype is dtype:
             return x
         if dtype.is_bool:
+            x = self.convert(x, float32) if x.dtype.is_narrow else x
             return self.make("ne", x, self.const(0, x.dtype))
         return self.make("convert", x, dtype=dtype)
 

@@ -38,7 +38,9 @@ from .comparison import (
     logical_xor,
     not_equal,
 )  # fmt: skip
+from .complex import angle, as_pairs, complex_, conj, copy_sign, from_pairs, imag, interleave, magnitude, pair_products, real
 from .control import call, switch, while_
+from .custom import checkpoint, custom_gradient
 from .decompositions import cholesky, determinant, eigh, lu, qr, slogdet, solve, svd, triangular_solve
 from .diagonal import diagonal, from_diagonal
 from .division import floordiv, floormod, pow_, truncatediv, truncatemod
@@ -82,6 +84,7 @@ from .elementwise import (
     xlogy,
 )  # fmt: skip
 from .extents import ensure_shape, runtime_range
+from .fourier import fft, fourier_table, pair_fft, unit_root
 from .generate import constant, iota, one_hot
 from .indexing import gather, gather_nd, scatter_add
 from .linear import matmul
@@ -123,10 +126,11 @@ from .state import assert_true, assign_variable, copy, print_, read_variable, wr
 from .windows import fold_windows, window_max, windows
 
 __all__ = [
-    "OPS", "absolute", "acos", "acosh", "add", "append_row", "argmax", "argmin", "argsort", "asin", "asinh",
+    "OPS", "absolute", "acos", "acosh", "add", "angle", "append_row", "as_pairs", "complex_", "conj", "copy_sign",
+    "from_pairs", "imag", "interleave", "magnitude", "fft", "fourier_table", "pair_fft", "pair_products", "real", "unit_root", "argmax", "argmin", "argsort", "asin", "asinh",
     "assert_true", "assign_variable", "atan", "atan2", "atanh", "bitcast", "bitwise_and", "bitwise_invert",
     "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "broadcast_to", "call", "cast", "ceil",
-    "check_numerics", "cholesky", "concat", "constant", "copy", "cos", "cosh", "cumulative", "determinant",
+    "check_numerics", "checkpoint", "cholesky", "concat", "constant", "copy", "cos", "cosh", "cumulative", "custom_gradient", "determinant",
     "diagonal", "digamma", "dimension", "divide", "divide_no_nan", "eigh", "ensure_shape", "equal", "erf", "erfc",
     "erfinv", "exp", "expm1", "floor", "floordiv", "floormod", "fold_windows", "from_diagonal", "fused", "gather",
     "gather_nd", "greater", "greater_equal", "identity", "iota", "is_finite", "is_inf", "is_nan", "less",

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..ir.op import Op, Pointwise, define_op
+from ..ir.types import TensorType
 from .comparison import greater_equal, less_equal
+from .complex import complex_, conjugate, imag, part_of, real
 from .gradients import constant_like, sum_to, zeros_like
 from .rules import elementwise
 from .samples import NUMBERS, binary, unary
@@ -16,7 +18,7 @@ from .select import select
 
 add = define_op(
     "add", "x y",
-    infer=elementwise("add"),
+    infer=elementwise("add", "number"),
     kernel=Pointwise(lambda s, x, y: x + y),
     gradient=lambda node, dy: [sum_to(dy, node.inputs[0]), sum_to(dy, node.inputs[1])],
     reference=np.add, numpy=np.add,
@@ -27,7 +29,7 @@ add = define_op(
 
 subtract = define_op(
     "subtract", "x y",
-    infer=elementwise("subtract"),
+    infer=elementwise("subtract", "number"),
     kernel=Pointwise(lambda s, x, y: x - y),
     gradient=lambda node, dy: [sum_to(dy, node.inputs[0]), sum_to(-dy, node.inputs[1])],
     reference=np.subtract, numpy=np.subtract,
@@ -37,11 +39,11 @@ subtract = define_op(
 
 multiply = define_op(
     "multiply", "x y",
-    infer=elementwise("multiply"),
+    infer=elementwise("multiply", "number"),
     kernel=Pointwise(lambda s, x, y: x * y),
     gradient=lambda node, dy: [
-        sum_to(dy * node.inputs[1], node.inputs[0]),
-        sum_to(dy * node.inputs[0], node.inputs[1]),
+        sum_to(dy * conjugate(node.inputs[1]), node.inputs[0]),
+        sum_to(dy * conjugate(node.inputs[0]), node.inputs[1]),
     ],
     reference=np.multiply, numpy=np.multiply,
     samples=binary(dtypes=NUMBERS),
@@ -51,11 +53,11 @@ multiply = define_op(
 
 divide = define_op(
     "divide", "x y",
-    infer=elementwise("divide", "float"),
+    infer=elementwise("divide", "field"),
     kernel=Pointwise(lambda s, x, y: x / y, cost=4),
     gradient=lambda node, dy: [
-        sum_to(dy / node.inputs[1], node.inputs[0]),
-        sum_to(-dy * node.outputs[0] / node.inputs[1], node.inputs[1]),
+        sum_to(dy / conjugate(node.inputs[1]), node.inputs[0]),
+        sum_to(-dy * conjugate(node.outputs[0]) / conjugate(node.inputs[1]), node.inputs[1]),
     ],
     reference=np.divide, numpy=np.divide,
     samples=binary(right=(0.5, 4)),
@@ -64,7 +66,7 @@ divide = define_op(
 
 negative = define_op(
     "negative", "x",
-    infer=elementwise("negative"),
+    infer=elementwise("negative", "number"),
     kernel=Pointwise(lambda s, x: -x),
     gradient=lambda node, dy: [-dy],
     reference=np.negative, numpy=np.negative,
@@ -84,30 +86,44 @@ def _emit_sign(s: Any, x: Any) -> Any:
 
 sign = define_op(
     "sign", "x",
-    infer=elementwise("sign"),
+    infer=elementwise("sign", "number"),
     kernel=Pointwise(_emit_sign, cost=4),
     gradient=lambda node, dy: [zeros_like(node.inputs[0])],
     reference=np.sign,
     samples=unary(dtypes=NUMBERS),
-    documentation="-1, 0 or 1; NaN for NaN. The gradient is zero.",
+    documentation="-1, 0 or 1; NaN for NaN; z / |z| of complex numbers. The gradient is zero.",
 )  # fmt: skip
+
+
+def _infer_absolute(types: tuple[TensorType, ...]) -> TensorType:
+    found = elementwise("absolute", "number")(types)
+    return found.with_dtype(part_of(found.dtype)) if found.dtype.is_complex else found
+
+
+def _absolute_gradient(node: Any, dy: Any) -> list[Any]:
+    x = node.inputs[0]
+    if not x.dtype.is_complex:
+        return [dy * sign(x)]
+    slope = divide_no_nan(dy, node.outputs[0])
+    return [complex_(slope * real(x), slope * imag(x))]
+
 
 absolute = define_op(
     "absolute", "x",
-    infer=elementwise("absolute"),
+    infer=_infer_absolute,
     kernel=Pointwise(lambda s, x: x if x.dtype.is_unsigned else s.abs(x)),
-    gradient=lambda node, dy: [dy * sign(node.inputs[0])],
+    gradient=_absolute_gradient,
     reference=np.absolute, numpy=np.absolute,
     samples=unary(dtypes=NUMBERS),
     idempotent=True,
-    documentation="|x|. The most negative integer stays itself. The gradient at 0 is 0.",
+    documentation="|x|, real for complex x (without overflow). The most negative integer stays itself. The gradient at 0 is 0.",
 )  # fmt: skip
 
 square = define_op(
     "square", "x",
-    infer=elementwise("square"),
+    infer=elementwise("square", "number"),
     kernel=Pointwise(lambda s, x: x * x),
-    gradient=lambda node, dy: [dy * (node.inputs[0] * 2)],
+    gradient=lambda node, dy: [dy * (conjugate(node.inputs[0]) * 2)],
     reference=np.square, numpy=np.square,
     samples=unary(dtypes=NUMBERS),
     documentation="x * x. Integers wrap.",
@@ -115,9 +131,9 @@ square = define_op(
 
 reciprocal = define_op(
     "reciprocal", "x",
-    infer=elementwise("reciprocal", "float"),
+    infer=elementwise("reciprocal", "field"),
     kernel=Pointwise(lambda s, x: 1 / x, cost=4),
-    gradient=lambda node, dy: [-dy * square(node.outputs[0])],
+    gradient=lambda node, dy: [-dy * square(conjugate(node.outputs[0]))],
     reference=lambda x: np.divide(x.dtype.type(1), x),
     samples=unary(domain=(0.5, 4)),
     documentation="1 / x of floats.",
@@ -125,13 +141,13 @@ reciprocal = define_op(
 
 squared_difference = define_op(
     "squared_difference", "x y",
-    infer=elementwise("squared_difference"),
+    infer=elementwise("squared_difference", "number"),
     kernel=Pointwise(lambda s, x, y: (x - y) * (x - y), cost=2),
     gradient=lambda node, dy: _squared_difference_gradient(node, dy),
     reference=lambda x, y: np.square(np.subtract(x, y)),
     samples=binary(dtypes=NUMBERS),
     commutative=True,
-    documentation="(x - y)**2, the difference rounded first. Integers wrap.",
+    documentation="(x - y)**2, the difference rounded first; |x - y|**2 of complex numbers. Integers wrap.",
 )  # fmt: skip
 
 
@@ -179,11 +195,11 @@ def _emit_multiply_no_nan(s: Any, x: Any, y: Any) -> Any:
 
 multiply_no_nan: Op = define_op(
     "multiply_no_nan", "x y",
-    infer=elementwise("multiply_no_nan", "float"),
+    infer=elementwise("multiply_no_nan", "field"),
     kernel=Pointwise(_emit_multiply_no_nan, cost=3),
     gradient=lambda node, dy: [
-        sum_to(multiply_no_nan(dy, node.inputs[1]), node.inputs[0]),
-        sum_to(multiply_no_nan(node.inputs[0], dy), node.inputs[1]),
+        sum_to(multiply_no_nan(dy, conjugate(node.inputs[1])), node.inputs[0]),
+        sum_to(multiply_no_nan(conjugate(node.inputs[0]), dy), node.inputs[1]),
     ],
     reference=lambda x, y: np.where(y == 0, x.dtype.type(0), x * y),
     samples=binary(),
@@ -192,11 +208,11 @@ multiply_no_nan: Op = define_op(
 
 divide_no_nan: Op = define_op(
     "divide_no_nan", "x y",
-    infer=elementwise("divide_no_nan", "float"),
+    infer=elementwise("divide_no_nan", "field"),
     kernel=Pointwise(lambda s, x, y: s.select(y.equal(0), s.const(0, x.dtype), x / y), cost=5),
     gradient=lambda node, dy: [
-        sum_to(divide_no_nan(dy, node.inputs[1]), node.inputs[0]),
-        sum_to(dy * divide_no_nan(-node.outputs[0], node.inputs[1]), node.inputs[1]),
+        sum_to(divide_no_nan(dy, conjugate(node.inputs[1])), node.inputs[0]),
+        sum_to(dy * divide_no_nan(-conjugate(node.outputs[0]), conjugate(node.inputs[1])), node.inputs[1]),
     ],
     reference=lambda x, y: np.where(y == 0, x.dtype.type(0), x / y),
     samples=binary(right=(0.5, 4)),

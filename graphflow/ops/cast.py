@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import DType, float32, float64, int8, int32, int64, uint8
+from ..dtypes import DType, float32, float64, int8, int32, int64, of_numpy, rounded, uint8
 from ..dtypes import bool_ as boolean
 from ..errors import DTypeError
 from ..ir.op import Pointwise, Sample, define_op
@@ -17,13 +17,15 @@ __all__ = ["bitcast", "cast"]
 
 
 def _infer(types: tuple[TensorType, ...], dtype: DType) -> TensorType:
-    for one in (types[0].dtype, dtype):
-        if one.is_complex:
-            raise DTypeError(f"cast: complex dtypes are not supported yet, got {types[0]} to {dtype.name}")
     return types[0].with_dtype(dtype)
 
 
 def _reference(x: Any, dtype: DType) -> Any:
+    if x.dtype.kind == "c" and not dtype.is_complex:
+        x = x != 0 if dtype.is_bool else x.real
+    x = x.astype(np.float32) if of_numpy(x.dtype).is_narrow else x
+    if dtype.is_narrow:
+        return rounded(x, dtype)
     if x.dtype.kind != "f" or dtype.kind not in ("int", "uint"):
         return x.astype(dtype.numpy)
     limits = np.iinfo(dtype.numpy)
@@ -35,8 +37,8 @@ def _reference(x: Any, dtype: DType) -> Any:
 
 
 def _gradient(node: Any, dy: Any) -> list[Any]:
-    own = node.inputs[0].dtype
-    return [cast(dy, dtype=own) if own.is_floating and node.attributes["dtype"].is_floating else None]
+    own, kinds = node.inputs[0].dtype, ("float", "complex")
+    return [cast(dy, dtype=own) if own.kind in kinds and node.attributes["dtype"].kind in kinds else None]
 
 
 def _samples() -> list[Sample]:
@@ -68,17 +70,18 @@ cast = define_op(
     gradient=_gradient,
     reference=_reference, numpy=_reference,
     samples=_samples,
+    narrow=True,
     documentation=(
-        "x as another dtype. Integers wrap; floats to integers truncate and saturate, NaN becomes 0; to bool is x != "
-        "0. The gradient passes between float dtypes only."
+        "x as another dtype, rounded once, to nearest even. Integers wrap; floats to integers truncate and saturate, NaN becomes 0; to bool is x != "
+        "0. Of a complex number a real dtype takes the real part. The gradient passes between float and complex dtypes only."
     ),
 )  # fmt: skip
 
 
 def _infer_bitcast(types: tuple[TensorType, ...], dtype: DType) -> TensorType:
     own = types[0].dtype
-    if own.itemsize != dtype.itemsize or own.is_bool or dtype.is_bool:
-        raise DTypeError(f"bitcast: needs dtypes of one width and no bool, got {types[0]} and {dtype.name}")
+    if own.itemsize != dtype.itemsize or own.kind in ("bool", "complex") or dtype.kind in ("bool", "complex"):
+        raise DTypeError(f"bitcast: needs dtypes of one width, neither bool nor complex, got {types[0]} and {dtype.name}")
     return types[0].with_dtype(dtype)
 
 
@@ -94,5 +97,6 @@ bitcast = define_op(
         Sample((fill((3, 5), "int64", 0, 1000),), {"dtype": float64}),
         Sample((fill((3,), "float32"),), {"dtype": int64}, error=DTypeError),
     ],
+    narrow=True,
     documentation="The same bits read as another dtype of the same width.",
 )  # fmt: skip

@@ -42,8 +42,8 @@ __all__ = [
 
 
 def _check_matrix(name: str, own: TensorType, square: bool = True) -> None:
-    if own.dtype not in (float32, float64):
-        raise DTypeError(f"{name}: needs float32 or float64 matrices, got {own}; use gf.cast")
+    if not own.dtype.is_floating:
+        raise DTypeError(f"{name}: needs float matrices, got {own}; use gf.cast")
     if own.rank < 2:
         raise ShapeError(f"{name}: needs matrices in the last two axes, got {own}")
     if square and not require_equal(own.shape[-1], own.shape[-2]):

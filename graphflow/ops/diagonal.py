@@ -114,5 +114,6 @@ from_diagonal: Op = define_op(
     gradient=lambda node, dy: [diagonal(dy, offset=node.attributes["offset"])],
     reference=_from_reference,
     samples=_from_samples,
+    narrow=True,
     documentation="Matrices of zeros with the last axis of x on the diagonal `offset` places above the main one.",
 )  # fmt: skip

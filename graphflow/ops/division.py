@@ -10,7 +10,8 @@ from ..dtypes import float64
 from ..errors import DTypeError, InvalidArgumentError
 from ..ir.op import Pointwise, Sample, define_op
 from .arithmetic import multiply_no_nan
-from .comparison import greater
+from .comparison import greater, not_equal
+from .complex import conjugate
 from .elementwise import log
 from .gradients import constant_like, sum_to
 from .rules import elementwise
@@ -220,15 +221,16 @@ def _pow_gradient(node: Any, dy: Any) -> list[Any]:
     x, y = node.inputs
     # y == 0 makes the slope in x zero even at x == 0, where x**-1 is infinite
     slope = multiply_no_nan(pow_(x, y - 1), y)
-    # as TensorFlow: where x is not positive, the slope in y is taken as zero
-    positive, zero, one = greater(x, constant_like(0, x)), constant_like(0, x), constant_like(1, x)
+    # as TensorFlow: where x is not positive (of complex numbers: where it is zero), the slope in y is taken as zero
+    zero, one = constant_like(0, x), constant_like(1, x)
+    positive = not_equal(x, zero) if x.dtype.is_complex else greater(x, zero)
     logarithm = select(positive, log(select(positive, x, one)), zero)
-    return [sum_to(dy * slope, x), sum_to(dy * (node.outputs[0] * logarithm), y)]
+    return [sum_to(dy * conjugate(slope), x), sum_to(dy * conjugate(node.outputs[0] * logarithm), y)]
 
 
 pow_ = define_op(
     "pow", "x y",
-    infer=elementwise("pow"),
+    infer=elementwise("pow", "number"),
     kernel=Pointwise(_emit_pow, cost=60),
     gradient=_pow_gradient,
     reference=_pow_reference,

@@ -17,6 +17,7 @@ from ..dtypes import bool_
 from ..ir.op import Op, Pointwise, Sample, define_op
 from .arithmetic import square
 from .comparison import not_equal
+from .complex import conjugate
 from .gradients import constant_like, sum_to, zeros_like
 from .rules import elementwise
 from .samples import FLOATS, Samples, binary, samples, unary
@@ -28,6 +29,12 @@ __all__ = [
     "relu_gradient", "round_", "rsqrt", "sigmoid", "sin", "sinh", "softplus", "sqrt", "tan", "tanh", "trunc", "xdivy",
     "xlogy",
 ]  # fmt: skip
+
+
+#: functions that complex numbers have too, as in TensorFlow
+COMPLEX = frozenset(
+    "acos acosh asin asinh atan atanh cos cosh exp expm1 log log1p rsqrt sigmoid sin sinh tan tanh".split()
+)
 
 
 def _in_float64(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,15 +75,16 @@ def _function(
     cost: int = 20,
     no_gradient: str = "",
 ) -> Op:
-    """A float function of the math library. gradient(x, y, dy): x the operand, y the result."""
+    """A float function of the math library, and of complex numbers where COMPLEX names it. gradient(x, y, dy): x the operand,
+    y the result, conjugates of them if complex (the functions are real on the real axis, so f'(conj x) is conj f'(x))."""
 
     def rule(node: Any, dy: Any) -> list[Any]:
         assert gradient is not None
-        return [gradient(node.inputs[0], node.outputs[0], dy)]
+        return [gradient(conjugate(node.inputs[0]), conjugate(node.outputs[0]), dy)]
 
     return define_op(
         name, "x",
-        infer=elementwise(name, "float"),
+        infer=elementwise(name, "field" if name in COMPLEX else "float"),
         kernel=Pointwise(lambda s, x: getattr(s, name)(x), cost=cost),
         gradient=rule if gradient else None, no_gradient=no_gradient,
         reference=_in_float64(reference),
@@ -169,9 +177,9 @@ rsqrt: Op = _function(
 
 sqrt = define_op(
     "sqrt", "x",
-    infer=elementwise("sqrt", "float"),
+    infer=elementwise("sqrt", "field"),
     kernel=Pointwise(lambda s, x: s.sqrt(x), cost=4),
-    gradient=lambda node, dy: [dy * 0.5 / node.outputs[0]],
+    gradient=lambda node, dy: [dy * 0.5 / conjugate(node.outputs[0])],
     reference=np.sqrt, numpy=np.sqrt,
     samples=unary((0.2, 8)),
     documentation="The square root; NaN below 0. The gradient at 0 is infinite.",
@@ -273,11 +281,11 @@ def _where_nonzero(x: Any) -> Any:
 
 xlogy: Op = define_op(
     "xlogy", "x y",
-    infer=elementwise("xlogy", "float"),
+    infer=elementwise("xlogy", "field"),
     kernel=Pointwise(lambda s, x, y: s.select(x.equal(0), s.const(0, x.dtype), x * s.log(y)), cost=24),
     gradient=lambda node, dy: [
-        sum_to(dy * xlogy(_where_nonzero(node.inputs[0]), node.inputs[1]), node.inputs[0]),
-        sum_to(dy * xdivy(node.inputs[0], node.inputs[1]), node.inputs[1]),
+        sum_to(dy * conjugate(xlogy(_where_nonzero(node.inputs[0]), node.inputs[1])), node.inputs[0]),
+        sum_to(dy * conjugate(xdivy(node.inputs[0], node.inputs[1])), node.inputs[1]),
     ],
     reference=lambda x, y: _xlogy_reference(x, y).astype(x.dtype),
     samples=samples(
@@ -289,11 +297,11 @@ xlogy: Op = define_op(
 
 xdivy: Op = define_op(
     "xdivy", "x y",
-    infer=elementwise("xdivy", "float"),
+    infer=elementwise("xdivy", "field"),
     kernel=Pointwise(lambda s, x, y: s.select(x.equal(0), s.const(0, x.dtype), x / y), cost=6),
     gradient=lambda node, dy: [
-        sum_to(dy * xdivy(_where_nonzero(node.inputs[0]), node.inputs[1]), node.inputs[0]),
-        sum_to(dy * xdivy(-node.inputs[0], square(node.inputs[1])), node.inputs[1]),
+        sum_to(dy * conjugate(xdivy(_where_nonzero(node.inputs[0]), node.inputs[1])), node.inputs[0]),
+        sum_to(dy * conjugate(xdivy(-node.inputs[0], square(node.inputs[1]))), node.inputs[1]),
     ],
     reference=lambda x, y: np.where(x == 0, x.dtype.type(0), x / y),
     samples=samples(

@@ -56,6 +56,7 @@ ensure_shape: Op = define_op(
         Sample((np.zeros((2, 3)),), {"shape": (2, 4)}, error=ShapeError),
         Sample((np.zeros((2, 3)),), {"shape": (6,)}, error=ShapeError),
     ],
+    narrow=True,
     documentation="""x, whose shape an assertion before this node has found to be `shape`: extents that only the run
 decides get a name or a number that the compiler knows.""",
 )  # fmt: skip

@@ -27,10 +27,12 @@ def sum_to(gradient: Any, like: Any) -> Any:
 
 
 def constant_like(value: float, like: Any) -> Any:
-    """A rank-0 constant of like's dtype. Needed where an op's operands do not all have one dtype, as in select."""
+    """A rank-0 constant of like's dtype. Needed where an op's operands do not all have one dtype, as in select. -0.0, the unit of
+    addition, is that in both parts of a complex number."""
     from .generate import constant
 
-    return constant(value=_frozen(np.asarray(value, like.dtype.numpy)))
+    number = complex(value, value) if like.dtype.is_complex and str(value) == "-0.0" else value
+    return constant(value=_frozen(np.asarray(number, like.dtype.numpy)))
 
 
 def zeros_like(like: Any) -> Any:

@@ -10,6 +10,7 @@ from ..errors import DTypeError, ShapeError
 from ..ir.dims import product, require_equal
 from ..ir.op import Contract, Sample, define_op
 from ..ir.types import TensorType
+from .complex import conjugate
 from .gradients import sum_to
 from .rules import broadcast_shapes, check_kind, same_dtype
 from .samples import FLOATS, fill
@@ -21,7 +22,7 @@ __all__ = ["matmul"]
 def _infer(types: tuple[TensorType, ...], transpose_a: bool = False, transpose_b: bool = False) -> TensorType:
     a, b = types
     dtype = same_dtype("matmul", types)
-    check_kind("matmul", types, "numeric")
+    check_kind("matmul", types, "number")
     if a.rank < 2 or b.rank < 2:
         raise ShapeError(
             f"matmul: needs operands of rank 2 or more, got {a} and {b}; for a vector use gf.linalg.matvec"
@@ -39,7 +40,7 @@ def _product(a: Any, b: Any, transpose_a: bool, transpose_b: bool) -> Any:
 
 
 def _gradient(node: Any, dy: Any) -> list[Any]:
-    a, b = node.inputs
+    a, b = (conjugate(operand) for operand in node.inputs)
     ta, tb = node.attributes["transpose_a"], node.attributes["transpose_b"]
     if len(b.dims) == 2 and len(a.dims) > 2 and not ta:
         # one tall product instead of a batch of products that are then added up
@@ -59,7 +60,8 @@ def _gradient(node: Any, dy: Any) -> list[Any]:
 def _reference(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False) -> Any:
     if a.dtype.kind in "iu":  # wraps, in any order
         return np.matmul(np.swapaxes(a, -1, -2) if transpose_a else a, np.swapaxes(b, -1, -2) if transpose_b else b)
-    wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
+    wide = np.complex128 if a.dtype.kind == "c" else np.float64
+    wide_a, wide_b = a.astype(wide), b.astype(wide)
     wide_a = np.swapaxes(wide_a, -1, -2) if transpose_a else wide_a
     wide_b = np.swapaxes(wide_b, -1, -2) if transpose_b else wide_b
     return np.matmul(wide_a, wide_b).astype(a.dtype)

@@ -12,6 +12,7 @@ from ..ir.op import Library, Op, Sample, define_op
 from ..ir.types import TensorType
 from .cast import cast
 from .comparison import equal
+from .complex import conjugate
 from .gradients import constant_like
 from .rules import check_kind, normalize_axis
 from .samples import FLOATS, NUMBERS, fill
@@ -76,7 +77,7 @@ def _infer_cumulative(
     types: tuple[TensorType, ...], axis: int, kind: str, exclusive: bool = False, reverse: bool = False
 ) -> TensorType:
     own = types[0]
-    check_kind("cumulative", types, "numeric")
+    check_kind("cumulative", types, "number")
     normalize_axis("cumulative", axis, own.rank)
     if kind not in ("sum", "prod"):
         raise InvalidArgumentError(f"cumulative: kind must be 'sum' or 'prod', got {kind!r}")
@@ -100,6 +101,7 @@ def _cumulative_gradient(node: Any, dy: Any) -> list[Any]:
     back = {**attributes, "kind": "sum", "reverse": not attributes["reverse"]}
     if attributes["kind"] == "sum":
         return [cumulative(dy, **back)]
+    x = conjugate(x)
     zero, one = constant_like(0, x), constant_like(1, x)
     is_zero = equal(x, zero)
     safe = select(is_zero, one, x)

@@ -13,6 +13,7 @@ from ..ir.op import Op, Reduce, Sample, define_op
 from ..ir.types import TensorType
 from .cast import cast
 from .comparison import equal, not_equal
+from .complex import conjugate
 from .gradients import constant_like, keep_axes
 from .rules import check_kind, normalize_axis, reduced_shape, reduction
 from .samples import FLOATS, NUMBERS, axis_reductions, fill, samples
@@ -36,7 +37,7 @@ def _highest(dtype: DType) -> Any:
 
 
 def _sum_reference(x: Any, axes: Any, keepdims: bool = False) -> Any:
-    wide = np.float64 if x.dtype.kind == "f" else x.dtype
+    wide = {"f": np.float64, "c": np.complex128}.get(x.dtype.kind, x.dtype)
     return np.sum(x, axis=axes, keepdims=keepdims, dtype=wide).astype(x.dtype)
 
 
@@ -48,7 +49,7 @@ def _sum_gradient(node: Any, dy: Any) -> list[Any]:
 reduce_sum = define_op(
     "reduce_sum", "x",
     attributes=_ATTRIBUTES,
-    infer=reduction("reduce_sum"),
+    infer=reduction("reduce_sum", "number"),
     kernel=Reduce(lambda s, a, b: a + b, lambda dtype: 0),
     gradient=_sum_gradient,
     reference=_sum_reference,
@@ -58,7 +59,7 @@ reduce_sum = define_op(
 
 
 def _prod_reference(x: Any, axes: Any, keepdims: bool = False) -> Any:
-    wide = np.float64 if x.dtype.kind == "f" else x.dtype
+    wide = {"f": np.float64, "c": np.complex128}.get(x.dtype.kind, x.dtype)
     return np.prod(x, axis=axes, keepdims=keepdims, dtype=wide).astype(x.dtype)
 
 
@@ -73,13 +74,13 @@ def _prod_gradient(node: Any, dy: Any) -> list[Any]:
     rest = reduce_prod(safe, axes=axes, keepdims=True)
     zeros = reduce_sum(select(nonzero, constant_like(0, x), constant_like(1, x)), axes=axes, keepdims=True)
     at_zero = select(equal(zeros, constant_like(1, x)), rest, constant_like(0, x))
-    return [dy * select(nonzero, product / safe, at_zero)]
+    return [dy * conjugate(select(nonzero, product / safe, at_zero))]
 
 
 reduce_prod = define_op(
     "reduce_prod", "x",
     attributes=_ATTRIBUTES,
-    infer=reduction("reduce_prod"),
+    infer=reduction("reduce_prod", "number"),
     kernel=Reduce(lambda s, a, b: a * b, lambda dtype: 1),
     gradient=_prod_gradient,
     reference=_prod_reference,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dtypes import DType, float32, of_numpy, rounded
 from ..ir.dims import SymbolicDim, evaluate
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import Control, Effect
@@ -60,9 +61,19 @@ class _Interpreter:
         reference = node.op.reference
         if reference is None:
             raise NotImplementedError(f"{node.op.name} has no reference")
+        attributes = {k: self.number(v) for k, v in node.attributes.items()}
+        narrow = any(v.type.dtype.is_narrow for v in (*node.inputs, *node.outputs)) and not node.op.takes_narrow
+        if narrow:  # float16 and bfloat16 are computed with in float32; each result is rounded once
+            operands = [rounded(a, float32) if of_numpy(a.dtype).is_narrow else a for a in operands]
+            attributes = {
+                k: float32 if isinstance(v, DType) and v.is_narrow else v for k, v in attributes.items()
+            }
         with np.errstate(all="ignore"):
-            found = reference(*operands, **{k: self.number(v) for k, v in node.attributes.items()})
-        return found if isinstance(found, tuple) else (found,)
+            found = reference(*operands, **attributes)
+        results = found if isinstance(found, tuple) else (found,)
+        if narrow:
+            return [rounded(r, v.type.dtype) if v.type.dtype.is_narrow else r for r, v in zip(results, node.outputs, strict=True)]
+        return results
 
     def number(self, value: Any) -> Any:
         """An attribute's value with numbers for its symbolic extents."""

@@ -28,5 +28,6 @@ fused = define_op(
     reference=_reference,
     samples=None,
     attributes={"body": ...},
+    narrow=True,
     documentation="Computes its sub-graph `body` in one loop nest. Made by the fusion pass only.",
 )  # fmt: skip

@@ -96,6 +96,7 @@ update_row = define_op(
     reference=_update_reference,
     samples=_row_samples("update_row"),
     fallible="index_out_of_range",
+    narrow=True,
     documentation="array with row array[index] replaced by value. An index outside [0, rows) is an error.",
 )  # fmt: skip
 
@@ -107,6 +108,7 @@ scatter_add_into = define_op(
     reference=_add_reference,
     samples=_row_samples("scatter_add_into"),
     fallible="index_out_of_range",
+    narrow=True,
     documentation="array with value added to its row array[index]. An index outside [0, rows) is an error.",
 )  # fmt: skip
 
@@ -146,5 +148,6 @@ append_row = define_op(
     gradient=_append_gradient,
     reference=lambda array, value: np.concatenate([array, value[None]]),
     samples=_append_samples,
+    narrow=True,
     documentation="array with one more row, value, at its end.",
 )  # fmt: skip

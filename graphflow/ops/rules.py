@@ -53,6 +53,8 @@ def same_dtype(name: str, types: Sequence[TensorType]) -> DType:
 KINDS = {
     "any": ("float", "int", "uint", "bool", "complex"),
     "numeric": ("float", "int", "uint"),
+    "number": ("float", "int", "uint", "complex"),
+    "field": ("float", "complex"),
     "signed": ("float", "int"),
     "float": ("float",),
     "integer": ("int", "uint"),

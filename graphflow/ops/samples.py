@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import DTypeError, ShapeError
 from ..ir.op import Sample
 
-__all__ = ["BITS", "FLOATS", "INTEGERS", "NUMBERS", "axis_reductions", "binary", "fill", "samples", "unary"]
+__all__ = ["BITS", "FLOATS", "INTEGERS", "NUMBERS", "axis_reductions", "binary", "complex_fill", "fill", "samples", "unary"]
 
 FLOATS = ("float32", "float64")
 INTEGERS = ("int32", "int64", "int8", "uint8", "int16", "uint16", "uint32", "uint64")
@@ -36,6 +36,14 @@ def fill(shape: Sequence[int], dtype: str, low: float = -4, high: float = 4, see
         low = max(low, 0) if np.dtype(dtype).kind == "u" else low
         return np.asarray(generator.integers(int(np.ceil(low)), int(np.floor(high)) + 1, shape)).astype(dtype)
     return np.asarray(generator.uniform(low, high, shape)).astype(dtype)
+
+
+def complex_fill(
+    shape: Sequence[int], dtype: str = "complex64", low: float = -4, high: float = 4, seed: int = 0
+) -> np.ndarray[Any, Any]:
+    """Random complex values with both parts in [low, high]."""
+    parts = fill((*shape, 2), "float64", low, high, seed)
+    return np.asarray(parts[..., 0] + 1j * parts[..., 1]).astype(dtype)
 
 
 def samples(*groups: Samples | Sequence[Sample] | Sample) -> Samples:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import int32, int64
-from ..errors import DTypeError, IndexOutOfRangeError, InvalidArgumentError, ShapeError
+from ..errors import DTypeError, IndexOutOfRangeError, InvalidArgumentError, ShapeError, UnimplementedError
 from ..ir.dims import Dim
 from ..ir.op import Library, Op, Sample, define_op
 from ..ir.types import TensorType
@@ -31,9 +31,11 @@ def _infer(types: tuple[TensorType, ...], rows: Dim, kind: str, drop_negative: b
     ids, data = types
     if ids.dtype not in (int32, int64):
         raise DTypeError(f"scatter_reduce: the row numbers must be int32 or int64, got {ids}; use gf.cast")
-    check_kind("scatter_reduce", types[1:], "numeric")
+    check_kind("scatter_reduce", types[1:], "number" if kind in ("sum", "prod") else "numeric")
     if kind not in ("sum", "prod", "max", "min"):
         raise InvalidArgumentError(f"scatter_reduce: kind must be sum, prod, max or min, got {kind!r}")
+    if data.dtype.is_complex and kind == "prod":
+        raise UnimplementedError(f"scatter_reduce: no kernel for products of complex numbers, got {data}")
     if data.rank < ids.rank or not equal_shapes(ids.shape, data.shape[: ids.rank]):
         raise ShapeError(
             f"scatter_reduce: the data's first axes must be those of the row numbers, got {ids} and {data}"
@@ -144,6 +146,8 @@ def _infer_into(types: tuple[TensorType, ...], kind: str) -> TensorType:
         raise DTypeError(f"scatter_into: the rows must have the array's dtype, got {array} and {data}; use gf.cast")
     if kind not in ("set", "sum", "max", "min"):
         raise InvalidArgumentError(f"scatter_into: kind must be set, sum, max or min, got {kind!r}")
+    if kind in ("max", "min"):
+        check_kind("scatter_into", types[2:], "numeric")
     if ids.rank != 1 or array.rank == 0 or not equal_shapes((*ids.shape, *array.shape[1:]), data.shape):
         raise ShapeError(f"scatter_into: needs a row of the array for each number, got {array}, {ids} and {data}")
     return array

@@ -289,6 +289,7 @@ strided_slice_gradient = define_op(
         for dtype in ("float32", "float64", "int32")
         for shape, cut in (_SLICES if dtype == "float64" else _SLICES[:2])
     ] + [Sample((fill((5,), "float32"),), {"shape": (3,), "begin": (0,), "strides": (1,)}, error=ShapeError)],
+    narrow=True,
     documentation="Zeros of `shape` with dy at the positions that strided_slice(begin, strides) reads.",
 )  # fmt: skip
 
@@ -373,6 +374,7 @@ concat = define_op(
     reference=lambda *values, axis: np.concatenate(values, axis),
     numpy=lambda *values, axis: np.concatenate(values, axis),
     samples=_concat_samples,
+    narrow=True,
     documentation="The operands one after another along axis.",
 )  # fmt: skip
 
@@ -462,6 +464,7 @@ pad: Op = define_op(
             ((3,), {"paddings": ((1, 0),), "mode": "edge", "constant": 0}, InvalidArgumentError),
         ],
     ),
+    narrow=True,
     documentation=(
         "x with elements added before and after each axis: a constant, or x mirrored without (reflect) or with "
         "(symmetric) the border element."
@@ -487,5 +490,6 @@ dimension = define_op(
         Sample((fill((0,), "bool"),), {"axis": 0}, gradient=False),
         Sample((fill((3,), "float32"),), {"axis": 1}, error=ShapeError),
     ],
+    narrow=True,
     documentation="The extent of x's axis as an int32 scalar: what gf.shape reads where the extent is symbolic.",
 )  # fmt: skip

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..dtypes import DType
-from ..math import maximum, sqrt
+from ..dtypes import DType, float32
+from ..math import cast, maximum, sqrt
 from ..math import pow as power
 from ..tensor import Tensor, convert_to_tensor
 from ..variable import Variable
@@ -48,11 +48,13 @@ class Adam(Optimizer):
         self.slot_names = ("momentum", "velocity", "velocity_hat") if amsgrad else ("momentum", "velocity")
 
     def step_values(self, rate: Tensor, dtype: DType) -> Any:
-        """The rate with the bias of both averages corrected, computed once for all variables of one dtype."""
-        step = self.step_number(dtype)
-        first = power(convert_to_tensor(self.beta_1, dtype), step)
-        second = power(convert_to_tensor(self.beta_2, dtype), step)
-        return rate * sqrt(1.0 - second) / (1.0 - first)
+        """The rate with the bias of both averages corrected, computed once for all variables of one dtype (in float32 for narrow
+        floats: in bfloat16 a beta of 0.999 is 1.0, and so would be its powers)."""
+        wide = float32 if dtype.is_narrow else dtype
+        step = self.step_number(wide)
+        first = power(convert_to_tensor(self.beta_1, wide), step)
+        second = power(convert_to_tensor(self.beta_2, wide), step)
+        return cast(cast(rate, wide) * sqrt(1.0 - second) / (1.0 - first), dtype)
 
     def update(self, gradient: Tensor, variable: Variable, step: Any) -> None:
         """Move both averages towards the gradient and its square, and the variable against their quotient."""

@@ -23,7 +23,7 @@ def control_kind(node: Node) -> str:
 
 def is_scalar(value: Value) -> bool:
     """One element, whatever the rank: such a value is kept in a register."""
-    return value.type.elements == 1
+    return value.type.in_register
 
 
 def inner_graphs(node: Node) -> Iterator[Graph]:

@@ -5,7 +5,7 @@
 
 Greedy over the edges in topological order, then over siblings that read the same data. Two groups join when the union is one
 region (graphflow/ir/region.py), no path leaves and re-enters it, and nothing costly would be computed again for each row.
-Constants of one element, views and unit reshapes are copied into every consumer. An edge that stays unfused leaves a remark
+Constants of one element, views, unit reshapes and conversions of narrow floats are copied into every consumer. An edge that stays unfused leaves a remark
 with its reason.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 from ..ir.builder import rewrite
 from ..ir.dims import Dim
 from ..ir.graph import Graph, Node, Value
-from ..ir.op import OPS, Alias, Effect, Indexed, Pointwise, Reduce, View
+from ..ir.op import OPS, Alias, Effect, Indexed, Interleave, Pointwise, Reduce, View
 from ..ir.region import Refusal, Region, analyse, can_fail, is_fusable
 from ..ir.source import merge_sources
 from ..ir.walks import definitions, ordering_edges, symbols_used
@@ -75,13 +75,23 @@ def is_copied(node: Node) -> bool:
         isinstance(kernel, Indexed) and not node.inputs)  # fmt: skip
 
 
+def reads_narrow(node: Node) -> bool:
+    """A float16 or bfloat16 made float32: every loop that reads it reads the narrow value, half the bytes, and converts it itself."""
+    return node.op.name == "cast" and node.inputs[0].type.dtype.is_narrow and node.output.type.dtype.is_floating
+
+
 def is_plain(node: Node) -> bool:
     """Pointwise, and reads whole operands where they are (or constants): with other such nodes of one shape it is surely
     one region."""
     if not isinstance(node.op.kernel, Pointwise) or can_fail(node) and node.output.type.elements == 1:
         return False
-    producers = [v.producer for v in node.inputs if v.producer is not None]
+    producers = [v.producer for v in map(_stored, node.inputs) if v.producer is not None]
     return all(not is_copied(p) or isinstance(p.op.kernel, Effect) for p in producers)
+
+
+def _stored(value: Value) -> Value:
+    """The narrow value that stands for this one in memory, or the value itself."""
+    return value.producer.inputs[0] if value.producer is not None and reads_narrow(value.producer) else value
 
 
 @dataclass
@@ -106,8 +116,10 @@ class _Fusion:
         self.graph_outputs = set(graph.outputs)
         #: run-time extent -> the position of the node that defines it: who uses the extent waits for the node
         self.defined = {name: self.position[node] for name, node in definitions(graph.nodes).items()}
+        #: conversions of narrow floats that only loops read: copied into each of them
+        self.converted = {node for node in graph.nodes if reads_narrow(node)}
         for k, node in enumerate(graph.nodes):
-            if is_fusable(node) and not is_copied(node):
+            if is_fusable(node) and not self._is_copied(node):
                 self.group[node] = k
                 self.members[k] = [node]
 
@@ -119,15 +131,28 @@ class _Fusion:
             ):
                 self.apart.add(node)
         self.needed = self._copies_needed()
+        for node in self.converted & self.needed:
+            self.converted.remove(node)
+            self.needed.remove(node)
+            self.group[node] = self.position[node]
+            self.members[self.position[node]] = [node]
         self._reachability()
         self.plain: dict[int, _Plain] = {}
         for k, (node,) in self.members.items():
             if is_plain(node):
                 self.plain[k] = _Plain(
                     node.output.type.shape if node.output.type.elements != 1 else (), node.output.type.device,
-                    {v for v in node.inputs if v.producer is None or not is_copied(v.producer)},
+                    {v for v in map(self._read, node.inputs) if v.producer is None or not is_copied(v.producer)},
                     [node.output] if self._is_output(node.output, {node}) else [],
                 )  # fmt: skip
+
+    def _is_copied(self, node: Node) -> bool:
+        """Does every loop that reads the node compute it itself?"""
+        return node in self.converted or is_copied(node)
+
+    def _read(self, value: Value) -> Value:
+        """What a loop loads for an operand."""
+        return _stored(value) if value.producer in self.converted else value
 
     def run(self) -> Graph:
         for node in self.graph.nodes:
@@ -151,7 +176,7 @@ class _Fusion:
             seen.add(producer)
             if producer in self.group:
                 found[producer] = None
-            elif is_copied(producer):
+            elif self._is_copied(producer):
                 stack.extend(producer.inputs)
         return sorted(found, key=lambda n: -self.position[n])
 
@@ -242,7 +267,7 @@ class _Fusion:
         stack = [v for n in nodes if self._pulls(n) for v in n.inputs]
         while stack:
             producer = stack.pop().producer
-            if producer is not None and producer not in inside and is_copied(producer):
+            if producer is not None and producer not in inside and self._is_copied(producer):
                 inside[producer] = None
                 stack.extend(producer.inputs)
         return sorted(inside, key=self.position.__getitem__)
@@ -264,7 +289,7 @@ class _Fusion:
         for user in self.graph.uses.get(value, ()):
             if user in inside:
                 continue
-            if is_copied(user) and user not in self.needed:
+            if self._is_copied(user) and user not in self.needed:
                 if any(v in self.graph_outputs or self._used_outside(v, inside) for v in user.outputs):
                     return True
             else:
@@ -305,7 +330,7 @@ class _Fusion:
         self.above: dict[int, int] = {}
         effects = ordering_edges(self.graph.nodes)
         for number, node in enumerate(self.graph.nodes):
-            if is_copied(node) and node not in self.needed:
+            if self._is_copied(node) and node not in self.needed:
                 continue
             self.bit[number] = 1 << number
             before = self.before[number] = set(self._direct(node))
@@ -325,7 +350,7 @@ class _Fusion:
             producer = value.producer
             if producer is None:
                 continue
-            if is_copied(producer) and (pulls or producer not in self.needed):
+            if self._is_copied(producer) and (pulls or producer not in self.needed):
                 stack.extend((v, True) for v in producer.inputs)
                 found += self._definers(producer)
             else:
@@ -399,7 +424,7 @@ class _Fusion:
         # Units in dependency order: a group is one unit, every other node its own.
         units: dict[int, list[Node]] = dict(self.members)
         for node in self.graph.nodes:
-            if node not in self.group and (not is_copied(node) or node in self.needed):
+            if node not in self.group and (not self._is_copied(node) or node in self.needed):
                 units[self.position[node]] = [node]
         order = self._order(units)
         nodes: list[Node] = []
@@ -429,11 +454,11 @@ class _Fusion:
         needed: set[Node] = set()
         stack = list(self.graph.outputs)
         for node in self.graph.nodes:
-            if not is_copied(node) and not self._pulls(node):
+            if not self._is_copied(node) and not self._pulls(node):
                 stack.extend(node.inputs)
         while stack:
             producer = stack.pop().producer
-            if producer is not None and producer not in needed and is_copied(producer):
+            if producer is not None and producer not in needed and self._is_copied(producer):
                 needed.add(producer)
                 if isinstance(producer.op.kernel, Alias):
                     stack.extend(producer.inputs)
@@ -481,7 +506,7 @@ class _Fusion:
             body.append(clone)
             inner.update(zip(node.outputs, clone.outputs, strict=True))
         graph = Graph("body", tuple(operands.values()), tuple(body), tuple(inner[v] for v in outputs))
-        kinds = [n for n in full if isinstance(n.op.kernel, (Pointwise, Indexed, Reduce))] or list(full)
+        kinds = [n for n in full if isinstance(n.op.kernel, (Pointwise, Indexed, Interleave, Reduce))] or list(full)
         return Node(
             op, tuple(operands), {"body": graph}, merge_sources([n.source for n in kinds]), [v.type for v in outputs]
         )

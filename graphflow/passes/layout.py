@@ -81,7 +81,9 @@ def _dense_strides(shape: Sequence[Dim]) -> list[Dim]:
 def reshape_of_reshape(node: Node, rewriter: Rewriter) -> Value | None:
     """reshape(reshape(x, s), t) -> reshape(x, t)"""
     inner = node.inputs[0].producer
-    if inner is None or not isinstance(inner.op.kernel, Alias):
+    if inner is None or not isinstance(inner.op.kernel, Alias) or inner.inputs[0].type.dtype is not node.output.type.dtype:
+        return None  # as_pairs and from_pairs are no reshapes
+    if inner.op.name == "checkpoint":
         return None
     return rewriter.make("reshape", inner.inputs, {"shape": node.output.type.shape}, node, inner)
 
@@ -219,7 +221,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
 def generic_rules(op: Op) -> tuple[Rule, ...]:
     """The rules that follow from an op's kernel."""
     if isinstance(op.kernel, Alias):
-        return (alias_of_same_shape,)
+        return () if op.name == "checkpoint" else (alias_of_same_shape,)
     if isinstance(op.kernel, View):
         return (view_of_everything,)
     if isinstance(op.kernel, Pointwise) and len(op.operands) > 1:

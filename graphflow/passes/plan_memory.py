@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from ..ir.dims import Dim, product
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import Alias, Effect, Indexed, Library
-from ..ir.region import Region, analyse, can_fail
+from ..ir.region import Affine, Region, analyse, can_fail, is_interleaved
 
 __all__ = [
     "MemoryPlan", "Place", "Temporary", "bytes_of", "direct_assigns", "elementwise", "is_fallible", "plan_memory", "with_plan",
@@ -181,7 +181,10 @@ def elementwise(region: Region, node: Node, operand: Value, output: Value) -> bo
     for outer, inner in zip(node.inputs, body.inputs, strict=True):
         if outer is operand:
             where = list(region.demands.get(inner, ()))
-            if inner.type.shape != inner_output.type.shape or where != [at]:
+            own = [at]
+            if is_interleaved(inner_output):  # both elements of a pair are read before both are written
+                own += [(*at[:-1], Affine(1))]
+            if inner.type.shape != inner_output.type.shape or not where or not set(where) <= set(own):
                 return False
             if inner.type.dtype.itemsize != inner_output.type.dtype.itemsize or region.reduced:
                 return False

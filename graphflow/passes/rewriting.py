@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import DType
+from ..dtypes import DType, rounded
 from ..ir.dims import Dim, SymbolicDim
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import OPS, Alias, Effect, View
@@ -97,7 +97,8 @@ class Rewriter:
         copy."""
         if type.device != CPU:
             return None
-        array = np.array(number).astype(type.dtype.numpy)  # from this dtype, or a number that fits it
+        # from this dtype, or a number that fits it
+        array = rounded(number, type.dtype) if type.dtype.is_narrow else np.array(number).astype(type.dtype.numpy)
         array.flags.writeable = False
         scalar = self.make("constant", (), {"value": array}, origin)
         return self.make("broadcast_to", (scalar,), {"shape": type.shape}, origin) if type.shape else scalar
@@ -163,6 +164,8 @@ def number_of(number: float, dtype: DType) -> Array | None:
     if not dtype.is_floating and not np.isfinite(number):
         return None
     with np.errstate(all="ignore"):  # a number beyond the dtype's range becomes infinite, quietly
+        if dtype.is_narrow:
+            return rounded(number, dtype)
         return np.array(int(number) if dtype.is_integer else number).astype(dtype.numpy)
 
 

@@ -340,7 +340,9 @@ def in_sight(name: str, trace: Trace | None) -> bool:
     return False
 
 
-def trace_types(function: Callable[..., Any], types: Sequence[TensorType], structure: Callable[[list[Any]], Any]) -> Any:
+def trace_types(
+    function: Callable[..., Any], types: Sequence[TensorType], structure: Callable[[list[Any]], Any]
+) -> Any:
     """The structure that function gives for tensors of these types, with types as leaves: traced, not run."""
     outer = active_trace.get()
     trace = Trace("shapes", False) if outer is None else outer.subtrace("shapes", "function", "map")

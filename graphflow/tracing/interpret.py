@@ -51,7 +51,7 @@ class Interpreter:
     def node(self, node: Node, operands: tuple[Any, ...]) -> Sequence[Any]:
         kernel = node.op.kernel
         if isinstance(kernel, Control):
-            return getattr(self, f"run_{kernel.kind}")(node, operands)  # type: ignore[no-any-return]
+            return getattr(self, f"run_{kernel.kind}")(node, operands)
         kind = kernel.kind if isinstance(kernel, Effect) else ""
         if kind == "read":
             return (operands[0].value(),)
@@ -62,7 +62,7 @@ class Interpreter:
             variable.assign(value)
             return ()
         if kind == "call":
-            return node.attributes["function"].run_eagerly(list(operands))  # type: ignore[no-any-return]
+            return node.attributes["function"].run_eagerly(list(operands))
         if kind == "print" and not self.with_effects:
             return ()
         return dispatch_now(node.op, operands, concrete_attributes(node.attributes, self.extents), node.source)

@@ -108,7 +108,9 @@ class Writer:
             )
             add(f"{pad}{header}")
             if " e" in header or ", e" in header:
-                add(f"{pad}    {self.random.choice(self.names)} = e * {self.number()} + {self.random.choice(self.names)}")
+                add(
+                    f"{pad}    {self.random.choice(self.names)} = e * {self.number()} + {self.random.choice(self.names)}"
+                )
             self.block(indent + 1, depth + 1, True)
             self.otherwise(indent, depth, in_loop)
         else:

@@ -612,3 +612,21 @@ def test_to_graph():
     assert f(gf.constant(2.0)).numpy() == 12
     assert gf.function(f)(gf.constant(-2.0)).numpy() == -6
     np.testing.assert_array_equal(f(gf.constant(2.0)).numpy(), branching(gf.constant(2.0)).numpy())
+
+
+def test_why_code_was_not_converted_is_said():
+    class Box:
+        def __init__(self, v):
+            self.v = v
+
+        @property
+        def size(self):
+            return self.v if self.v > 0 else -self.v
+
+    @gf.function
+    def f(x):
+        return Box(x).size
+
+    with pytest.raises(TracedBoolError) as caught:
+        f(gf.constant(1.0))
+    assert "'size' is called by code that is not converted (a property" in caught.value.hint

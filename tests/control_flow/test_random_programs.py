@@ -63,9 +63,7 @@ def evaluate(tree, names):
     return getattr(gf, kind)(*(evaluate(part, names) for part in parts))
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.reuse, Phase.generate]
-)
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.reuse, Phase.generate])
 @given(EXPRESSIONS, EXPRESSIONS, RESULTS, st.integers(0, 2**16))
 def test_random_program(first, second, result, seed):
     def program(x, w):

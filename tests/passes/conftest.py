@@ -92,7 +92,7 @@ def _assert_same_bits(left, right):
     assert len(left) == len(right)
     for a, b in zip(left, right, strict=True):
         assert a.dtype == b.dtype and a.shape == b.shape
-        if a.dtype.kind == "f":
+        if a.dtype.kind in "fV":  # V: bfloat16
             assert np.array_equal(np.isnan(a), np.isnan(b))
             a, b = np.where(np.isnan(a), a.dtype.type(0), a), np.where(np.isnan(b), b.dtype.type(0), b)
         assert np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()

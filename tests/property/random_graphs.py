@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import graphflow.ops as ops
 from graphflow.compiler import Executable
-from graphflow.dtypes import DType, bool_, float32, float64, int8, int32, int64, uint8
+from graphflow.dtypes import DType, bfloat16, bool_, float16, float32, float64, int8, int32, int64, rounded, uint8
 from graphflow.errors import GraphflowError
 from graphflow.ir.builder import GraphBuilder
 from graphflow.ir.dims import Dim, DimensionsMustAgree, SymbolicDim, evaluate, product, symbol
@@ -29,7 +29,7 @@ from graphflow.tensor import Tensor, _execute
 
 __all__ = ["STATISTICS", "Case", "assert_same_bits", "cases", "run_compiled", "run_eagerly"]
 
-DTYPES = (float32, float32, float32, float64, int32, int64, bool_, int8, uint8)
+DTYPES = (float32, float32, float32, float64, int32, int64, bool_, int8, uint8, bfloat16, float16)
 EXTENTS = (2, 7, 17, 1, 0, 64, 130, 3)
 LARGE = (1000, 4100, 8200, 16500)
 """Extents past one chunk of a map (4096), past one and two blocks of a reduction (8192)."""
@@ -84,7 +84,7 @@ def random_array(generator: np.random.Generator, shape: tuple[int, ...], dtype: 
         array = generator.normal(0, 2, shape)
         if generator.integers(3) == 0:
             array = np.where(generator.random(shape) < 0.05, generator.choice(SPECIAL, shape), array)
-        return np.asarray(array).astype(dtype.numpy)
+        return np.asarray(rounded(array, dtype))
     if dtype.is_bool:
         return np.asarray(generator.random(shape) < 0.6)
     array = generator.integers(0 if dtype.is_unsigned else -5, 6, shape)
@@ -554,14 +554,14 @@ def assert_same_bits(wanted: list[np.ndarray[Any, Any]], found: list[np.ndarray[
     assert len(wanted) == len(found)
     for k, (a, b) in enumerate(zip(wanted, found, strict=True)):
         assert a.dtype == b.dtype and a.shape == b.shape, (what, k, a.dtype, b.dtype, a.shape, b.shape)
-        if a.dtype.kind == "f":
+        if a.dtype.kind in "fV":  # V: bfloat16
             nan = np.isnan(a)
             assert np.array_equal(nan, np.isnan(b)), f"{what}: NaNs of output {k} differ\n{a}\n{b}"
             a, b = np.where(nan, a.dtype.type(0), a), np.where(nan, b.dtype.type(0), b)
         if np.ascontiguousarray(a).tobytes() != np.ascontiguousarray(b).tobytes():
             differ = np.argwhere(
                 np.atleast_1d(
-                    (a != b) | ((a == 0) & (np.signbit(a) != np.signbit(b)) if a.dtype.kind == "f" else False)
+                    (a != b) | ((a == 0) & (np.signbit(a) != np.signbit(b)) if a.dtype.kind in "fV" else False)
                 )
             )
             first = tuple(differ[0]) if len(differ) else ()

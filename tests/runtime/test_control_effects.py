@@ -196,8 +196,18 @@ def test_a_profile_counts_the_kernels_of_bodies():
     program = build_program(graph, plan_program(graph), profile=True)
     square = np.eye(8, dtype=np.float32)
     assert program.bind({}, {}).call(square, square, np.empty((8, 8), np.float32)) == 0
-    assert [node.op.name for node in program.profiled] == ["matmul"]
-    assert program.cycles[0] > 50
+    counters = program.counters
+    assert [node.op.name for node in counters.nodes] == ["while", "matmul"]
+    assert counters.parents == [-1, 0]
+    assert counters.words("cycles")[1] > 50
+    assert counters.words("runs").tolist() == [1, 50]
+    assert counters.words("iterations").tolist() == [50, 0]
+    assert counters.words("operations").tolist() == [0, 50 * 2 * 8 * 8 * 8]
+    assert counters.words("bytes").tolist() == [0, 50 * 3 * 8 * 8 * 4]
+    count, events = counters.events()
+    assert count == len(events) == 51
+    assert [number for number, _, _ in events] == [*[1] * 50, 0]
+    assert all(events[-1][1] <= begin <= end <= events[-1][2] for _, begin, end in events)
 
 
 def test_a_program_with_a_loop_releases_the_gil():

@@ -6,18 +6,23 @@ compile cache is exactly what is compiled. No fast-math flag is ever written, so
 
 from __future__ import annotations
 
+import functools
+import platform
 import struct
 from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from ...dtypes import DType
+from ...dtypes import DType, float16, rounded
+from ...kernels.narrow import converted
 from ...kernels.scalar import Scalar, walk
+from . import llvm
 
 __all__ = ["Emitter", "Writer", "memory_type", "register_type"]
 
+#: float16 and bfloat16 are their 16 bits: what LLVM makes of arithmetic, choices and moves of half and bfloat differs from processor to processor
 _REGISTER = {
-    "f16": "half", "bf16": "bfloat", "f32": "float", "f64": "double", "i8": "i8", "i16": "i16", "i32": "i32",
+    "f16": "i16", "bf16": "i16", "f32": "float", "f64": "double", "i8": "i8", "i16": "i16", "i32": "i32",
     "i64": "i64", "u8": "i8", "u16": "i16", "u32": "i32", "u64": "i64", "b1": "i1",
 }  # fmt: skip
 _FLOAT_BINARY = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
@@ -42,12 +47,18 @@ def memory_type(dtype: DType, lanes: int = 1) -> str:
     return name if lanes == 1 else f"<{lanes} x {name}>"
 
 
+@functools.cache
+def _has_half() -> bool:
+    """Does the processor convert between float16 and float32? (All but x86 before 2012.)"""
+    return platform.machine().lower() not in ("x86_64", "amd64") or "+f16c" in llvm.features().split(",")
+
+
 def _suffix(type_name: str) -> str:
     """An intrinsic's type suffix: float -> f32, <16 x i32> -> v16i32."""
     if type_name.startswith("<"):
         count, _, element = type_name[1:-1].split()
         return f"v{count}{_suffix(element)}"
-    return {"float": "f32", "double": "f64", "half": "f16", "bfloat": "bf16", "ptr": "p0"}.get(type_name, type_name)
+    return {"float": "f32", "double": "f64", "ptr": "p0"}.get(type_name, type_name)
 
 
 def literal(value: float | int | bool, dtype: DType) -> str:
@@ -58,10 +69,8 @@ def literal(value: float | int | bool, dtype: DType) -> str:
         bits = dtype.itemsize * 8
         integer = int(value) & ((1 << bits) - 1)
         return str(integer - (1 << bits) if integer >> (bits - 1) else integer)
-    if dtype.short == "f16":
-        return f"0xH{np.float16(value).view(np.uint16):04X}"
-    if dtype.short == "bf16":
-        return f"0xR{int(dtype.numpy.type(value).view(np.uint16)):04X}"
+    if dtype.is_narrow:
+        return str(int(rounded(value, dtype).view(np.int16)))
     return f"0x{struct.unpack('<Q', struct.pack('<d', float(value)))[0]:016X}"
 
 
@@ -160,6 +169,11 @@ class Emitter:
             return literal(scalar.data, dtype), False
         if operation in ("load", "index", "parameter", "reduced", "gather", "check"):
             return self.leaf(self, scalar)
+        if operation == "convert" and (dtype.is_narrow or operands[0].dtype.is_narrow):
+            program = converted(scalar.builder, operands[0], dtype, _has_half())
+            if program is not scalar:
+                self._emit_below(program)
+                return self.values[id(program)]
         is_vector = self.lanes > 1 and any(self.values[id(o)][1] for o in operands)
         lanes = self.lanes if is_vector else 1
         get = self.vector if is_vector else (lambda s: self.values[id(s)][0])
@@ -168,6 +182,13 @@ class Emitter:
         source = register_type(operands[0].dtype, lanes)
         return self._instruction(scalar, arguments, result, source, lanes), is_vector
 
+    def _emit_below(self, scalar: Scalar) -> None:
+        """Compute a small program on values that are there."""
+        for operand in scalar.operands:
+            if id(operand) not in self.values:
+                self._emit_below(operand)
+        self.values[id(scalar)] = self._emit(scalar)
+
     def _instruction(self, scalar: Scalar, a: list[str], result: str, source: str, lanes: int) -> str:
         operation, dtype, writer = scalar.operation, scalar.dtype, self.writer
         kind = scalar.operands[0].dtype.kind
@@ -175,6 +196,8 @@ class Emitter:
             condition = register_type(scalar.operands[0].dtype, lanes)
             return writer.let(f"select {condition} {a[0]}, {result} {a[1]}, {result} {a[2]}")
         if operation in _COMPARE_FLOAT:
+            if scalar.operands[0].dtype.is_narrow:
+                raise TypeError(f"{operation} of {scalar.operands[0].dtype.name}: narrow floats are compared in float32")
             if kind == "float":
                 return writer.let(f"fcmp {_COMPARE_FLOAT[operation]} {source} {a[0]}, {a[1]}")
             table = _COMPARE_SIGNED if kind == "int" else _COMPARE_UNSIGNED
@@ -187,6 +210,8 @@ class Emitter:
             ones = "true" if dtype.is_bool else "-1"
             value = ones if lanes == 1 else f"splat ({register_type(dtype)} {ones})"
             return writer.let(f"xor {result} {a[0]}, {value}")
+        if kind == "float" and scalar.operands[0].dtype.is_narrow:
+            raise TypeError(f"{operation} of {scalar.operands[0].dtype.name}: narrow floats are computed with in float32")
         if kind == "float":
             if operation in _FLOAT_BINARY:
                 return writer.let(f"{_FLOAT_BINARY[operation]} {result} {a[0]}, {a[1]}")
@@ -206,6 +231,13 @@ class Emitter:
 
     def _convert(self, scalar: Scalar, value: str, source: str, result: str) -> str:
         start, end, writer = scalar.operands[0].dtype, scalar.dtype, self.writer
+        half = source.replace("float", "half") if end is float16 else result.replace("float", "half")
+        if start is float16:  # to float32
+            value = writer.let(f"bitcast {source} {value} to {half}")
+            return writer.let(f"fpext {half} {value} to {result}")
+        if end is float16:  # from float32
+            value = writer.let(f"fptrunc {source} {value} to {half}")
+            return writer.let(f"bitcast {half} {value} to {result}")
         if start.is_floating and end.is_floating:
             word = "fpext" if end.itemsize > start.itemsize else "fptrunc"
             return writer.let(f"{word} {source} {value} to {result}")

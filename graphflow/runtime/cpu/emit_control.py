@@ -14,6 +14,7 @@ from ...ir.graph import Graph, Node, Value
 from ...ir.op import Alias, Control, Effect, Library
 from ...kernels.lower import lower
 from ...kernels.nest import Check, Nest
+from .counters import count_iteration, counting
 from .emit import Writer, register_type
 from .emit_rows import RowEmitter
 from .emit_scalars import emit_scalars, is_cheap, is_inline, load_scalar
@@ -171,6 +172,7 @@ class ControlEmitter(RowEmitter):
             "dynamic_outputs": tuple(self.plan.dynamic_outputs),
             "reported": tuple(self.reported_symbols),
             "has_loop": self.has_loop,
+            "grown": tuple(self.grown),
         }
 
     def _before_return(self, writer: Writer) -> None:
@@ -192,9 +194,10 @@ class ControlEmitter(RowEmitter):
             self._step(node)
 
     def _step(self, node: Node) -> None:
-        kernel, writer = node.op.kernel, self.writer
+        kernel = node.op.kernel
         if isinstance(kernel, Control):
-            {"while": self._while, "switch": self._switch, "call": self._call}[kernel.kind](node)
+            with counting(self, node):
+                {"while": self._while, "switch": self._switch, "call": self._call}[kernel.kind](node)
             return
         if isinstance(kernel, Alias) or isinstance(kernel, Effect) and kernel.kind in ("copy", "constant"):
             return
@@ -206,28 +209,28 @@ class ControlEmitter(RowEmitter):
             self._scalars(node)
             return
         if isinstance(kernel, Library) and kernel.name in ("update_row", "scatter_add_into", "append_row"):
-            self._row(node)
+            with counting(self, node):
+                self._row(node)
             return
         if isinstance(kernel, Library) and kernel.name == "runtime_range":
-            self._runtime_range(node)
+            with counting(self, node):
+                self._runtime_range(node)
             return
-        if isinstance(kernel, Effect) and kernel.kind == "assert" and node.inputs[0].type.elements == 1:
+        if isinstance(kernel, Effect) and kernel.kind == "assert" and node.inputs[0].type.in_register:
             number = len(self.checks)
             self.checks.append(self._assert_check(node))
             self.fail_unless(self.register(node.inputs[0]), number)
             return
-        before = writer.intrinsic("llvm.readcyclecounter", "i64", [], "") if self.profile else ""
-        self.making = node.outputs
-        if not isinstance(kernel, Effect) and not node.attributes.get("extents"):
-            self.reserve_results(node)
-        self.emit_kernel(node, self.plan.steps[node])
-        self.making = ()
-        if self.profile:
-            self._count_cycles(node, before)
+        with counting(self, node):
+            self.making = node.outputs
+            if not isinstance(kernel, Effect) and not node.attributes.get("extents"):
+                self.reserve_results(node)
+            self.emit_kernel(node, self.plan.steps[node])
+            self.making = ()
         if node.op.fallible or self._can_fail:
             self._leave_if_failed()
         for value in node.outputs:
-            if value.type.elements == 1 and value in self.own.cells:
+            if value.type.in_register and value in self.own.cells:
                 self.own.registers[value] = load_scalar(self.writer, value.type.dtype, self.own.cells[value][1])
 
     def _nest_of(self, node: Node) -> Nest:
@@ -245,7 +248,7 @@ class ControlEmitter(RowEmitter):
         """A variable's value copied, or given, at once."""
         if kind == "read":
             value, variable = node.output, self.pointer(self.key(node.inputs[0]))
-            if value.type.elements == 1:
+            if value.type.in_register:
                 self.own.registers[value] = load_scalar(self.writer, value.type.dtype, variable)
             else:
                 self._memcpy(self.address(value), variable, self.bytes_of(value))
@@ -304,7 +307,7 @@ class ControlEmitter(RowEmitter):
         for k, home in plan.starts[node]:
             self.copy_into(home, node.inputs[k])
         scalars = [
-            k for k in range(count) if body.inputs[k].type.elements == 1 and plan.root(body.inputs[k]) is body.inputs[k]
+            k for k in range(count) if body.inputs[k].type.in_register and plan.root(body.inputs[k]) is body.inputs[k]
         ]
         cells = {k: self._carry(body.inputs[k].type, self.register(node.inputs[k])) for k in scalars}
         symbols = _own_symbols(node)
@@ -320,6 +323,7 @@ class ControlEmitter(RowEmitter):
         self._steps(condition)
         writer.line(f"br i1 {self.register(condition.outputs[0])}, label %{inside}, label %{done}")
         writer.open(inside)
+        count_iteration(self)
         self._steps(body)
         following = [self.register(body.outputs[k]) for k in scalars]
         extents = {name: self.dim(body.outputs[k].type.shape[axis]) for name, k, axis, _ in symbols}
@@ -345,7 +349,7 @@ class ControlEmitter(RowEmitter):
 
     def _switch(self, node: Node) -> None:
         branches, plan, writer = node.attributes["branches"], self.plan, self.writer
-        scalars = [k for k, v in enumerate(node.outputs) if v.type.elements == 1 and v not in plan.roots]
+        scalars = [k for k, v in enumerate(node.outputs) if v.type.in_register and v not in plan.roots]
         index = self.register(node.inputs[0])
         is_bool = node.inputs[0].type.dtype.is_bool
         if self._selects(node):
@@ -408,7 +412,7 @@ class ControlEmitter(RowEmitter):
             self._emit_function(function)
         arguments, operands = ["ptr %table"], dict(zip(function.inputs, node.inputs, strict=True))
         for inner, operand in operands.items():
-            if inner.type.elements == 1 and not inner.is_variable:
+            if inner.type.in_register and not inner.is_variable:
                 arguments.append(f"{register_type(inner.type.dtype)} {self.register(operand)}")
             else:
                 slot = self.slots.buffer(("parameter", plan.places[inner].index))
@@ -416,7 +420,7 @@ class ControlEmitter(RowEmitter):
                 writer.line(f"store ptr {pointer}, ptr {self._slot_address(slot)}, align 8")
         results = {}
         for k, value in enumerate(function.outputs):
-            if value.type.elements == 1:
+            if value.type.in_register:
                 results[k] = self.own.prologue.let(f"alloca {register_type(value.type.dtype)}, align 8", "result")
                 arguments.append(f"ptr {results[k]}")
         writer.line(f"call void @function{self.shared[function][0]}({', '.join(arguments)})")
@@ -449,12 +453,12 @@ class ControlEmitter(RowEmitter):
         own.writer.open("start")
         parameters = ["ptr noalias %table"]
         for k, value in enumerate(function.inputs):
-            if value.type.elements == 1 and not value.is_variable:
+            if value.type.in_register and not value.is_variable:
                 parameters.append(f"{register_type(value.type.dtype)} %argument{k}")
                 own.registers[value] = f"%argument{k}"
         self._steps(function)
         for k, value in enumerate(function.outputs):
-            if value.type.elements == 1:
+            if value.type.in_register:
                 parameters.append(f"ptr %result{k}")
                 own.writer.line(
                     f"store {register_type(value.type.dtype)} {self.register(value)}, ptr %result{k}, align 8"

@@ -14,6 +14,7 @@ from ...ir.graph import Node, Value
 from ...ir.op import Alias, Contract, Effect, Library
 from ...kernels.lower import lower
 from ...kernels.nest import Check, Nest
+from .counters import counting
 from .emit import Writer
 from .library import LIBRARY
 from .nests import chunk_of, emit_nest, is_single, units, vector_axis
@@ -48,10 +49,8 @@ class ProgramEmitter(StepEmitter):
                 and kernel.kind in ("read", "write", "copy", "constant")
             ):
                 continue
-            before = writer.intrinsic("llvm.readcyclecounter", "i64", [], "") if self.profile else ""
-            self.emit_kernel(node, number)
-            if self.profile:
-                self._count_cycles(node, before)
+            with counting(self, node):
+                self.emit_kernel(node, number)
             if node.op.fallible or self._can_fail:
                 self._leave_if_failed()
         for position, value in self.plan.output_copies:
@@ -96,15 +95,6 @@ class ProgramEmitter(StepEmitter):
         writer.line(f"br i1 {fine}, label %{following}, label %out")
         writer.open(following)
         self._can_fail = False
-
-    def _count_cycles(self, node: Node, before: str) -> None:
-        """Add the cycles since `before` to the node's counter."""
-        writer = self.writer
-        after = writer.intrinsic("llvm.readcyclecounter", "i64", [], "")
-        spent = writer.let(f"sub i64 {after}, {before}")
-        counter = writer.let(f"getelementptr i64, ptr {self.pointer(('cycles', 0))}, i64 {len(self.profiled)}")
-        writer.let(f"atomicrmw add ptr {counter}, i64 {spent} monotonic")
-        self.profiled.append(node)
 
     def _snapshots(self) -> dict[Value, Any]:
         """Old values of variables that are committed to other variables, and get new ones at the end too, are copied first (a

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ...dtypes import DType
+from ...dtypes import DType, float32
 from ...ir.dims import product
 from ...ir.graph import Node
-from .emit import memory_type
+from ...kernels.scalar import ScalarBuilder
+from .emit import Emitter, Writer, memory_type
 from .emit_scalars import load_scalar, store_scalar
 from .emit_values import ValueEmitter
 from .steps import INDEX_BITS, RowCheck
@@ -25,7 +26,7 @@ class RowEmitter(ValueEmitter):
         if out.type.elements == 1:  # the only row of one element
             value = self.register(row)
             if name == "scatter_add_into":
-                value = writer.let(f"{_addition(dtype)} {_kind(dtype)} {self.register(array)}, {value}")
+                value = _sum(writer, dtype, self.register(array), value)
             self.set_register(out, value)
             return
         home = plan.home(out)
@@ -38,7 +39,7 @@ class RowEmitter(ValueEmitter):
             value = self.register(row)
             if name == "scatter_add_into":
                 old = load_scalar(writer, dtype, place)
-                value = writer.let(f"{_addition(dtype)} {_kind(dtype)} {old}, {value}")
+                value = _sum(writer, dtype, old, value)
             store_scalar(writer, dtype, value, place)
             return
         size = self.dim(width)
@@ -84,8 +85,14 @@ class RowEmitter(ValueEmitter):
         if any(f"@{name}(" in text for text in self.functions):
             return name
         lanes = max(1, self.vector_bytes // max(4, dtype.itemsize))
-        kind, add = memory_type(dtype), _addition(dtype)
+        kind = memory_type(dtype)
         vector, size = f"<{lanes} x {kind}>", dtype.itemsize
+        writer = Writer()
+        several_sum = _sum(writer, dtype, "%va", "%vb", lanes)
+        count = len(writer.lines)
+        one_sum = _sum(writer, dtype, "%a", "%b")
+        self.declarations |= writer.declarations
+        adding_several, adding_one = "\n".join(writer.lines[:count]), "\n".join(writer.lines[count:])
         self.functions.append(f"""define internal void @{name}(ptr %to, ptr %from, i64 %count) #0 {{
 entry:
   %whole = and i64 %count, {-lanes}
@@ -97,8 +104,8 @@ vectors:
   %vq = getelementptr {kind}, ptr %from, i64 %i
   %va = load {vector}, ptr %vp, align {size}
   %vb = load {vector}, ptr %vq, align {size}
-  %vs = {add} {vector} %va, %vb
-  store {vector} %vs, ptr %vp, align {size}
+{adding_several}
+  store {vector} {several_sum}, ptr %vp, align {size}
   %i2 = add i64 %i, {lanes}
   %again = icmp slt i64 %i2, %whole
   br i1 %again, label %vectors, label %rest
@@ -111,8 +118,8 @@ single:
   %q = getelementptr {kind}, ptr %from, i64 %j
   %a = load {kind}, ptr %p, align {size}
   %b = load {kind}, ptr %q, align {size}
-  %s = {add} {kind} %a, %b
-  store {kind} %s, ptr %p, align {size}
+{adding_one}
+  store {kind} {one_sum}, ptr %p, align {size}
   %j2 = add i64 %j, 1
   %more = icmp slt i64 %j2, %count
   br i1 %more, label %single, label %done
@@ -123,9 +130,14 @@ done:
         return name
 
 
-def _addition(dtype: DType) -> str:
-    return "fadd" if dtype.is_floating else "or" if dtype.is_bool else "add"
-
-
-def _kind(dtype: DType) -> str:
-    return "i1" if dtype.is_bool else memory_type(dtype)
+def _sum(writer: Writer, dtype: DType, a: str, b: str, lanes: int = 1) -> str:
+    """The sum of two registers, of narrow floats computed in float32."""
+    s = ScalarBuilder()
+    x, y = s.parameter(0, dtype), s.parameter(1, dtype)
+    if dtype.is_narrow:
+        total = s.convert(s.convert(x, float32) + s.convert(y, float32), dtype)
+    else:
+        total = x | y if dtype.is_bool else x + y
+    emitter = Emitter(writer, lanes, lambda _, leaf: ((a, b)[leaf.data], lanes > 1))
+    emitter.emit([total])
+    return emitter.values[id(total)][0]

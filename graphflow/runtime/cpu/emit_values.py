@@ -44,11 +44,12 @@ class ValueEmitter(ProgramEmitter):
         self.making: Sequence[Value] = ()
         self.moving = {h.index for h in plan.homes.values() if h.kind == "temporary" and len(h.group) > 1}
         self.extra_dynamic = len(plan.dynamic)
+        self.grown: list[tuple[Any, Dim]] = []
 
     def key(self, value: Value) -> tuple[str, int]:
         root = self.plan.root(value)
         place = self.plan.places.get(root)
-        in_register = root.type.elements == 1 and not root.is_variable
+        in_register = root.type.in_register and not root.is_variable
         if place is None or place.kind == "cell" or place.kind == "parameter" and in_register:
             return "cell", self._cell(root)
         return place.kind, place.index
@@ -160,6 +161,7 @@ class ValueEmitter(ProgramEmitter):
             return super().scratch_slot(key, size)
         slot = self.dynamic_slot(self.extra_dynamic)
         self.extra_dynamic += 1
+        self.grown.append((key, size))
         self.reserve(slot, self.dim(size))
         return slot
 
@@ -169,7 +171,7 @@ class ValueEmitter(ProgramEmitter):
 
     def copy_value(self, target: str, value: Value) -> None:
         """A value's elements to an address."""
-        if value.type.elements == 1:
+        if value.type.in_register:
             store_scalar(self.writer, value.type.dtype, self.register(value), target)
         else:
             self._memcpy(target, self.address(value), self.bytes_of(value))

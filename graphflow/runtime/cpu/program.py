@@ -28,14 +28,29 @@ from ...ir.op import Contract
 from ...kernels.nest import Check, Nest
 from ..memory import pack
 from . import llvm
+from .counters import Counters
 from .emit_program import ProgramEmitter, element_work
 from .library import lapack
 from .nests import Slots
 
-__all__ = ["Binding", "Program", "build_program"]
+__all__ = ["Binding", "Layout", "Program", "build_program"]
 
 GIL_WORK = 400_000
 """Work above which the GIL is released around the call (releasing and taking it back costs about 0.1 us)."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """An arena: for each piece of memory in it the key of its slot, its size as a formula and in bytes, its first and last step, its
+    region (the program's, 0, or that of a shared function) and its offset. total: the arena's size."""
+
+    keys: list[Any]
+    formulas: list[Dim]
+    bytes: list[int]
+    lifetimes: list[tuple[int, int]]
+    regions: list[int]
+    offsets: list[int]
+    total: int
 
 
 @dataclass
@@ -54,11 +69,11 @@ class Program:
     scratch: list[tuple[Any, Dim]]
     kernels: int
     callbacks: dict[int, Node] = field(default_factory=dict)
-    profiled: list[Node] = field(default_factory=list)
-    cycles: np.ndarray[Any, Any] | None = None
+    counters: Counters | None = None
     dynamic_outputs: tuple[int, ...] = ()
     reported: tuple[str, ...] = ()
     has_loop: bool = False
+    grown: tuple[tuple[Any, Dim], ...] = ()
 
     @functools.cached_property
     def work(self) -> Dim:
@@ -75,12 +90,29 @@ class Program:
         """The last step that anything lives to."""
         return getattr(self.plan, "end", len(self.graph.nodes))
 
-    def regions(self, lifetimes: list[tuple[int, int]]) -> list[int]:
-        """The region of the arena of each temporary and each piece of scratch memory, given its steps."""
-        if not hasattr(self.plan, "region"):
-            return [0] * len(lifetimes)
-        temporaries = len(self.plan.temporaries)
-        return [*self.plan.regions, *(self.plan.region(first) for first, _ in lifetimes[temporaries:])]
+    def layout(self, extents: Mapping[str, int]) -> Layout:
+        """The arena for these extents: the temporaries in order, then what kernels and snapshots need for themselves."""
+        plan = self.plan
+        keys: list[Any] = [("temporary", k) for k in range(len(plan.temporaries))]
+        sizes: list[Dim] = [t.bytes for t in plan.temporaries]
+        lifetimes = [(t.first, t.last) for t in plan.temporaries]
+        for key, size in self.scratch:  # a kernel's own scratch lives during its step, a snapshot all the time
+            step = key[1] if key[0] in ("scratch", "partials") else None
+            keys.append(key)
+            sizes.append(size)
+            lifetimes.append((0, self.last_step) if step is None else (step, step))
+        regions = [0] * len(keys)
+        if hasattr(plan, "region"):
+            regions = [*plan.regions, *(plan.region(first) for first, _ in lifetimes[len(plan.temporaries) :])]
+        bytes_ = [evaluate(size, extents) for size in sizes]
+        offsets, total = [0] * len(keys), 0
+        for region in range(max(regions, default=0) + 1):  # functions that several places call lie beside each other
+            members = [k for k, own in enumerate(regions) if own == region]
+            own_offsets, own_total = pack([bytes_[k] for k in members], [lifetimes[k] for k in members])
+            for k, offset in zip(members, own_offsets, strict=True):
+                offsets[k] = total + offset
+            total += own_total
+        return Layout(keys, sizes, bytes_, lifetimes, regions, offsets, total)
 
     def bind(
         self, variables: Mapping[Value, np.ndarray[Any, Any]], extents: Mapping[str, int], run_callback: Any = None
@@ -133,23 +165,16 @@ class Binding:
     def __init__(self, program: Program, variables: Mapping[Value, np.ndarray[Any, Any]], extents: Mapping[str, int],
                  run_callback: Callable[[int, Any, int], int] | None) -> None:  # fmt: skip
         self.program = program
-        slots, plan = program.slots, program.plan
-        memory = np.zeros(program.table_size + 3 + _DEFINITION_WORDS, np.int64)
+        slots = program.slots
+        memory: Any = np.zeros(program.table_size + 3 + _DEFINITION_WORDS, np.int64)
         template = memory[: program.table_size + 3]
         template[0] = -1
         for dim, slot in slots.dims.items():
             if symbols_of(dim) <= extents.keys():
                 template[slot] = evaluate(dim, extents)
-        sizes = [evaluate(t.bytes, extents) for t in plan.temporaries] + [
-            evaluate(size, extents) for _, size in program.scratch
-        ]
-        lifetimes = [(t.first, t.last) for t in plan.temporaries]
-        for key, _ in program.scratch:  # a kernel's own scratch lives during its step, a snapshot all the time
-            step = key[1] if key[0] in ("scratch", "partials") else None
-            lifetimes.append((0, program.last_step) if step is None else (step, step))
-        offsets, total = self._place(sizes, lifetimes)
-        keys = [("temporary", k) for k in range(len(plan.temporaries))] + [key for key, _ in program.scratch]
-        for key, offset in zip(keys, offsets, strict=True):
+        layout = program.layout(extents)
+        total = layout.total
+        for key, offset in zip(layout.keys, layout.offsets, strict=True):
             if key in slots.buffers:
                 template[slots.buffers[key]] = offset
         self.arena_bytes = total
@@ -160,8 +185,8 @@ class Binding:
             elif key[0] == "variable":
                 template[slot] = variables[program.graph.inputs[key[1]]].ctypes.data
             elif key[0] == "cycles":
-                assert program.cycles is not None
-                template[slot] = program.cycles.ctypes.data
+                assert program.counters is not None
+                template[slot] = program.counters.memory.ctypes.data
             elif key[0] == "callback":
                 function = _CALLBACK(lambda number, table: run_callback(number, self, table) if run_callback else -1)
                 others.append(function)
@@ -172,7 +197,9 @@ class Binding:
             -(-total // 64) * 64 + 64
         )  # past the end: a gather from an empty array loads, and drops, one element
         work = program.work
-        template[size + 2] = program.has_loop or not symbols_of(work) <= extents.keys() or evaluate(work, extents) > GIL_WORK
+        template[size + 2] = (
+            program.has_loop or not symbols_of(work) <= extents.keys() or evaluate(work, extents) > GIL_WORK
+        )
         self.template = template
         self.extents = dict(extents)
         definition = _MethodDefinition.from_buffer(memory, template.nbytes)
@@ -182,26 +209,14 @@ class Binding:
         self.call: Callable[..., int] = _new_function(ctypes.addressof(definition), template, held)
         self.dynamic_outputs = program.dynamic_outputs
 
-    def _place(self, sizes: list[int], lifetimes: list[tuple[int, int]]) -> tuple[list[int], int]:
-        """Offsets in the arena. Functions that several places call have regions of their own, beside each other."""
-        regions = self.program.regions(lifetimes)
-        if not any(regions):
-            return pack(sizes, lifetimes)
-        offsets, total = [0] * len(sizes), 0
-        for region in range(max(regions) + 1):
-            members = [k for k, own in enumerate(regions) if own == region]
-            own_offsets, own_total = pack([sizes[k] for k in members], [lifetimes[k] for k in members])
-            for k, offset in zip(members, own_offsets, strict=True):
-                offsets[k] = total + offset
-            total += own_total
-        return offsets, total
-
     def run(self, arrays: Sequence[np.ndarray[Any, Any]]) -> tuple[int, list[np.ndarray[Any, Any]]]:
         """Call with the input arrays: the status, and the outputs (none if it failed). Also for outputs whose extents only the run
         decides (`dynamic_outputs`): these are made by the call. Raises MemoryError."""
         program, extents = self.program, self.extents
         outputs: list[Any] = [
-            None if k in program.dynamic_outputs else np.empty([evaluate(d, extents) for d in v.type.shape], v.type.dtype.numpy)
+            None
+            if k in program.dynamic_outputs
+            else np.empty([evaluate(d, extents) for d in v.type.shape], v.type.dtype.numpy)
             for k, v in enumerate(program.graph.outputs)
         ]
         if not program.dynamic_outputs:
@@ -268,7 +283,7 @@ def _work(nests: Sequence[Nest], graph: Graph) -> Dim:
 
 
 def build_program(graph: Graph, plan: Any, profile: bool = False) -> Program:
-    """Emit, compile (or fetch from the cache) and link the program of a planned graph. profile: count each kernel's cycles."""
+    """Emit, compile (or fetch from the cache) and link the program of a planned graph. profile: count what each step costs."""
     from . import gemm, pool
 
     control = getattr(plan, "graph", None)  # of a graph with control flow: the form that was planned
@@ -294,9 +309,10 @@ def build_program(graph: Graph, plan: Any, profile: bool = False) -> Program:
     facts = emitter.facts()
     library = llvm.compile_module(text, ["entry"], imports, "loops" if facts.get("has_loop") else "light")
     constants = [np.ascontiguousarray(v.producer.attributes["value"]) for v in plan.constants if v.producer is not None]
+    if emitter.counters is not None:
+        emitter.counters.allocate()
     return Program(graph, library, emitter.slots, size, emitter.nests, emitter.checks, constants, text, plan, emitter.scratch,
-                   emitter.kernels, emitter.callbacks, emitter.profiled,
-                   np.zeros(len(emitter.profiled), np.int64) if profile else None, **facts)  # fmt: skip
+                   emitter.kernels, emitter.callbacks, emitter.counters, **facts)  # fmt: skip
 
 
 def locate(checks: Sequence[Check], status: int) -> tuple[Check, int]:

@@ -29,7 +29,7 @@ _COMPARISONS = {
     ">": ("gt", "ogt"),
     ">=": ("ge", "oge"),
 }
-_FLOATS = ("half", "bfloat", "float", "double")
+_FLOATS = ("float", "double")
 
 
 class Number:
@@ -203,13 +203,7 @@ class Routine:
         if type in _FLOATS:
             from ... import dtypes
 
-            named = {
-                "half": dtypes.float16,
-                "bfloat": dtypes.bfloat16,
-                "float": dtypes.float32,
-                "double": dtypes.float64,
-            }
-            return Number(self, literal(value, named[type]), type)
+            return Number(self, literal(value, dtypes.float32 if type == "float" else dtypes.float64), type)
         return Number(self, str(int(value)), type, signed)
 
     def number(self, value: Any, dtype: DType) -> Number:
@@ -238,6 +232,8 @@ class Routine:
 
     def load(self, pointer: str, index: Any, dtype: DType) -> Number:
         """Element `index` of an array; a bool is an i1."""
+        if dtype.is_narrow:
+            raise TypeError(f"a routine reads {dtype.name}: passes/widen_narrow.py gives it float32")
         text = self.writer.let(
             f"load {memory_type(dtype)}, ptr {self.offset(pointer, index, dtype)}, align {dtype.itemsize}"
         )
@@ -272,7 +268,7 @@ class Routine:
         """An integer in another width (extended by its sign), an integer as a float, a float in another width."""
         if value.type == type:
             return value
-        bits = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64, "half": 16, "bfloat": 16, "float": 32, "double": 64}
+        bits = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64, "float": 32, "double": 64}
         if value.is_float and type in _FLOATS:
             word = "fpext" if bits[type] > bits[value.type] else "fptrunc"
         elif type in _FLOATS:

@@ -13,6 +13,7 @@ from ...ir.graph import Graph, Node, Value
 from ...ir.region import dense_strides
 from ...kernels.nest import Check, Nest
 from . import llvm
+from .counters import Counters
 from .emit import Writer, memory_type
 from .nests import Slots
 
@@ -39,7 +40,7 @@ class StepEmitter:
 
     def __init__(self, graph: Graph, plan: Any, profile: bool) -> None:
         self.graph, self.plan, self.profile = graph, plan, profile
-        self.profiled: list[Node] = []
+        self.counters = Counters() if profile else None
         self.slots = Slots()
         self.writer = Writer()
         self.functions: list[str] = []

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import cumulative, lapack, scatter, sorting
+from . import cumulative, fourier, lapack, products, scatter, sorting
 
 __all__ = ["LIBRARY"]
 
 #: kernel name -> emit(step emitter, node, step number)
 LIBRARY: dict[str, Callable[[Any, Any, int], None]] = {
+    **fourier.KERNELS,
     **lapack.KERNELS,
     "argsort": sorting.emit_argsort,
     "cumulative": cumulative.emit_cumulative,
+    "pair_products": products.emit_pair_products,
     "scatter_into": scatter.emit_scatter_into,
     "scatter_reduce": scatter.emit_scatter_reduce,
 }

@@ -19,7 +19,7 @@ __all__ = ["emit_argsort"]
 
 INSERTION = 24
 """Rows up to this length are sorted by insertion."""
-_WIDTH = {"half": "i16", "bfloat": "i16", "float": "i32", "double": "i64"}
+_WIDTH = {"float": "i32", "double": "i64"}
 
 
 def sort_key(r: Routine, value: Number, dtype: DType, descending: bool) -> Number:

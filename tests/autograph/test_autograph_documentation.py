@@ -7,10 +7,9 @@ import pathlib
 import re
 
 import pytest
+from three_ways import check
 
 import graphflow as gf
-
-from three_ways import check
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "autograph.md"
 CALLS = [2.0, [1.0, 2.0, 3.0], 2], [-3.0, [0.5, -1.0, 4.0], 1], [0.5, [0.25, 0.5, 0.0], 3]
