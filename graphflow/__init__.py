@@ -40,17 +40,32 @@ _NAMES = {
     "effects": "Assert print name_scope",
     "cumulative": "cumsum",
     "einstein": "einsum",
-    "linalg": "matmul tensordot",
+    "linalg": "matmul matrix_square_root tensordot",
     "math": (
         "abs acos acosh add add_n argmax argmin asin asinh atan atan2 atanh cos cosh divide equal exp floor "
         "greater greater_equal less less_equal logical_and logical_not logical_or maximum minimum multiply "
         "negative not_equal pow reduce_all reduce_any reduce_logsumexp reduce_max reduce_mean reduce_min "
-        "reduce_prod reduce_sum round scalar_mul sigmoid sign sin sinh sqrt square subtract tan tanh truediv "
+        "complex realdiv reduce_prod reduce_sum round scalar_mul sigmoid sign sin sinh sqrt square subtract tan tanh truediv "
         "truncatediv truncatemod"
     ),
     "module": "Module",
     "ordering": "control_dependencies group no_op tuple",
     "python_call": "ensure_shape numpy_function py_function",
+    "initializers": (
+        "constant_initializer ones_initializer random_normal_initializer random_uniform_initializer zeros_initializer"
+    ),
+    "introspection": (
+        "broadcast_dynamic_shape broadcast_static_shape executing_eagerly get_current_name_scope get_logger "
+        "get_static_value inside_function is_symbolic_tensor timestamp type_spec_from_value "
+        "variable_creator_scope"
+    ),
+    "indexed_slices": "IndexedSlices",
+    "rearranging": (
+        "batch_to_space bitcast dynamic_partition dynamic_stitch extract_volume_patches guarantee_const "
+        "identity_n parallel_stack required_space_to_batch_paddings reverse_sequence saturate_cast "
+        "sequence_mask shape_n space_to_batch space_to_batch_nd unravel_index"
+    ),
+    "static_gradients": "gradients hessians",
     "runtime_extent": "unique unique_with_counts",
     "segments": (
         "histogram_fixed_width histogram_fixed_width_bins scatter_nd tensor_scatter_nd_add tensor_scatter_nd_max "
@@ -73,6 +88,7 @@ _SUBMODULES = (
     "debugging",
     "dtypes",
     "errors",
+    "image",
     "ir",
     "linalg",
     "math",
@@ -80,6 +96,7 @@ _SUBMODULES = (
     "nn",
     "optimizers",
     "random",
+    "signal",
     "tree",
 )
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}

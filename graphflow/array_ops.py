@@ -191,7 +191,8 @@ def linspace(start: Any, stop: Any, num: Any, name: str | None = None, axis: int
     extents = (*start.dims[:place], count, *start.dims[place + 1 :])
     if count == 1:
         return start
-    position = ops.iota(shape=extents, axis=place, dtype=start.dtype)
+    position = ops.iota(shape=extents, axis=place, dtype=float64 if start.dtype.is_complex else start.dtype)
+    position = cast(position, start.dtype)
     step = ops.divide(ops.subtract(stop, start), float(count - 1))
     line = ops.add(start, ops.multiply(step, position))
     return ops.select(ops.equal(position, float(count - 1)), stop, line)  # the end exactly, whatever the rounding
@@ -304,8 +305,10 @@ def squeeze(input: Any, axis: Any = None, name: str | None = None) -> Tensor:
 
 
 def transpose(a: Any, perm: Any = None, conjugate: bool = False, name: str = "transpose") -> Tensor:
-    """Axis k of the result is axis perm[k] of a; without perm the axes are turned round."""
+    """Axis k of the result is axis perm[k] of a; without perm the axes are turned round. conjugate: of complex elements."""
     x = convert_to_tensor(a)
+    if conjugate and x.dtype.is_complex:
+        x = ops.conj(x)
     rank_ = len(x.dims)
     if perm is None:
         order = tuple(reversed(builtins.range(rank_)))
@@ -373,7 +376,7 @@ def concat(values: Any, axis: Any, name: str = "concat") -> Tensor:
     """The tensors one after another along axis. Raises ShapeError unless the other extents agree, DTypeError for
     mixed dtypes."""
     if hasattr(values, "__graphflow_list__"):
-        return values.concat(axis)  # type: ignore[no-any-return]
+        return values.concat(axis)
     if not isinstance(values, (list, tuple)):
         values = [values]
     parts = operands(*values)
@@ -386,7 +389,7 @@ def concat(values: Any, axis: Any, name: str = "concat") -> Tensor:
 def stack(values: Any, axis: int = 0, name: str = "stack") -> Tensor:
     """The tensors, all of one shape, along a new axis."""
     if hasattr(values, "__graphflow_list__"):
-        return values.stack(axis)  # type: ignore[no-any-return]
+        return values.stack(axis)
     parts = operands(*(list(values) if not isinstance(values, TensorLike) else unstack(values)))
     if not parts:
         raise InvalidArgumentError("stack: needs at least one tensor")

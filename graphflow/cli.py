@@ -1,4 +1,4 @@
-"""The `graphflow` command: demo, bench, ir, run, doctor, cache. Each command imports what it needs when it runs."""
+"""The `graphflow` command: demo, bench, ir, view, run, doctor, cache. Each command imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -68,6 +68,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     ir.set_defaults(run=_ir)
 
+    view = commands.add_parser(
+        "view",
+        help="write one HTML file that shows a function's graph, passes, kernels and memory",
+        description="Trace and compile FUNCTION of FILE, not run it, and write a page that needs no network.",
+    )
+    view.add_argument("target", metavar="FILE:FUNCTION", help="as for ir")
+    view.add_argument("--args", metavar="LIST", help="argument types and Python values, as for ir")
+    view.add_argument("--output", metavar="PATH", help="the file to write (default: FUNCTION.html)")
+    view.set_defaults(run=_view)
+
     run = commands.add_parser(
         "run",
         help="replay a reproduction file",
@@ -117,11 +127,30 @@ def _ir(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _ir_text(function: Any, given: list[Any], arguments: argparse.Namespace) -> str:
+def _view(arguments: argparse.Namespace) -> int:
+    from graphflow.errors import GraphflowError
+
+    try:
+        function = _find_function(arguments.target)
+        given = _parse_arguments(arguments.args) if arguments.args else []
+        _need_arguments(function, given)
+        output = arguments.output or f"{arguments.target.rpartition(':')[2].rpartition('.')[2]}.html"
+        print(function.view(output, *given))
+    except (GraphflowError, OSError, ValueError, TypeError) as error:
+        print(f"graphflow view: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _need_arguments(function: Any, given: list[Any]) -> None:
     if not given and function.input_signature is None and _takes_arguments(function):
         raise ValueError(
             "which arguments? Give their types, as in --args 'f32[8,4], f32[4]', or the function an input_signature"
         )
+
+
+def _ir_text(function: Any, given: list[Any], arguments: argparse.Namespace) -> str:
+    _need_arguments(function, given)
     if arguments.kernels:
         return str(function.kernels(*given, form=arguments.kernels))
     stages = function.stages(*given)
@@ -352,12 +381,10 @@ def _versions() -> list[tuple[str, str]]:
 
 def _threads_line() -> list[str]:
     from graphflow import config
-    from graphflow.bench.harness import usable_threads
+    from graphflow.runtime.cpu import pool
 
-    asked = config.get("threads")
-    return [
-        f"threads    {asked or usable_threads()}" + (" (GRAPHFLOW_THREADS)" if asked else " (one for each usable core)")
-    ]
+    reason = "the flag threads, GRAPHFLOW_THREADS" if config.thread_limit() else "one for each usable core"
+    return [f"threads    {pool.threads()} ({reason})"]
 
 
 def _cache_lines(problems: list[str]) -> list[str]:

@@ -12,11 +12,14 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import os
+import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from .devices import list_physical_devices
+from .locks import renew_after_fork
 
 __all__ = [
     "Flags",
@@ -46,6 +49,19 @@ def _count(text: str) -> int:
     return int(text)
 
 
+MOST_THREADS = 64
+"""The most threads that the native pool can have."""
+
+
+def _threads(text: str) -> int:
+    if not text.isdecimal() or int(text) > MOST_THREADS:
+        raise ValueError(f"expected a number from 0 to {MOST_THREADS}")
+    return int(text)
+
+
+_threads.most = MOST_THREADS  # type: ignore[attr-defined]
+
+
 def _one_of(*choices: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in choices:
@@ -68,7 +84,11 @@ class Flags:
         False, "GRAPHFLOW_CHECK", _boolean, "Verify every graph after every pass, and the order of its effects."
     )
     threads: int = _flag(
-        0, "GRAPHFLOW_THREADS", _count, "Threads of a parallel kernel; 0 takes the cores this process may use."
+        0,
+        "GRAPHFLOW_THREADS",
+        _threads,
+        f"Threads of a parallel kernel, at most {MOST_THREADS}; 0 takes the cores this process may use. There is one pool: inside an "
+        "`override` the number holds for all threads of the process, the smallest where several are in force.",
     )
     cache_dir: str = _flag(
         "",
@@ -148,6 +168,18 @@ def read_environment(environment: Mapping[str, str]) -> Flags:
 
 
 _process: Flags = read_environment(os.environ)
+_thread_limits: list[int] = []
+_listeners: dict[str, list[Callable[[], None]]] = {}
+_lock = threading.Lock()
+
+
+def renew_locks() -> None:
+    """In a forked child."""
+    global _lock
+    _lock = threading.Lock()
+
+
+renew_after_fork(sys.modules[__name__])
 _scoped: contextvars.ContextVar[Flags | None] = contextvars.ContextVar("graphflow_flags", default=None)
 
 
@@ -165,17 +197,45 @@ def set_flags(**changes: Any) -> None:
     """Change flags for the whole process. Raises TypeError for an unknown flag or a value of another type."""
     global _process
     _process = _changed(_process, changes)
+    _announce(changes)
 
 
 @contextlib.contextmanager
 def override(**changes: Any) -> Iterator[Flags]:
-    """Change flags inside a `with` block, for this thread or task only. A set_flags inside the block is not seen there.
-    Raises TypeError for an unknown flag or a value of another type."""
+    """Change flags inside a `with` block, for this thread or task only (`threads`: for the process, see its meaning). A
+    set_flags inside the block is not seen there. Raises TypeError for an unknown flag or a value of another type."""
     token = _scoped.set(_changed(flags(), changes))
+    limit = changes.get("threads")
+    if limit:
+        with _lock:
+            _thread_limits.append(limit)
+    _announce(changes)
     try:
         yield flags()
     finally:
         _scoped.reset(token)
+        if limit:
+            with _lock:
+                _thread_limits.remove(limit)
+        _announce(changes)
+
+
+def thread_limit() -> int:
+    """The threads of a parallel kernel: the smallest number of the overrides in force in any thread, else the process's flag;
+    0: as many as there are cores."""
+    with _lock:
+        return min(_thread_limits, default=_process.threads)
+
+
+def when_changed(name: str, listener: Callable[[], None]) -> None:
+    """Call `listener` after each change of a flag, in the thread that changes it."""
+    _listeners.setdefault(name, []).append(listener)
+
+
+def _announce(changes: Mapping[str, Any]) -> None:
+    for name in changes:
+        for listener in _listeners.get(name, ()):
+            listener()
 
 
 def run_functions_eagerly(run_eagerly: bool) -> None:
@@ -206,6 +266,9 @@ def _changed(old: Flags, changes: Mapping[str, Any]) -> Flags:
         choices = getattr(known[name].metadata["read"], "choices", None)
         if choices and value not in choices:
             raise TypeError(f"config.{name} must be one of {', '.join(choices)}, got {value!r}")
+        most = getattr(known[name].metadata["read"], "most", None)
+        if most is not None and value > most:
+            raise TypeError(f"config.{name} must be at most {most}, got {value!r}")
         if isinstance(value, int) and value < 0:
             raise TypeError(f"config.{name} must be at least 0, got {value!r}")
     return replace(old, **changes)

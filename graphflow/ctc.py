@@ -11,8 +11,8 @@ from .dtypes import int32, int64
 from .errors import DTypeError, ShapeError
 from .math import log_softmax, operands
 from .ops.rules import equal_shapes, normalize_axis
-from .reductions import reduce_logsumexp
 from .rearranging import sequence_mask
+from .reductions import reduce_logsumexp
 from .tensor import Tensor, convert_to_tensor
 
 __all__ = ["collapse_repeated", "ctc_loss", "ctc_unique_labels"]
@@ -120,7 +120,9 @@ def collapse_repeated(labels: Any, seq_length: Any, name: str | None = None) -> 
     time axis is as long as the longest row: a run-time extent in a traced function."""
     x, lengths = operands(labels, seq_length)
     if len(x.dims) != 2 or not equal_shapes(lengths.dims, x.dims[:1]):
-        raise ShapeError(f"collapse_repeated: needs labels [batch, time] and a length each, got {x.type} and {lengths.type}")
+        raise ShapeError(
+            f"collapse_repeated: needs labels [batch, time] and a length each, got {x.type} and {lengths.type}"
+        )
     batch, steps = x.dims
     before = _part(ops.pad(x, paddings=((0, 0), (1, 0)), mode="constant", constant=0), 1, 0, steps)
     first = ops.equal(ops.iota(shape=(batch, steps), axis=1, dtype=int32), 0)
@@ -160,4 +162,3 @@ def ctc_unique_labels(labels: Any, name: str | None = None) -> tuple[Tensor, Ten
     wide = ops.cast(x, dtype=int64)
     found = ops.scatter_reduce(target, wide, rows=batch * steps, kind="sum", drop_negative=True)
     return ops.reshape(found, shape=(batch, steps)), ops.cast(own, dtype=int32)
-

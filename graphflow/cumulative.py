@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import ops
+from .dtypes import int32
 from .errors import DTypeError
 from .ops.rules import normalize_axis
 from .tensor import Tensor, convert_to_tensor
@@ -38,25 +39,45 @@ def cumulative_logsumexp(
         raise DTypeError(f"cumulative_logsumexp: needs floats, got {x.type}; use gf.cast")
     place = normalize_axis("cumulative_logsumexp", axis, len(x.dims))
     extent, rank = x.dims[place], len(x.dims)
-    lowest = float("-inf")
+    lowest = convert_to_tensor(float("-inf"), x.dtype)
 
     def moved(t: Any, by: int) -> Any:
         """t with each element `by` positions later, -inf before."""
         pads = tuple((by if a == place else 0, 0) for a in range(rank))
-        padded = ops.pad(t, paddings=pads, mode="constant", constant=lowest)
+        padded = ops.pad(t, paddings=pads, mode="constant", constant=float("-inf"))
         return ops.strided_slice(padded, begin=(0,) * rank, sizes=x.dims, strides=(1,) * rank)
 
     total = ops.reverse(x, axes=(place,)) if reverse else x
-    if exclusive:
-        total = moved(total, 1)
-    steps = max(extent - 1, 0).bit_length() if isinstance(extent, int) else 31
-    for step in range(steps):
-        other = moved(total, 1 << step)
-        high = ops.maximum(total, other)
-        low = ops.minimum(total, other)
-        # high is -inf only if both are: then the difference would be NaN, and there is nothing to add
-        none = ops.equal(high, convert_to_tensor(lowest, x.dtype))
-        zero = convert_to_tensor(0.0, x.dtype)
-        gap = ops.subtract(ops.select(none, zero, low), ops.select(none, zero, high))
-        total = ops.select(none, high, ops.add(high, ops.log1p(ops.exp(gap))))
+    total = moved(total, 1) if exclusive else total
+    if isinstance(extent, int):
+        for step in range(max(extent - 1, 0).bit_length()):
+            total = _added(total, moved(total, 1 << step), lowest)
+    else:
+        from .control_flow import while_loop
+        from .tracing.tracer import dimension_tensor
+
+        count = dimension_tensor(extent, int32)
+        places = ops.reshape(ops.iota(shape=(extent,), axis=0, dtype=int32), shape=_along(extent, place, rank))
+
+        def step(by: Any, total: Any) -> tuple[Any, Any]:
+            sources = ops.subtract(places, by)
+            zero = convert_to_tensor(0, int32)
+            taken = ops.gather(total, ops.reshape(ops.maximum(sources, zero), shape=(extent,)), axis=place)
+            other = ops.select(ops.greater_equal(sources, zero), taken, lowest)
+            return ops.add(by, by), _added(total, other, lowest)
+
+        total = while_loop(lambda by, total: ops.less(by, count), step, (convert_to_tensor(1, int32), total))[1]
     return ops.reverse(total, axes=(place,)) if reverse else total
+
+
+def _along(extent: Any, place: int, rank: int) -> tuple[Any, ...]:
+    return tuple(extent if axis == place else 1 for axis in range(rank))
+
+
+def _added(a: Any, b: Any, lowest: Any) -> Any:
+    """log(exp(a) + exp(b)); -inf of two -inf, where the difference would be NaN."""
+    high, low = ops.maximum(a, b), ops.minimum(a, b)
+    none = ops.equal(high, lowest)
+    zero = convert_to_tensor(0.0, a.dtype)
+    gap = ops.subtract(ops.select(none, zero, low), ops.select(none, zero, high))
+    return ops.select(none, high, ops.add(high, ops.log1p(ops.exp(gap))))

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from .autodiff.record import record_operation, recorders
 from .autodiff.tape import GradientTape, UnconnectedGradients
 from .errors import GradientFunctionError, ShapeError
@@ -243,17 +245,21 @@ def _traced(name: str, results: list[Any], tensors: list[Any], gradients: Callab
 
 # Ready-made -----------------------------------------------------------------------------------------------------------
 def grad_pass_through(f: Callable[..., Any]) -> Callable[..., Any]:
-    """f with the gradient of the identity: d f(x) counts as d x. f must keep the shape of its (first) argument."""
+    """f with the gradient of the identity: d f(x) counts as d x. f must return as many tensors as it takes, of the same shapes."""
 
     @custom_gradient
     def passing(*args: Any, **kwargs: Any) -> Any:
         def gradient(*given: Any, variables: Any = None) -> Any:
-            if len(given) != len(flatten(list(args))):
+            leaves = flatten(list(args))
+            places = [k for k, leaf in enumerate(leaves) if isinstance(leaf, (TensorLike, np.ndarray, float))]
+            if len(given) != len(places):
                 raise _wrong(
                     f"grad_pass_through: the function must return as many tensors as it takes, got {len(given)} for "
-                    f"{len(flatten(list(args)))}"
+                    f"{len(places)}"
                 )
-            found = given[0] if len(given) == 1 else list(given)
+            found: list[Any] = [None] * len(leaves)
+            for k, gradient_of in zip(places, given, strict=True):
+                found[k] = gradient_of
             return (found, [None] * len(variables)) if variables is not None else found
 
         return converter.get()(f)(*args, **kwargs), gradient

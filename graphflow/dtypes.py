@@ -185,8 +185,9 @@ def of_numpy(dtype: np.dtype[Any]) -> DType:
     return found
 
 
-def as_dtype(value: Any) -> DType:
+def as_dtype(type_value: Any) -> DType:
     """A DType from a DType, a name, a NumPy dtype or scalar type, or a Python type (float, int, bool)."""
+    value = type_value
     if isinstance(value, DType):
         return value
     if isinstance(value, str) and value in _BY_NAME:

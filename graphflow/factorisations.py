@@ -12,7 +12,7 @@ import numpy as np
 
 from . import ops
 from .dtypes import as_dtype, float64, int32, int64
-from .errors import DTypeError, InvalidArgumentError, ShapeError
+from .errors import DTypeError, InvalidArgumentError, ShapeError, UnimplementedError
 from .ops.decompositions import adjoint as transposed
 from .ops.decompositions import eye_like, triangle
 from .ops.reduction import reduce_in_steps
@@ -29,6 +29,8 @@ def _matrices(name: str, *values: Any) -> list[Any]:
     for x in found:
         if len(x.dims) < 2:
             raise ShapeError(f"{name}: needs matrices in the last two axes, got {x.type}")
+        if x.dtype.is_complex:
+            raise UnimplementedError(f"{name}: complex matrices are not factored yet, got {x.type}; solve the real form")
         if not x.dtype.is_floating:
             raise DTypeError(f"{name}: needs floats, got {x.type}; use gf.cast")
     return list(found)
@@ -48,7 +50,7 @@ def adjoint(matrix: Any, name: str | None = None) -> Tensor:
     x = convert_to_tensor(matrix)
     if len(x.dims) < 2:
         raise ShapeError(f"adjoint: needs matrices in the last two axes, got {x.type}")
-    return transposed(x)
+    return transposed(ops.conj(x) if x.dtype.is_complex else x)
 
 
 # Systems of equations -----------------------------------------------------------------------------------------------

@@ -99,7 +99,9 @@ def _along(x: Any, axis: int, begins: Any, count: int, most: int, overlapping: b
     return ops.window_max(held, axes=(axis + 1,), keepdims=False)
 
 
-def _pool(name: str, kind: str, value: Any, ratio: Any, pseudo_random: bool, overlapping: bool, seed: Any) -> tuple[Any, Any, Any]:
+def _pool(
+    name: str, kind: str, value: Any, ratio: Any, pseudo_random: bool, overlapping: bool, seed: Any
+) -> tuple[Any, Any, Any]:
     (x,) = operands(value)
     if len(x.dims) != 4:
         raise ShapeError(f"{name}: the input must have rank 4, got {x.type}")
@@ -108,7 +110,9 @@ def _pool(name: str, kind: str, value: Any, ratio: Any, pseudo_random: bool, ove
     high, wide = _ratios(name, ratio)
     seed = None if not seed else int(seed)
     rows, row_count, row_most = _cells(name, x.dims[1], high, pseudo_random, seed)
-    columns, column_count, column_most = _cells(name, x.dims[2], wide, pseudo_random, None if seed is None else seed + 1)
+    columns, column_count, column_most = _cells(
+        name, x.dims[2], wide, pseudo_random, None if seed is None else seed + 1
+    )
 
     def both(t: Any) -> Any:
         inner = _along(t, 1, rows, row_count, row_most, overlapping, kind)
@@ -131,7 +135,9 @@ def fractional_max_pool(
 ) -> FractionalMaxPool:
     """The largest element of each cell of value[batch, height, width, channels]; the extents shrink by pooling_ratio (at least 1), cells
     differ in size by at most one and lie at random. overlapping: cells share their border. seed: 0 draws anew each time."""
-    return FractionalMaxPool(*_pool("fractional_max_pool", "max", value, pooling_ratio, pseudo_random, overlapping, seed))
+    return FractionalMaxPool(
+        *_pool("fractional_max_pool", "max", value, pooling_ratio, pseudo_random, overlapping, seed)
+    )
 
 
 def fractional_avg_pool(
@@ -143,7 +149,9 @@ def fractional_avg_pool(
     name: str | None = None,
 ) -> FractionalAvgPool:
     """The mean of each cell of value; arguments as fractional_max_pool. Floats."""
-    return FractionalAvgPool(*_pool("fractional_avg_pool", "sum", value, pooling_ratio, pseudo_random, overlapping, seed))
+    return FractionalAvgPool(
+        *_pool("fractional_avg_pool", "sum", value, pooling_ratio, pseudo_random, overlapping, seed)
+    )
 
 
 # Convolutions through blocks ------------------------------------------------------------------------------------------
@@ -172,7 +180,7 @@ def with_space_to_batch(
             f"with_space_to_batch: spatial_dims must name an axis for each rate, in order and after the batch, got {places} and {rates}"
         )
     if all(rate == 1 for rate in rates):
-        return op(x, len(rates), padding)  # type: ignore[no-any-return]
+        return op(x, len(rates), padding)
     base = np.zeros((len(rates), 2), np.int64)
     if kind == "SAME":
         if filter_shape is None:
@@ -234,4 +242,3 @@ def _spatial(dilations: Any, data_format: str) -> Any:
     if isinstance(values, list) and len(values) == 4:
         return values[2:] if data_format.startswith("NC") else values[1:3]
     return values
-

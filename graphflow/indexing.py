@@ -298,10 +298,16 @@ def gather(
     return ops.gather(params, indices, axis=axis, batch_dims=batch_dims)
 
 
-def gather_nd(params: Any, indices: Any, batch_dims: int = 0, name: str | None = None) -> Tensor:
+def gather_nd(
+    params: Any, indices: Any, batch_dims: int = 0, name: str | None = None, bad_indices_policy: str = ""
+) -> Tensor:
     """The slices of params at the positions that the last axis of indices names. Raises IndexOutOfRangeError outside
-    the axes."""
+    the axes; bad_indices_policy="IGNORE" gives zeros there."""
+    from .segments import ignores_bad_indices
+
     params, indices = convert_to_tensor(params), convert_to_tensor(indices)
+    if ignores_bad_indices("gather_nd", bad_indices_policy):
+        return _gather_inside(params, indices, batch_dims)
     if batch_dims:
         lead = tuple(indices.dims[:-1])
         own = []
@@ -315,6 +321,19 @@ def gather_nd(params: Any, indices: Any, batch_dims: int = 0, name: str | None =
         -1
     ]  # decides the result's rank, so a symbolic one makes the function trace for the exact shape
     return ops.gather_nd(params, indices, depth=depth if isinstance(depth, int) else depth.__index__())
+
+
+def _gather_inside(params: Any, indices: Any, batch_dims: int) -> Tensor:
+    """gather_nd with zeros for positions outside the axes."""
+    depth = indices.shape[-1] if indices.dims else 0
+    limits = convert_to_tensor(list(params.shape[batch_dims : batch_dims + depth]), indices.dtype)
+    zero = convert_to_tensor(0, indices.dtype)
+    fits = ops.logical_and(ops.greater_equal(indices, zero), ops.less(indices, limits))
+    fits = ops.reduce_all(fits, axes=(len(indices.dims) - 1,), keepdims=False)
+    spread = ops.reshape(fits, shape=(*fits.dims, 1))
+    found: Any = gather_nd(params, ops.select(spread, indices, zero), batch_dims)
+    rest = len(found.dims) - len(fits.dims)
+    return ops.select(ops.reshape(fits, shape=(*fits.dims, *(1,) * rest)), found, convert_to_tensor(0, found.dtype))
 
 
 def slice(input_: Any, begin: Any, size: Any, name: str | None = None) -> Tensor:

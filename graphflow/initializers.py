@@ -82,7 +82,9 @@ class constant_initializer(Initializer):  # noqa: N801
         if product(tensor.dims) == product(dims):
             return ops.reshape(tensor, shape=dims)
         if product(tensor.dims) != 1:
-            raise ShapeError(f"constant_initializer: {product(tensor.dims)} values do not fill shape [{','.join(map(str, dims))}]")
+            raise ShapeError(
+                f"constant_initializer: {product(tensor.dims)} values do not fill shape [{','.join(map(str, dims))}]"
+            )
         return ops.broadcast_to(ops.reshape(tensor, shape=()), shape=dims)
 
 

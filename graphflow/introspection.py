@@ -71,10 +71,10 @@ def timestamp(name: str | None = None) -> Tensor:
 
     clock = time.time
     if active_trace.get() is None:
-        return convert_to_tensor(np.float64(clock()))  # type: ignore[no-any-return]
+        return convert_to_tensor(np.float64(clock()))
     found: Any = py_function(lambda: np.float64(clock()), [], float64)
     found.set_shape(())
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 # Values and types -----------------------------------------------------------------------------------------------------
@@ -136,16 +136,16 @@ def broadcast_dynamic_shape(shape_x: Any, shape_y: Any) -> Tensor:
     left, right = convert_to_tensor(shape_x), convert_to_tensor(shape_y, dtype_hint=convert_to_tensor(shape_x).dtype)
     for side in (left, right):
         if len(side.dims) != 1 or not side.dtype.is_integer or not isinstance(side.dims[0], int):
-            raise InvalidArgumentError(f"broadcast_dynamic_shape: needs two integer vectors of known length, got {side.type}")
+            raise InvalidArgumentError(
+                f"broadcast_dynamic_shape: needs two integer vectors of known length, got {side.type}"
+            )
     known = [known_array(side) for side in (left, right)]
     if known[0] is not None and known[1] is not None:
-        types = [left.type.with_shape(tuple(int(d) for d in k)) for k in known]
+        types = [left.type.with_shape(tuple(int(d) for d in k)) for k in known if k is not None]
         shape = broadcast_shapes("broadcast_dynamic_shape", types)
-        return convert_to_tensor(np.asarray(shape, left.dtype.numpy))  # type: ignore[no-any-return]
+        return convert_to_tensor(np.asarray(shape, left.dtype.numpy))
     count = max(left.dims[0], right.dims[0])
-    left, right = (
-        ops.pad(v, paddings=((count - v.dims[0], 0),), mode="constant", constant=1) for v in (left, right)
-    )
+    left, right = (ops.pad(v, paddings=((count - v.dims[0], 0),), mode="constant", constant=1) for v in (left, right))
     fits = ops.logical_or(ops.equal(left, right), ops.logical_or(ops.equal(left, 1), ops.equal(right, 1)))
     Assert(fits, ["broadcast_dynamic_shape: the shapes do not broadcast:", left, right])
     return ops.select(ops.equal(left, 1), right, left)

@@ -12,15 +12,20 @@ from .errors import InvalidArgumentError, ShapeError
 from .factorisations import *  # noqa: F403
 from .factorisations import __all__ as _factorisations
 from .ir.dims import product, require_equal
-from .math import cast, l2_normalize
+from .math import cast, conj, l2_normalize
 from .ops.rules import normalize_axis
 from .reductions import reduce_max, reduce_sum, zeros_of
 from .tensor import Tensor, as_dim, as_shape, convert_to_tensor, operands
+from .tridiagonal import *  # noqa: F403
+from .tridiagonal import __all__ as _tridiagonals
 
 __all__ = [
     "band_part", "diag", "diag_part", "einsum", "eye", "global_norm", "l2_normalize", "matmul", "matrix_transpose", "matvec", "norm",
-    "normalize", "set_diag", "tensor_diag", "tensor_diag_part", "tensordot", "trace", *_factorisations,
+    "normalize", "set_diag", "tensor_diag", "tensor_diag_part", "tensordot", "trace", *_factorisations, *_tridiagonals,
 ]  # fmt: skip
+
+
+matrix_square_root = sqrtm  # noqa: F405
 
 
 def matmul(
@@ -43,10 +48,12 @@ def matmul(
     if transpose_a and adjoint_a or transpose_b and adjoint_b:
         raise InvalidArgumentError("matmul: give transpose or adjoint for an operand, not both")
     a, b = operands(a, b)
+    a, b = (conj(t) if adjoint and t.dtype.is_complex else t for t, adjoint in ((a, adjoint_a), (b, adjoint_b)))
     ta, tb = bool(transpose_a or adjoint_a), bool(transpose_b or adjoint_b)
     wanted = a.dtype if output_type is None else as_dtype(output_type)
     own = a.dtype
-    if own is b.dtype and own.itemsize < wanted.itemsize and (wanted.is_floating or wanted.is_integer and own.is_integer):
+    widens = own.itemsize < wanted.itemsize and (wanted.is_floating or wanted.is_integer and own.is_integer)
+    if own is b.dtype and widens:
         a, b = ops.cast(a, dtype=wanted), ops.cast(b, dtype=wanted)
     result = ops.matmul(a, b, transpose_a=ta, transpose_b=tb)
     return result if result.dtype is wanted else ops.cast(result, dtype=wanted)
@@ -70,12 +77,13 @@ def matvec(
 
 
 def matrix_transpose(a: Any, name: str = "matrix_transpose", conjugate: bool = False) -> Tensor:
-    """a with its last two axes swapped."""
+    """a with its last two axes swapped, and conjugated if asked for."""
     a = convert_to_tensor(a)
     rank = len(a.dims)
     if rank < 2:
         raise ShapeError(f"matrix_transpose: needs rank 2 or more, got {a.type}")
-    return ops.transpose(a, permutation=(*range(rank - 2), rank - 1, rank - 2))
+    turned = ops.transpose(a, permutation=(*range(rank - 2), rank - 1, rank - 2))
+    return conj(turned) if conjugate else turned
 
 
 def tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Tensor:
@@ -126,7 +134,7 @@ def norm(
     if ord in ("euclidean", "fro") or ord == 2 and not is_matrix:
         if ord == "fro" and not is_matrix:
             raise InvalidArgumentError("norm: ord 'fro' needs a pair of axes")
-        return ops.sqrt(reduce_sum(ops.square(x), axis, keep))
+        return ops.sqrt(reduce_sum(ops.multiply(x, conj(x)) if x.dtype.is_complex else ops.square(x), axis, keep))
     size = ops.absolute(x)
     if is_matrix:
         row, column = (normalize_axis("norm", a, len(x.dims)) for a in axis)

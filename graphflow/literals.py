@@ -129,9 +129,8 @@ def check_literal(value: Any, dtype: DType) -> Any:
             number = float(value)
         except OverflowError as error:
             raise LiteralOverflowError(f"the literal {value} does not fit {dtype.name}") from error
-        if math.isfinite(number) and abs(number) > float(dtype.max):
-            if not np.isfinite(rounded(number, dtype)):
-                raise LiteralOverflowError(f"the literal {value!r} does not fit {dtype.name} (largest {dtype.max})")
+        if math.isfinite(number) and abs(number) > float(dtype.max) and not np.isfinite(rounded(number, dtype)):
+            raise LiteralOverflowError(f"the literal {value!r} does not fit {dtype.name} (largest {dtype.max})")
         return number
     elif dtype.is_complex:
         number = complex(value)

@@ -9,12 +9,17 @@ for mixed or unfit dtypes, ShapeError for shapes that do not broadcast.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import pi
 from typing import Any
 
-from . import ops
+import numpy as np
+
+from . import ops, special
 from .cumulative import cumprod, cumsum, cumulative_logsumexp
 from .dtypes import DType, as_dtype, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64
-from .errors import InvalidArgumentError
+from .errors import DTypeError, InvalidArgumentError
+from .ops.gradients import zeros_like
+from .ops.rules import equal_shapes
 from .reductions import (
     argmax,
     argmin,
@@ -48,6 +53,22 @@ from .segments import (
     unsorted_segment_sum,
 )  # fmt: skip
 from .sorting import approx_max_k, approx_min_k, in_top_k, invert_permutation, top_k
+from .special import (
+    bessel_i0,
+    bessel_i0e,
+    bessel_i1,
+    bessel_i1e,
+    betainc,
+    igamma,
+    igammac,
+    is_non_decreasing,
+    is_strictly_increasing,
+    lbeta,
+    nextafter,
+    polygamma,
+    sobol_sample,
+    zeta,
+)  # fmt: skip
 from .tensor import Tensor, TensorLike, convert_to_tensor, operands
 
 __all__ = [
@@ -57,6 +78,7 @@ __all__ = [
     "acosh",
     "add",
     "add_n",
+    "angle",
     "approx_max_k",
     "approx_min_k",
     "argmax",
@@ -66,10 +88,17 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "bessel_i0",
+    "bessel_i0e",
+    "bessel_i1",
+    "bessel_i1e",
+    "betainc",
     "bincount",
     "cast",
     "ceil",
+    "complex",
     "confusion_matrix",
+    "conj",
     "cos",
     "cosh",
     "count_nonzero",
@@ -91,12 +120,18 @@ __all__ = [
     "floormod",
     "greater",
     "greater_equal",
+    "igamma",
+    "igammac",
+    "imag",
     "in_top_k",
     "invert_permutation",
     "is_finite",
     "is_inf",
     "is_nan",
+    "is_non_decreasing",
+    "is_strictly_increasing",
     "l2_normalize",
+    "lbeta",
     "less",
     "less_equal",
     "lgamma",
@@ -115,9 +150,12 @@ __all__ = [
     "multiply_no_nan",
     "ndtri",
     "negative",
+    "nextafter",
     "not_equal",
+    "polygamma",
     "polyval",
     "pow",
+    "real",
     "reciprocal",
     "reciprocal_no_nan",
     "reduce_all",
@@ -144,9 +182,11 @@ __all__ = [
     "sign",
     "sin",
     "sinh",
+    "sobol_sample",
     "softmax",
     "softplus",
     "softsign",
+    "special",
     "sqrt",
     "square",
     "squared_difference",
@@ -167,6 +207,7 @@ __all__ = [
     "xlog1py",
     "xlogy",
     "zero_fraction",
+    "zeta",
 ]  # fmt: skip
 
 _TRUE_DIVISION: dict[DType, DType] = {
@@ -209,6 +250,7 @@ def divide(x: Any, y: Any, name: str | None = None) -> Tensor:
 
 
 truediv = divide
+realdiv = divide
 
 
 def floordiv(x: Any, y: Any, name: str | None = None) -> Tensor:
@@ -251,7 +293,7 @@ def pow(x: Any, y: Any, name: str | None = None) -> Tensor:
     multiplies."""
     if isinstance(y, (int, float)) and not isinstance(y, bool) and y in (2, 3, 4):
         (x,) = operands(x)
-        if not (x.dtype.is_floating or isinstance(y, int)):
+        if not (x.dtype.is_floating or x.dtype.is_complex or isinstance(y, int)):
             return ops.pow_(x, y)  # refuses the float literal beside integers
         squared = ops.square(x)
         return squared if y == 2 else ops.multiply(squared, x) if y == 3 else ops.square(squared)
@@ -310,7 +352,7 @@ def add_n(inputs: Sequence[Any], name: str | None = None) -> Tensor:
         raise InvalidArgumentError("add_n: needs at least one tensor")
     total = values[0]
     for value in values[1:]:
-        if tuple(value.dims) != tuple(total.dims):
+        if not equal_shapes(value.dims, total.dims):
             raise InvalidArgumentError(f"add_n: shapes must be equal, got {total.type} and {value.type}")
         total = ops.add(total, value)
     return total
@@ -501,7 +543,7 @@ def lgamma(x: Any, name: str | None = None) -> Tensor:
 
 
 def digamma(x: Any, name: str | None = None) -> Tensor:
-    """The derivative of lgamma. Has no gradient yet (NoGradientError)."""
+    """The derivative of lgamma. Its gradient is polygamma(1, x)."""
     return ops.digamma(x)
 
 
@@ -551,6 +593,45 @@ def cast(x: Any, dtype: Any, name: str | None = None) -> Tensor:
     wanted = as_dtype(dtype)
     (x,) = operands(x)
     return x if x.dtype is wanted else ops.cast(x, dtype=wanted)
+
+
+# Complex numbers ----------------------------------------------------------------------------------------------------
+def complex(real: Any, imag: Any, name: str | None = None) -> Tensor:
+    """real + i imag, for two tensors of float32 (complex64) or float64 (complex128). Broadcasts."""
+    real, imag = operands(real, imag)
+    return ops.complex_(real, imag)
+
+
+def real(input: Any, name: str | None = None) -> Tensor:
+    """The real part; a real tensor itself."""
+    (input,) = operands(input)
+    return ops.real(input) if input.dtype.is_complex else input
+
+
+def imag(input: Any, name: str | None = None) -> Tensor:
+    """The imaginary part; zeros for a real tensor."""
+    (input,) = operands(input)
+    return ops.imag(input) if input.dtype.is_complex else zeros_like(input)
+
+
+def conj(x: Any, name: str | None = None) -> Tensor:
+    """The complex conjugate; a real tensor itself."""
+    (x,) = operands(x)
+    if not x.dtype.is_numeric:
+        raise DTypeError(f"conj: needs numbers, got {x.type}; use gf.cast")
+    return ops.conj(x) if x.dtype.is_complex else x
+
+
+def angle(input: Any, name: str | None = None) -> Tensor:
+    """The angle in [-pi, pi] of complex numbers; 0 or pi for real ones."""
+    (input,) = operands(input)
+    if input.dtype.is_complex:
+        return ops.angle(input)
+    return ops.select(ops.less(input, zeros_like(input)), _full(pi, input), zeros_like(input))
+
+
+def _full(value: float, like: Any) -> Any:
+    return ops.broadcast_to(convert_to_tensor(np.asarray(value, like.dtype.numpy)), shape=like.dims)
 
 
 # Comparison and logic -----------------------------------------------------------------------------------------------
@@ -626,8 +707,11 @@ def log_softmax(logits: Any, axis: Any = None, name: str | None = None) -> Tenso
     return ops.subtract(shifted, ops.log(reduce_sum(ops.exp(shifted), axis, keepdims=True)))
 
 
-def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, name: str | None = None) -> Tensor:
-    """x / sqrt(max(sum(x ** 2), epsilon)) along axis (an int, several, or None for all)."""
+def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, name: str | None = None, dim: Any = None) -> Tensor:
+    """x / sqrt(max(sum(x ** 2), epsilon)) along axis (an int, several, or None for all). dim: an older name of axis."""
+    axis = dim if axis is None else axis
     (x,) = operands(x)
-    total = reduce_sum(ops.square(x), axis, keepdims=True)
-    return ops.multiply(x, ops.rsqrt(ops.maximum(total, epsilon)))
+    squares = ops.square(ops.absolute(x)) if x.dtype.is_complex else ops.square(x)
+    total = reduce_sum(squares, axis, keepdims=True)
+    scale = ops.rsqrt(ops.maximum(total, epsilon))
+    return ops.multiply(x, ops.cast(scale, dtype=x.dtype) if x.dtype.is_complex else scale)

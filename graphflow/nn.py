@@ -35,7 +35,7 @@ from .pooling import __all__ as _poolings
 from .random import nn_experimental as experimental
 from .random.dropout import dropout
 from .rearranging import batch_to_space, depth_to_space, space_to_batch, space_to_depth
-from .reductions import axes_of, reduce_mean, reduce_sum, zeros_of
+from .reductions import axes_of, reduce_mean, zeros_of
 from .sampling import (
     all_candidate_sampler,
     compute_accidental_hits,
@@ -76,7 +76,7 @@ def leaky_relu(features: Any, alpha: Any = 0.2, name: str | None = None) -> Tens
     (x,) = operands(features)
     if x.dtype.is_integer:
         x = cast(x, "float32")
-    return ops.select(ops.greater(x, zeros_of(x)), x, ops.multiply(x, alpha))
+    return ops.leaky_relu(x, alpha)
 
 
 def elu(features: Any, name: str | None = None) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 
 from . import ops
 from .array_ops import boolean_mask, stack
-from .dtypes import as_dtype, bool_, int32, int64, uint8, uint16, uint32, uint64
+from .dtypes import as_dtype, bool_, float32, int32, int64, uint8, uint16, uint32, uint64
 from .effects import Assert
 from .errors import DTypeError, InvalidArgumentError, ShapeError
 from .ir.dims import Dim, SymbolicDim, product
@@ -64,7 +64,9 @@ def _quotient(name: str, x: Any, axis: int, block: int) -> Dim:
         extent = x.shape[axis].__index__()
         whole = extent // block * block
     if whole != extent:
-        raise ShapeError(f"{name}: the extent must be a multiple of the block, got {extent} and {block} (axis {axis} of {x.type})")
+        raise ShapeError(
+            f"{name}: the extent must be a multiple of the block, got {extent} and {block} (axis {axis} of {x.type})"
+        )
     return extent // block
 
 
@@ -199,7 +201,11 @@ def reverse_sequence(
     batch = normalize_axis("reverse_sequence", int(batch_axis or 0), rank)
     if sequence == batch:
         raise InvalidArgumentError(f"reverse_sequence: seq_axis and batch_axis must differ, got {sequence} twice")
-    if lengths.dtype not in (int32, int64) or len(lengths.dims) != 1 or not equal_shapes(lengths.dims, (x.dims[batch],)):
+    if (
+        lengths.dtype not in (int32, int64)
+        or len(lengths.dims) != 1
+        or not equal_shapes(lengths.dims, (x.dims[batch],))
+    ):
         raise ShapeError(
             f"reverse_sequence: needs one int32 or int64 length for each entry of axis {batch}, got {lengths.type} and {x.type}"
         )
@@ -240,7 +246,9 @@ def dynamic_partition(data: Any, partitions: Any, num_partitions: int, name: str
     if numbers.dtype not in (int32, int64):
         raise DTypeError(f"dynamic_partition: the numbers must be int32, got {numbers.type}")
     if not equal_shapes(numbers.dims, x.dims[:rank]):
-        raise ShapeError(f"dynamic_partition: data's shape must begin with that of partitions, got {x.type} and {numbers.type}")
+        raise ShapeError(
+            f"dynamic_partition: data's shape must begin with that of partitions, got {x.type} and {numbers.type}"
+        )
     count = product(numbers.dims)
     x, flat = ops.reshape(x, shape=(count, *x.dims[rank:])), ops.reshape(numbers, shape=(count,))
     inside = ops.logical_and(ops.greater_equal(flat, 0), ops.less(flat, int(num_partitions)))
@@ -263,7 +271,9 @@ def dynamic_stitch(indices: Sequence[Any], data: Sequence[Any], name: str | None
     for place, value in zip(places, values, strict=True):
         rank = len(place.dims)
         if place.dtype not in (int32, int64) or not equal_shapes(place.dims, value.dims[:rank]):
-            raise ShapeError(f"dynamic_stitch: data's shape must begin with that of its indices, got {place.type} and {value.type}")
+            raise ShapeError(
+                f"dynamic_stitch: data's shape must begin with that of its indices, got {place.type} and {value.type}"
+            )
         count = product(place.dims)
         flat.append(ops.reshape(ops.cast(place, dtype=int64), shape=(count,)))
         rows.append(ops.reshape(value, shape=(count, *value.dims[rank:])))
@@ -290,7 +300,9 @@ def unravel_index(indices: Any, dims: Any, name: str | None = None) -> Tensor:
     a position outside."""
     flat, extents = operands(indices, dims)
     if len(extents.dims) != 1 or len(flat.dims) > 1 or flat.dtype not in (int32, int64):
-        raise ShapeError(f"unravel_index: needs positions of rank 0 or 1 and a vector of extents, got {flat.type} and {extents.type}")
+        raise ShapeError(
+            f"unravel_index: needs positions of rank 0 or 1 and a vector of extents, got {flat.type} and {extents.type}"
+        )
     count = extents.dims[0]
     if not isinstance(count, int):
         raise ShapeError(f"unravel_index: the number of axes must be known, got {extents.type}")
@@ -371,4 +383,3 @@ def saturate_cast(value: Any, dtype: Any, name: str | None = None) -> Tensor:
     elif own.is_floating and wanted.is_floating and float(own.max) > high:
         x = ops.minimum(ops.maximum(x, convert_to_tensor(low, own)), convert_to_tensor(high, own))
     return cast(x, wanted)  # a float saturates at an integer's ends by itself
-

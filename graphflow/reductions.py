@@ -95,16 +95,17 @@ def reduce_mean(input_tensor: Any, axis: Any = None, keepdims: bool = False, nam
     if not axes:
         return total
     count = _count(x, axes, x.dtype)
-    return ops.divide(total, count) if x.dtype.is_floating else ops.truncatediv(total, count)
+    return ops.truncatediv(total, count) if x.dtype.is_integer else ops.divide(total, count)
 
 
 def reduce_variance(input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None) -> Tensor:
-    """The mean of the squared distances from the mean (divided by the count, not count - 1). Floats only."""
+    """The mean of the squared distances from the mean (divided by the count, not count - 1). Floats, and
+    complex numbers, whose result is real."""
     x = convert_to_tensor(input_tensor)
-    if not x.dtype.is_floating:
+    if not (x.dtype.is_floating or x.dtype.is_complex):
         raise DTypeError(f"reduce_variance: needs floats, got {x.type}; use gf.cast")
     centred = ops.subtract(x, reduce_mean(x, axis, keepdims=True))
-    return reduce_mean(ops.square(centred), axis, keepdims)
+    return reduce_mean(ops.square(ops.absolute(centred) if x.dtype.is_complex else centred), axis, keepdims)
 
 
 def reduce_std(input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None) -> Tensor:
@@ -133,8 +134,10 @@ def zeros_of(x: Any) -> Any:
 def reduce_euclidean_norm(
     input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None
 ) -> Tensor:
-    """sqrt(sum(x * x)) over axis. Floats only."""
-    return ops.sqrt(reduce_sum(ops.square(input_tensor), axis, keepdims))
+    """sqrt(sum(x * x)) over axis, or sqrt(sum(x * conj(x))) of complex numbers, which is complex too, as in TensorFlow."""
+    x = convert_to_tensor(input_tensor)
+    squares = ops.multiply(x, ops.conj(x)) if x.dtype.is_complex else ops.square(x)
+    return ops.sqrt(reduce_sum(squares, axis, keepdims))
 
 
 def count_nonzero(

@@ -112,7 +112,7 @@ def _known_elements(vector: Any) -> list[Dim | None]:
         count = part.type.shape[0]
         if known is None and not isinstance(count, int):
             return [None] * vector.dims[0]
-        found.extend([None] * int(count) if known is None else known)  # type: ignore[arg-type]
+        found.extend([None] * int(count) if known is None else known)
     return found
 
 

@@ -57,7 +57,13 @@ def _checked(name: str, true_classes: Any, num_true: int, num_sampled: int, uniq
 
 
 def _sampled(
-    true: Any, probability: Callable[[Any], Any], draw: Callable[[], Any], logits: Any, count: int, unique: bool, seed: Any
+    true: Any,
+    probability: Callable[[Any], Any],
+    draw: Callable[[], Any],
+    logits: Any,
+    count: int,
+    unique: bool,
+    seed: Any,
 ) -> CandidateSampler:
     """The samples and expected counts of a distribution. draw: independent samples; logits: log probabilities of all classes."""
     if not unique:
@@ -73,7 +79,9 @@ def _sampled(
     taken = ops.cumulative(ops.exp(gather(logits, chosen)), axis=0, kind="sum", exclusive=True)
     waiting = ops.log1p(ops.negative(uniform((count,), dtype=float64, seed=None if seed is None else seed + 1)))
     known = ops.greater(taken, 1e-12)
-    repeats = ops.floor(ops.divide(waiting, ops.log(ops.select(known, ops.minimum(taken, 1 - 1e-12), convert_to_tensor(0.5, float64)))))
+    repeats = ops.floor(
+        ops.divide(waiting, ops.log(ops.select(known, ops.minimum(taken, 1 - 1e-12), convert_to_tensor(0.5, float64))))
+    )
     tries = ops.add(reduce_sum(ops.select(known, repeats, ops.multiply(repeats, 0))), float(count))
 
     def expected(classes: Any) -> Any:
@@ -202,7 +210,9 @@ def compute_accidental_hits(
     """Where a true class is a sampled one, row by row, and its (last) place among the samples; how many there are is a run-time extent in a traced function."""
     true, sampled = (convert_to_tensor(v, dtype_hint=int64) for v in (true_classes, sampled_candidates))
     if len(true.dims) != 2 or not equal_shapes(true.dims[1:], (num_true,)) or len(sampled.dims) != 1:
-        raise ShapeError(f"compute_accidental_hits: needs [batch, {num_true}] and a vector, got {true.type} and {sampled.type}")
+        raise ShapeError(
+            f"compute_accidental_hits: needs [batch, {num_true}] and a vector, got {true.type} and {sampled.type}"
+        )
     batch, count = true.dims[0], sampled.dims[0]
     same = ops.equal(
         ops.reshape(ops.cast(true, dtype=int64), shape=(batch, num_true, 1)),
@@ -241,7 +251,9 @@ def _logits(
     if len(true.dims) == 1:
         true = ops.reshape(true, shape=(*true.dims, 1))
     if len(table.dims) != 2 or len(rows.dims) != 2 or not equal_shapes(table.dims[1:], rows.dims[1:]):
-        raise ShapeError(f"{name}: needs weights [classes, dim] and inputs [batch, dim], got {table.type} and {rows.type}")
+        raise ShapeError(
+            f"{name}: needs weights [classes, dim] and inputs [batch, dim], got {table.type} and {rows.type}"
+        )
     if sampled_values is None:
         sampled_values = log_uniform_candidate_sampler(true, num_true, num_sampled, True, num_classes, seed)
     sampled, true_count, sampled_count = (ops.stop_gradient(convert_to_tensor(v)) for v in sampled_values)
@@ -249,11 +261,15 @@ def _logits(
     batch, width = rows.dims
     flat = ops.reshape(true, shape=(batch * num_true,))
     own = ops.reshape(gather(table, flat), shape=(batch, num_true, width))
-    own_logits = ops.reduce_sum(ops.multiply(own, ops.reshape(rows, shape=(batch, 1, width))), axes=(2,), keepdims=False)
+    own_logits = ops.reduce_sum(
+        ops.multiply(own, ops.reshape(rows, shape=(batch, 1, width))), axes=(2,), keepdims=False
+    )
     own_logits = ops.add(own_logits, ops.reshape(gather(bias, flat), shape=(batch, num_true)))
     other = ops.add(ops.matmul(rows, gather(table, sampled), transpose_b=True), gather(bias, sampled))
     if remove_accidental_hits:
-        same = ops.equal(ops.reshape(true, shape=(batch, 1, num_true)), ops.reshape(sampled, shape=(1, *sampled.dims, 1)))
+        same = ops.equal(
+            ops.reshape(true, shape=(batch, 1, num_true)), ops.reshape(sampled, shape=(1, *sampled.dims, 1))
+        )
         hits = ops.reduce_sum(ops.cast(same, dtype=other.dtype), axes=(2,), keepdims=False)
         other = ops.add(other, ops.multiply(hits, float(float32.min)))
     if subtract_log_q:
@@ -304,4 +320,3 @@ def sampled_softmax_loss(
         remove_accidental_hits, seed,
     )  # fmt: skip
     return softmax_cross_entropy_with_logits(ops.stop_gradient(targets), logits)
-

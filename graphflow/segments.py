@@ -313,21 +313,39 @@ def _dim_tensor(dim: Dim) -> Any:
     return convert_to_tensor(dim, int64) if isinstance(dim, int) else dimension_tensor(dim, int64)
 
 
-def scatter_nd(indices: Any, updates: Any, shape: Any, name: str | None = None) -> Tensor:
+def ignores_bad_indices(name: str, policy: str) -> bool:
+    """Does bad_indices_policy ("", "DEFAULT", "ERROR" or "IGNORE") leave positions outside out? Raises InvalidArgumentError."""
+    if policy not in ("", "DEFAULT", "ERROR", "IGNORE"):
+        raise InvalidArgumentError(
+            f"{name}: bad_indices_policy must be '', 'DEFAULT', 'ERROR' or 'IGNORE', got {policy!r}"
+        )
+    return policy == "IGNORE"
+
+
+def scatter_nd(indices: Any, updates: Any, shape: Any, bad_indices_policy: str = "", name: str | None = None) -> Tensor:
     """Zeros of `shape` with updates[...] added at the positions indices[...]; rows named twice add up, in order. Raises
-    IndexOutOfRangeError for a position outside, ShapeError where the parts do not fit."""
+    IndexOutOfRangeError for a position outside (bad_indices_policy="IGNORE" leaves it out), ShapeError where the parts do not fit."""
     updates, target = convert_to_tensor(updates), as_extents(shape)
+    drops = ignores_bad_indices("scatter_nd", bad_indices_policy)
     place, rows, count, _ = _flat("scatter_nd", indices, updates, target)
-    return ops.reshape(ops.scatter_reduce(place, rows, rows=count, kind="sum"), shape=target)
+    return ops.reshape(ops.scatter_reduce(place, rows, rows=count, kind="sum", drop_negative=drops), shape=target)
 
 
-def _scatter_into(name: str, kind: str, tensor: Any, indices: Any, updates: Any) -> Tensor:
+def _scatter_into(name: str, kind: str, tensor: Any, indices: Any, updates: Any, policy: str = "") -> Tensor:
     tensor, updates = operands(tensor, updates)
     if tensor.dtype is not updates.dtype:
         raise DTypeError(f"{name}: the updates must have the tensor's dtype, got {tensor.type} and {updates.type}")
     place, rows, count, inner = _flat(name, indices, updates, tensor.dims)
     flat = ops.reshape(tensor, shape=(count, *inner))
-    return ops.reshape(ops.scatter_into(flat, place, rows, kind=kind), shape=tensor.dims)
+    if not ignores_bad_indices(name, policy):
+        return ops.reshape(ops.scatter_into(flat, place, rows, kind=kind), shape=tensor.dims)
+    # positions outside go to one more row, which is cut off again
+    wide = ops.pad(flat, paddings=((0, 1), *((0, 0),) * len(inner)), mode="constant", constant=0)
+    place = ops.select(ops.less(place, convert_to_tensor(0, int64)), _dim_tensor(count), place)
+    found = ops.scatter_into(wide, place, rows, kind=kind)
+    begin, ones = (0,) * len(found.dims), (1,) * len(found.dims)
+    kept = ops.strided_slice(found, begin=begin, sizes=(count, *inner), strides=ones)
+    return ops.reshape(kept, shape=tensor.dims)
 
 
 def tensor_scatter_nd_update(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Tensor:
@@ -335,22 +353,30 @@ def tensor_scatter_nd_update(tensor: Any, indices: Any, updates: Any, name: str 
     return _scatter_into("tensor_scatter_nd_update", "set", tensor, indices, updates)
 
 
-def tensor_scatter_nd_add(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Tensor:
+def tensor_scatter_nd_add(
+    tensor: Any, indices: Any, updates: Any, bad_indices_policy: str = "", name: str | None = None
+) -> Tensor:
     """tensor with updates[...] added at the positions indices[...], in order."""
-    return _scatter_into("tensor_scatter_nd_add", "sum", tensor, indices, updates)
+    return _scatter_into("tensor_scatter_nd_add", "sum", tensor, indices, updates, bad_indices_policy)
 
 
-def tensor_scatter_nd_sub(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Tensor:
+def tensor_scatter_nd_sub(
+    tensor: Any, indices: Any, updates: Any, bad_indices_policy: str = "", name: str | None = None
+) -> Tensor:
     """tensor with updates[...] taken away at the positions indices[...], in order."""
     tensor, updates = operands(tensor, updates)
-    return _scatter_into("tensor_scatter_nd_sub", "sum", tensor, indices, ops.negative(updates))
+    return _scatter_into("tensor_scatter_nd_sub", "sum", tensor, indices, ops.negative(updates), bad_indices_policy)
 
 
-def tensor_scatter_nd_max(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Tensor:
+def tensor_scatter_nd_max(
+    tensor: Any, indices: Any, updates: Any, bad_indices_policy: str = "", name: str | None = None
+) -> Tensor:
     """tensor with the larger of its element and updates[...] at the positions indices[...]."""
-    return _scatter_into("tensor_scatter_nd_max", "max", tensor, indices, updates)
+    return _scatter_into("tensor_scatter_nd_max", "max", tensor, indices, updates, bad_indices_policy)
 
 
-def tensor_scatter_nd_min(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Tensor:
+def tensor_scatter_nd_min(
+    tensor: Any, indices: Any, updates: Any, bad_indices_policy: str = "", name: str | None = None
+) -> Tensor:
     """tensor with the smaller of its element and updates[...] at the positions indices[...]."""
-    return _scatter_into("tensor_scatter_nd_min", "min", tensor, indices, updates)
+    return _scatter_into("tensor_scatter_nd_min", "min", tensor, indices, updates, bad_indices_policy)

@@ -133,7 +133,9 @@ def isotonic_regression(inputs: Any, decreasing: bool = True, axis: Any = -1) ->
     def means(starts: Any, values: Any) -> tuple[Any, Any]:
         number = ops.subtract(ops.cumulative(ops.cast(starts, dtype=int64), axis=0, kind="sum"), 1)
         total: Any = unsorted_segment_sum(values, number, flat.dims[0])
-        count: Any = unsorted_segment_sum(ops.broadcast_to(convert_to_tensor(1, x.dtype), shape=flat.dims), number, flat.dims[0])
+        count: Any = unsorted_segment_sum(
+            ops.broadcast_to(convert_to_tensor(1, x.dtype), shape=flat.dims), number, flat.dims[0]
+        )
         mean = ops.divide(total, ops.maximum(count, 1))
         return number, ops.gather(mean, number, axis=0, batch_dims=0)
 

@@ -223,9 +223,9 @@ def _unpickle(array: np.ndarray[Any, Any], dtype: str) -> Tensor:
     return Tensor(np.ascontiguousarray(array).reshape(array.shape), as_dtype(dtype))
 
 
-def is_tensor(value: Any) -> bool:
+def is_tensor(x: Any) -> bool:
     """Is it a tensor or a variable?"""
-    return isinstance(value, TensorLike)
+    return isinstance(x, TensorLike)
 
 
 # Conversion -----------------------------------------------------------------------------------------------------------
@@ -460,9 +460,15 @@ def _plan(
     return run_kernel
 
 
+def _new_trace(name: str) -> Any:
+    from .tracing.tracer import Trace
+
+    return Trace(name, may_create=False)
+
+
 set_dispatcher(_dispatch)
 set_locator(capture)
-set_trace(active_trace.get)
+set_trace(active_trace.get, _new_trace)
 
 
 def operands(*values: Any) -> list[Any]:

@@ -227,9 +227,9 @@ _VIEW = Form("sequence", list, _positions, _nothing, lambda value, children: lis
 
 
 # What the rest uses ---------------------------------------------------------------------------------------------------
-def is_nested(value: Any) -> bool:
+def is_nested(seq: Any) -> bool:
     """Is it a container this module looks into?"""
-    return form_of(type(value)) is not None
+    return form_of(type(seq)) is not None
 
 
 def _form(container: Any) -> Form:

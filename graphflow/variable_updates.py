@@ -89,7 +89,9 @@ class PartialUpdates:
         """Subtract from the rows that an IndexedSlices names, in order."""
         from .indexed_slices import IndexedSlices
 
-        return self._scatter("scatter_sub", "sum", -sparse_delta if isinstance(sparse_delta, IndexedSlices) else sparse_delta)
+        return self._scatter(
+            "scatter_sub", "sum", -sparse_delta if isinstance(sparse_delta, IndexedSlices) else sparse_delta
+        )
 
     def scatter_max(self, sparse_delta: Any, use_locking: bool = False, name: str | None = None) -> Any:
         """Take the larger of each element and its update."""

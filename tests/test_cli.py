@@ -4,11 +4,13 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from graphflow import config
 from graphflow.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -257,7 +259,7 @@ def damage(cache: Path) -> None:
 def test_cache_lists_verifies_and_clears(tmp_path: Path, program: str, monkeypatch: Any, capsys: Any) -> None:
     place = tmp_path / "cache"
     command("ir", f"{program}:signed", environment={"GRAPHFLOW_CACHE": str(place)})
-    monkeypatch.setenv("GRAPHFLOW_CACHE", str(place))
+    monkeypatch.setattr(config, "_process", replace(config.flags(), cache_dir=str(place)))
     assert main(["cache"]) == 0
     listed = capsys.readouterr().out
     count = int(re.search(r": (\d+) entries", listed).group(1))  # type: ignore[union-attr]
@@ -275,7 +277,7 @@ def test_cache_lists_verifies_and_clears(tmp_path: Path, program: str, monkeypat
 
 
 def test_cache_that_is_off_says_so(monkeypatch: Any, capsys: Any) -> None:
-    monkeypatch.setenv("GRAPHFLOW_CACHE", "0")
+    monkeypatch.setattr(config, "_process", replace(config.flags(), cache_dir="0"))
     assert main(["cache"]) == 0
     assert "off" in capsys.readouterr().out
 

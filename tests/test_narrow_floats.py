@@ -14,6 +14,7 @@ from graphflow.cli import main
 from graphflow.dtypes import rounded
 from graphflow.errors import DTypeError, LiteralOverflowError
 from graphflow.ir import parse, print_graph
+from graphflow.rearranging import saturate_cast
 
 NARROW = [gf.float16, gf.bfloat16]
 narrow = pytest.mark.parametrize("dtype", NARROW, ids=str)
@@ -35,7 +36,11 @@ def same_bits(one, other):
 def test_a_literal_is_rounded_once():
     """1 + 2**-8 + 2**-40 is above the middle of 1 and 1 + 2**-7; rounded to float32 first it would be that middle."""
     for value, bits in ((1 + 2**-8 + 2**-40, 0x3F81), (1 + 2**-8 - 2**-40, 0x3F80), (1 + 2**-8, 0x3F80), (0.1, 0x3DCD)):
-        for tensor in (gf.constant(value, gf.bfloat16), gf.constant([value], gf.bfloat16), gf.cast(gf.constant(value, gf.float64), gf.bfloat16)):
+        for tensor in (
+            gf.constant(value, gf.bfloat16),
+            gf.constant([value], gf.bfloat16),
+            gf.cast(gf.constant(value, gf.float64), gf.bfloat16),
+        ):
             assert np.asarray(tensor).view(np.uint16).reshape(()) == bits
         inside = gf.function(lambda x, value=value: x * 0 + value)(gf.constant(1, gf.bfloat16))
         assert np.asarray(inside).view(np.uint16) == bits
@@ -63,7 +68,11 @@ def test_numpy_and_ml_dtypes_arrays_keep_their_dtype():
     for numpy_dtype, dtype in ((np.float16, gf.float16), (ml_dtypes.bfloat16, gf.bfloat16)):
         array = np.array([[1.5, -0.0], [np.inf, 3e-6]], numpy_dtype)
         tensor = gf.constant(array)
-        assert tensor.dtype is dtype and tensor.numpy().dtype == array.dtype and tensor.numpy().tobytes() == array.tobytes()
+        assert (
+            tensor.dtype is dtype
+            and tensor.numpy().dtype == array.dtype
+            and tensor.numpy().tobytes() == array.tobytes()
+        )
         assert gf.function(lambda x: x)(array).numpy().tobytes() == array.tobytes()
         assert gf.as_dtype(numpy_dtype) is dtype and gf.as_dtype(dtype.name) is dtype
         turned = np.asfortranarray(array)
@@ -77,7 +86,7 @@ def test_special_values_survive(dtype):
     smallest = np.array([1, 0x8001, 2], np.uint16).view(dtype.numpy)
     tensor = gf.constant(smallest)
     same_bits(tensor * 1.0, tensor)
-    same_bits(gf.function(lambda x: -(-x) * 1.0 + -0.0)(tensor), tensor)
+    same_bits(gf.function(lambda x: gf.negative(-x) * 1.0 + -0.0)(tensor), tensor)
     same_bits(gf.cast(gf.cast(tensor, gf.float32), dtype), tensor)
     largest = gf.constant(float(dtype.max), dtype)
     assert np.isposinf(np.asarray(largest + largest)) and np.isneginf(np.asarray(-largest * 2))
@@ -91,14 +100,23 @@ def test_casts_saturate_where_they_leave_the_floats(dtype):
     assert gf.cast(x, gf.int8).numpy().tolist() == [127, -128, 0, 1, -1]
     assert gf.cast(x, gf.bool).numpy().tolist() == [True, True, True, True, True]
     assert np.isinf(np.asarray(gf.cast(gf.constant(1e30, gf.float64) * 1e30, dtype)))
-    kept = gf.saturate_cast(gf.constant([1e39, -1e39, 1.0], gf.float64), dtype)
+    kept = saturate_cast(gf.constant([1e39, -1e39, 1.0], gf.float64), dtype)
     same_bits(kept, gf.constant([float(dtype.max), float(dtype.min), 1.0], dtype))
+    ends = saturate_cast(gf.constant([float(dtype.max), 2**31 - 1, -(2**31)], gf.float64), dtype)
+    assert np.isfinite(np.asarray(ends).astype(np.float32)).all()
+    same_bits(
+        saturate_cast(gf.constant([2**31 - 1, -5]), dtype), gf.constant([min(2.0**31, float(dtype.max)), -5], dtype)
+    )
+    half = saturate_cast(gf.constant([1e30, -1e30, 0.5], gf.bfloat16), gf.float16)
+    same_bits(half, gf.constant([65504.0, -65504.0, 0.5], gf.float16))
 
 
 # Graph and eager mode -------------------------------------------------------------------------------------------------
 def network(x, w, b):
     hidden = gf.nn.gelu(gf.matmul(x, w) + b)
-    normal = (hidden - gf.reduce_mean(hidden, 1, keepdims=True)) / gf.sqrt(gf.math.reduce_variance(hidden, 1, keepdims=True) + 1e-3)
+    normal = (hidden - gf.reduce_mean(hidden, 1, keepdims=True)) / gf.sqrt(
+        gf.math.reduce_variance(hidden, 1, keepdims=True) + 1e-3
+    )
     scores = gf.nn.log_softmax(gf.matmul(normal, w, transpose_b=True))
     return gf.cumsum(scores, axis=1)[:, ::2] + gf.sort(x, axis=-1)[:, ::2], gf.argmax(scores, 1), gf.reduce_max(normal)
 
@@ -109,7 +127,10 @@ def test_a_network_has_the_bits_of_eager_mode(dtype):
     compiled = gf.function(network)
     for found, expected in zip(compiled(x, w, b), network(x, w, b), strict=True):
         same_bits(found, expected)
-    symbolic = gf.function(network, input_signature=[gf.TensorSpec([None, 8], dtype), gf.TensorSpec([8, 6], dtype), gf.TensorSpec([6], dtype)])
+    symbolic = gf.function(
+        network,
+        input_signature=[gf.TensorSpec([None, 8], dtype), gf.TensorSpec([8, 6], dtype), gf.TensorSpec([6], dtype)],
+    )
     for found, expected in zip(symbolic(x, w, b), network(x, w, b), strict=True):
         same_bits(found, expected)
 
@@ -135,7 +156,9 @@ def test_gradients_have_the_dtype_and_the_bits_of_eager_mode(dtype):
     wide = slopes(*(gf.cast(t, gf.float32) for t in (x, w, b)))[:2]
     for found, expected in zip(eager[:2], wide, strict=True):
         size = np.abs(np.asarray(expected)).max()
-        np.testing.assert_allclose(np.asarray(found).astype(np.float32), expected, atol=size * (0.02 if dtype is gf.float16 else 0.15))
+        np.testing.assert_allclose(
+            np.asarray(found).astype(np.float32), expected, atol=size * (0.02 if dtype is gf.float16 else 0.15)
+        )
 
 
 @narrow
@@ -263,7 +286,8 @@ def test_text(dtype):
     every = patterns[(patterns & 0x7FFF) <= infinite].view(dtype.numpy)
     for start in range(0, len(every), 997):
         for number in every[start : start + 5]:
-            text = f"graph f() -> ({dtype.short}[]) {{\n  %0: {dtype.short}[] = constant {{value={dtype.short} {float(number)!r}}}\n  return %0\n}}"
+            constant = f"%0: {dtype.short}[] = constant {{value={dtype.short} {float(number)!r}}}"
+            text = f"graph f() -> ({dtype.short}[]) {{\n  {constant}\n  return %0\n}}"
             (node,) = parse(print_graph(parse(text))).nodes
             assert node.attributes["value"].tobytes() == number.tobytes()
 
@@ -319,7 +343,9 @@ def test_random_draws(dtype):
         assert draw([5], dtype=dtype).dtype is dtype
 
     def draws(seed):
-        return gf.random.stateless_uniform([100], seed, dtype=dtype), gf.random.stateless_normal([100], seed, dtype=dtype)
+        return gf.random.stateless_uniform([100], seed, dtype=dtype), gf.random.stateless_normal(
+            [100], seed, dtype=dtype
+        )
 
     for found, expected in zip(gf.function(draws)(gf.constant([1, 2])), draws(gf.constant([1, 2])), strict=True):
         same_bits(found, expected)

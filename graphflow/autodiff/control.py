@@ -15,6 +15,7 @@ row for each iteration). What is saved, and what is computed again from it, see 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -25,7 +26,7 @@ from ..errors import NoGradientError
 from ..ir.dims import symbols_of
 from ..ir.graph import Graph, Node, Value
 from .joint import Joint, dependence, is_float, join, only_rows, replayed
-from .record import ControlRecord, active_trace
+from .record import ControlRecord, active_trace, recorders
 from .saving import inductions_of, make_it_save, number_of
 
 __all__ = ["add_control_gradients", "reach_through"]
@@ -501,6 +502,11 @@ def _reach(
     return _bits(active & sources, carried), summed
 
 
+#: does a tape outside watch the backward part? Then what it reads is saved, not computed again: the derivative of second order adds
+#: up the gradients of one value, as that of an eager run does, and not those of two copies of it
+_watched: ContextVar[bool] = ContextVar("graphflow_watched_gradient", default=False)
+
+
 def _save(record: ControlRecord, plan: _Plan) -> _Saving:
     """Trace the joint body, choose what to save, and make the node in its trace save it."""
     home, body, carried = record.outputs[0]._trace, record.attributes["body"], record.attributes["carried"]
@@ -511,11 +517,16 @@ def _save(record: ControlRecord, plan: _Plan) -> _Saving:
             raise _fail(
                 record, f"the loop variable '{body.inputs[k].name}' may change its shape from iteration to iteration"
             )
-    joint = join(
-        home, body, dict.fromkeys(plan.cotangents), [*plan.flow, *plan.accumulated],
-        [k for k in plan.accumulated if plan.groups[k] == k], plan.groups, own,
-        {k: row for k, (row, _) in plan.rows.items()}, (plan.begun, plan.together) if plan.peels else None,
-    )  # fmt: skip
+    watched = bool(recorders.get()) or _watched.get()
+    token = _watched.set(watched)
+    try:
+        joint = join(
+            home, body, dict.fromkeys(plan.cotangents), [*plan.flow, *plan.accumulated],
+            [k for k in plan.accumulated if plan.groups[k] == k], plan.groups, own,
+            {k: row for k, (row, _) in plan.rows.items()}, (plan.begun, plan.together) if plan.peels else None,
+        )  # fmt: skip
+    finally:
+        _watched.reset(token)
     saving = _Saving(record, joint, plan)
     saving.inductions = inductions_of(joint, carried)
     free = {t._value for t in joint.inputs[carried:]} | {joint.inputs[k]._value for k in saving.inductions}
@@ -523,7 +534,7 @@ def _save(record: ControlRecord, plan: _Plan) -> _Saving:
     saving.places = {k: places.get(k) for k in plan.rows}
     saved = joint.choose(
         free, bool(body.metadata.get("recompute")), lambda reason: _fail(record, reason),
-        [places[k] for k in plan.cotangents if k in places],
+        [places[k] for k in plan.cotangents if k in places], watched,
     )  # fmt: skip
     make_it_save(record, saving, saved)
     return saving

@@ -19,7 +19,7 @@ from .cut import INFINITE, minimum_cut
 from .narrow import narrowed, operands_of
 from .sums import Sums
 
-__all__ = ["Joint", "dependence", "is_float", "join", "only_rows", "replayed"]
+__all__ = ["Joint", "dependence", "is_float", "join", "only_rows", "replayed", "walk_back"]
 
 _GUESS = 64
 """What an extent that is not known counts as when saved values are chosen by their size."""
@@ -108,10 +108,12 @@ class Joint:
         recompute: bool,
         where: Callable[[str], NoGradientError],
         also: Sequence[Value] = (),
+        watched: bool = False,
     ) -> list[Value]:
         """The values to save, so that the backward part can be computed from them and the free ones. recompute: save inputs
         only. where(reason): the error for a value that can neither be saved nor computed again. also: forward values that are
-        needed too."""
+        needed too. watched: save all floats that the backward part reads, so that a derivative of the backward part is one of
+        them, not of copies."""
         nodes = self.trace.builder.nodes
         tainted = {t._value for t in self.placeholders()}
         outside = {inside._value for _, inside in self.trace.captures.values()}
@@ -128,6 +130,17 @@ class Joint:
         wanted = self._read_by(
             tainted, [t._value for t in (*self.totals.values(), *self.first_totals.values()) if t is not None]
         )
+        kept: list[Value] = []
+        if watched and not recompute:
+            fixed = {v for node in nodes if not node.inputs for v in node.outputs}
+            for node in nodes:
+                if fixed.issuperset(node.inputs):
+                    fixed.update(node.outputs)
+            kept = [
+                v for v in dict.fromkeys(wanted)
+                if is_float(v.type) and v.producer is not None and v not in fixed | outside and self.is_storable(v)
+            ]  # fmt: skip
+            free = free | set(kept)
         sinks = [v for v in dict.fromkeys([*wanted, *also]) if v not in free]
         operands: dict[Value, list[Value]] = {}
         sources: dict[Value, None] = {}
@@ -152,7 +165,7 @@ class Joint:
             stack.extend(operands[value])
         cut = minimum_cut(sources, sinks, operands, costs.__getitem__)
         order = {v: k for k, v in enumerate([*(t._value for t in self.inputs), *(v for n in nodes for v in n.outputs)])}
-        return sorted(cut, key=order.__getitem__)
+        return sorted({*cut, *kept}, key=order.__getitem__)
 
     def is_storable(self, value: Value) -> bool:
         """Has the value the same shape at each run?"""
@@ -324,12 +337,12 @@ def join(
             found.cotangents[k] = trace.input(f"d_{k}", tensor.type.with_shape(shape))
         for k in partial:
             found.partial[k] = trace.input(f"sum_{graph.inputs[k].name}", graph.inputs[k].type)
-        found.totals = _walk(found, tape, ends, wanted, found.partial, groups)
+        found.totals = walk_back(found, tape, ends, wanted, found.partial, groups)
         if first is not None:
             begun, together = first
             for k in begun:
                 found.first_partial[k] = trace.input(f"sum_{graph.inputs[k].name}", graph.inputs[k].type)
-            found.first_totals = _walk(
+            found.first_totals = walk_back(
                 found, tape, ends, list(together), {**found.partial, **found.first_partial}, together
             )
         # after the walks: loops inside have got more results since
@@ -337,7 +350,7 @@ def join(
     return found
 
 
-def _walk(
+def walk_back(
     joint: Joint,
     tape: Any,
     ends: Mapping[int, Any],

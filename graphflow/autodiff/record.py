@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,10 +11,12 @@ from ..ir.op import Control, Op
 from ..ir.source import Source
 
 __all__ = [
+    "CallRecord",
     "ControlRecord",
     "Record",
     "Recorder",
     "active_trace",
+    "new_trace",
     "record_access",
     "record_operation",
     "recorders",
@@ -27,10 +29,18 @@ __all__ = [
 _trace: Callable[[], Any] = lambda: None  # noqa: E731
 
 
-def set_trace(getter: Callable[[], Any]) -> None:
-    """Installed once by the tensor layer: how to find the trace that is running."""
-    global _trace
-    _trace = getter
+_make_trace: Callable[[str], Any]
+
+
+def set_trace(getter: Callable[[], Any], make: Callable[[str], Any]) -> None:
+    """Installed once by the tensor layer: how to find the trace that is running, and how to begin one."""
+    global _trace, _make_trace
+    _trace, _make_trace = getter, make
+
+
+def new_trace(name: str) -> Any:
+    """A trace of its own, which is not running yet."""
+    return _make_trace(name)
 
 
 def active_trace() -> Any:
@@ -61,6 +71,24 @@ class ControlRecord:
         self.op, self.inputs, self.outputs, self.attributes, self.source = op, inputs, outputs, attributes, source
         self.holders: list[Any] = []
         self.prepared: dict[Any, Any] = {}
+
+
+class CallRecord:
+    """A call of a compiled function, recorded as one. inputs, outputs: its tensors; op, source: for messages."""
+
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+    op: Op
+    source: Source
+    attributes: dict[str, Any]
+
+    def add_gradients(self, incoming: Sequence[Any], wanted: Sequence[bool], sums: Any) -> bool:
+        """Add the gradients of the inputs to the sums. False: the ops of `expanded` have to do it."""
+        raise NotImplementedError
+
+    def expanded(self) -> list[Record]:
+        """The records of the ops that the call consists of."""
+        raise NotImplementedError
 
 
 class Recorder(Protocol):

@@ -8,19 +8,20 @@ line N") that are optimised with the rest, and an outer tape sees it too (higher
 from __future__ import annotations
 
 import enum
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..errors import NoGradientError, ShapeError, TapeError
 from ..ir.source import Source, capture
-from ..tree import flatten, map_structure, pack_sequence_as
+from ..tree import flatten, map_structure
 from .control import add_control_gradients, reach_through
-from .record import ControlRecord, Record, active_trace, recorders, stop
+from .jacobians import batch_jacobian, jacobian
+from .record import CallRecord, ControlRecord, Record, active_trace, recorders, stop
 from .sums import Sums, reads_one_row
 
 __all__ = ["GradientTape", "UnconnectedGradients"]
@@ -179,14 +180,8 @@ class GradientTape:
         weights = [None] * len(targets) if output_gradients is None else flatten(output_gradients)
         if len(weights) != len(targets):
             raise ValueError(f"output_gradients: {len(weights)} weights for {len(targets)} targets")
-        if self._recording and not self._persistent:
-            self._stop()
-        try:
+        with self._last_use():
             return self._backward(targets, weights, sources, unconnected)
-        finally:
-            if not self._persistent:
-                self._used = True
-                self.reset()
 
     def jacobian(
         self,
@@ -196,26 +191,18 @@ class GradientTape:
         parallel_iterations: Any = None,
         experimental_use_pfor: bool = True,
     ) -> Any:
-        """d target / d source with shape target.shape + source.shape, for each source; one backward walk for each
-        element of target. The tape must be persistent or not used yet."""
-        del parallel_iterations, experimental_use_pfor
+        """d target / d source with shape target.shape + source.shape, for each source. The tape must be persistent or not used
+        yet.
+
+        One walk back for all elements of the target at once (see jacobians.py); experimental_use_pfor=False computes the
+        rows one after another, in less memory.
+        """
+        del parallel_iterations
         self._require_unused()
         unconnected = _unconnected(unconnected_gradients)
-        rows = self._rows(target, sources, unconnected, _elements(target))
-
-        def assemble(source: Any, *parts: Any) -> Any:
-            if any(part is None for part in parts) or not parts:
-                return None if parts or unconnected is UnconnectedGradients.NONE else _zero_rows(target, source)
-            from ..ops import concat, reshape
-
-            shaped = [reshape(part, shape=(1, *part.dims)) for part in parts]
-            whole = concat(*shaped, axis=0) if len(shaped) > 1 else shaped[0]
-            return reshape(whole, shape=(*target.dims, *source.dims))
-
-        columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in flatten(sources)]
-        return pack_sequence_as(
-            sources, [assemble(s, *parts) for s, parts in zip(flatten(sources), columns, strict=True)]
-        )
+        zero = None if unconnected is UnconnectedGradients.NONE else partial(_zero_rows, target)
+        with self._last_use():
+            return jacobian(self, target, sources, experimental_use_pfor, zero)
 
     def batch_jacobian(
         self,
@@ -226,36 +213,27 @@ class GradientTape:
         experimental_use_pfor: bool = True,
     ) -> Any:
         """d target[b] / d source[b] with shape [batch] + target.shape[1:] + source.shape[1:], where row b of the target
-        depends on row b of the source only; one backward walk for each element of a row. Raises ShapeError where the
-        batches differ."""
-        del parallel_iterations, experimental_use_pfor
+        depends on row b of the source only; see jacobian. Raises ShapeError where the batches differ."""
+        del parallel_iterations
         self._require_unused()
         if not target.dims or not source.dims or target.dims[0] != source.dims[0]:
             raise ShapeError(
                 f"batch_jacobian: target and source need one first extent, got {target.type} and {source.type}"
             )
-        from ..ops import concat, reshape
+        unconnected = _unconnected(unconnected_gradients)
+        with self._last_use():
+            found = batch_jacobian(self, target, source, experimental_use_pfor)
+        if found is None and unconnected is UnconnectedGradients.ZERO:
+            return _zeros_of(source, (*target.dims, *source.dims[1:]))
+        return found
 
-        batch, own = target.dims[0], tuple(target.dims[1:])
-        rows = self._rows(target, source, _unconnected(unconnected_gradients), _elements(target, batched=True))
-        if any(row[0] is None for row in rows):
-            return None
-        inner = tuple(source.dims[1:])
-        if not rows:
-            return _zeros_of(target, (batch, *own, *inner))
-        shaped = [reshape(row[0], shape=(batch, 1, *inner)) for row in rows]
-        return reshape(concat(*shaped, axis=1) if len(shaped) > 1 else shaped[0], shape=(batch, *own, *inner))
-
-    def _rows(
-        self, target: Any, sources: Any, unconnected: UnconnectedGradients, weights: Sequence[Any]
-    ) -> list[list[Any]]:
-        """The gradients of the sources (flat), once for each weight of the target."""
+    @contextmanager
+    def _last_use(self) -> Iterator[None]:
+        """Ends the recording of a tape that is not persistent, and forgets what it recorded."""
         if self._recording and not self._persistent:
             self._stop()
         try:
-            return [
-                flatten(self._backward([target], [weight], list(flatten(sources)), unconnected)) for weight in weights
-            ]
+            yield
         finally:
             if not self._persistent:
                 self._used = True
@@ -299,12 +277,20 @@ class GradientTape:
     def walk(self, sums: Sums, needed: set[int]) -> None:
         """Add the gradients of everything recorded to the sums, from the last op to the first. needed: ids of the tensors
         that the walk goes through."""
-        for record in reversed(list(self._records)):  # a tape that is still recording sees the backward ops too
+        # a tape that is still recording sees the backward ops too
+        self._walk_records(list(self._records), sums, needed)
+
+    def _walk_records(self, records: Sequence[Any], sums: Sums, needed: set[int]) -> None:
+        for record in reversed(records):
             incoming = [sums.get(t) for t in record.outputs]
             if all(g is None for g in incoming):
                 continue
             wanted = [id(t) in needed and id(t) in self._connected for t in record.inputs]
             if not any(id(t) in needed for t in record.inputs):
+                continue
+            if isinstance(record, CallRecord):
+                if not record.add_gradients(incoming, wanted, sums):
+                    self._walk_records(self._opened(record, needed), sums, needed)
                 continue
             if isinstance(record, ControlRecord):
                 with _backward_of(record.source):
@@ -319,6 +305,17 @@ class GradientTape:
                 if gradient is not None and id(tensor) in self._connected:
                     with _backward_of(record.source):
                         sums.add(tensor, gradient)
+
+    def _opened(self, record: CallRecord, needed: set[int]) -> Sequence[Record]:
+        """The records of a call's ops, connected like those that were recorded one by one."""
+        found = record.expanded()
+        for each in found:
+            if any(id(t) in self._connected for t in each.inputs):
+                self.connect_results(each.outputs)
+            if any(id(t) in needed for t in each.inputs):
+                needed.update(map(id, each.outputs))
+        self._alive.append(found)
+        return found
 
     def _needed(self, sources: Any) -> set[int]:
         """Tensors that depend on one of the sources: the walk back goes through these only."""
@@ -345,11 +342,18 @@ class GradientTape:
             filled = [g if g is not None else _zeros(t) for g, t in zip(incoming, record.outputs, strict=True)]
             return op.gradient(record, *filled)
 
-    def reach(self, starts: set[int]) -> tuple[set[int], list[tuple[Any, Any]]]:
+    def _all_records(self) -> list[Any]:
+        """What was recorded, with the ops of calls."""
+        found: list[Any] = []
+        for record in self._records:
+            found += self._opened(record, set()) if isinstance(record, CallRecord) else [record]
+        return found
+
+    def reach(self, starts: set[int], records: Sequence[Any] | None = None) -> tuple[set[int], list[tuple[Any, Any]]]:
         """(ids of the tensors that gradients of the starting ones come from, the records that cut a path: each with the one
         at fault, which stands inside a branch or body of the record or is the record itself)."""
         reached, cuts = set(starts), []
-        for record in self._records:
+        for record in self._all_records() if records is None else records:
             inputs = [id(t) in reached for t in record.inputs]
             if not any(inputs):
                 continue
@@ -379,13 +383,14 @@ class GradientTape:
                 "the source is not watched: use tape.watch(source), or a trainable variable, and compute the target "
                 "inside the tape"
             )
-        reached, cuts = self.reach(starts)
+        records = self._all_records()
+        reached, cuts = self.reach(starts, records)
         if id(target) in reached:
             return "the path is connected; the gradient is not None"
         if not cuts:
             return "no recorded op leads from the source to the target"
         leading = {id(target)}  # tensors that the target was computed from
-        for record in reversed(self._records):
+        for record in reversed(records):
             if any(id(t) in leading for t in record.outputs):
                 leading.update(map(id, record.inputs))
         _, cut = next((pair for pair in reversed(cuts) if any(id(t) in leading for t in pair[0].outputs)), cuts[-1])
@@ -393,6 +398,8 @@ class GradientTape:
         reason = cut.op.no_gradient or (
             f"its result is {result.name}" if not result.is_floating else "its derivative is zero everywhere"
         )
+        if getattr(cut.op.kernel, "name", "") == "custom_gradient":
+            reason = "its gradient function returns None for the source"
         return (
             f"{cut.op.name} cuts the gradient: {reason}\n  at {cut.source.file}:{cut.source.line}   "
             f"{cut.source.expression}"
@@ -415,20 +422,6 @@ def _warn_once(message: str) -> None:
     if (place.file, place.line, message) not in _warned:
         _warned.add((place.file, place.line, message))
         warnings.warn(f"{message}\n  at {place.file}:{place.line}   {place.expression}", UserWarning, stacklevel=3)
-
-
-def _elements(target: Any, batched: bool = False) -> list[Any]:
-    """Weights that pick one element of the target each (of each row, if batched)."""
-    dims = tuple(target.dims[1:] if batched else target.dims)
-    if not all(isinstance(d, int) for d in dims):
-        raise ShapeError(f"jacobian: the extents of the target must be known, got {target.type}")
-    count = math.prod(dims)
-    weights = []
-    for k in range(count):
-        row = np.zeros(count, target.dtype.numpy)
-        row[k] = 1
-        weights.append(row.reshape((1, *dims) if batched else dims))
-    return weights
 
 
 def _zeros_of(tensor: Any, shape: tuple[Any, ...]) -> Any:

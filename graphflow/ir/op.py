@@ -141,13 +141,13 @@ class Op:
 
     def numpy_call(self, dtypes: Iterable[DType]) -> Callable[..., Any] | None:
         """The NumPy call with the kernel's bits for operands and results of these dtypes, if there is one: NumPy rounds narrow floats
-        in ways of its own, and may fuse the operations of complex arithmetic, so with them it may only move or convert elements."""
+        in ways of its own, and may fuse the operations of complex arithmetic, so with them it may only move elements."""
         found = tuple(dtypes)
         if any(d.is_complex for d in found) and isinstance(self.kernel, (Pointwise, Reduce, Composite)):
             return None
         if self.numpy is None or not any(d.is_narrow for d in found):
             return self.numpy
-        return self.numpy if self.takes_narrow else None
+        return self.numpy if self.takes_narrow and not isinstance(self.kernel, Pointwise) else None
 
     @property
     def variadic(self) -> bool:

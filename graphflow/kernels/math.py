@@ -4,6 +4,20 @@ the same bits."""
 
 from __future__ import annotations
 
+from .math_bessel import (  # noqa: F401 (their bounds are other ones: docs/special.md)
+    bessel_i0,
+    bessel_i0e,
+    bessel_i1,
+    bessel_i1e,
+    bessel_j0,
+    bessel_j1,
+    bessel_k0,
+    bessel_k0e,
+    bessel_k1,
+    bessel_k1e,
+    bessel_y0,
+    bessel_y1,
+)
 from .math_exponential import (
     acosh,
     asinh,
@@ -23,6 +37,15 @@ from .math_exponential import (
     sinh,
     softplus,
     tanh,
+)
+from .math_integrals import (  # noqa: F401
+    dawsn,
+    expint,
+    fresnel_cos,
+    fresnel_sin,
+    nextafter,
+    polygamma_of_order,
+    spence,
 )
 from .math_special import digamma, erf, erfc, erfinv, lgamma
 from .math_trigonometric import acos, asin, atan, atan2, cos, sin, tan

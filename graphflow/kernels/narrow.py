@@ -1,12 +1,12 @@
 """Exact conversions to and from float16 and bfloat16, written in the scalar language: one rounding each, to nearest even.
 
-A float16 and a bfloat16 are 16 bits that only conversions look into; arithmetic is done in float32 (passes/widen_narrow.py). What a
-processor converts is used where it is exact everywhere: float16 to and from float32. Not LLVM's `fptrunc` to bfloat, which gives zero for
-subnormal numbers where the processor has AVX512-BF16, nor conversions that end in a library call.
+A float16 and a bfloat16 are 16 bits that only conversions look into; arithmetic is done in float32 (passes/widen_narrow.py). The
+processor's own conversion is used where it is exact everywhere: between float16 and float32. LLVM's `fptrunc` to bfloat is not: it
+gives zero for subnormal numbers where the processor has AVX512-BF16. Others end in a library call.
 
-From what float32 cannot hold, a number goes through round-to-odd: between the two neighbours of a number that does not fit, the one with the odd last
-bit is taken. A later rounding to at least two bits less then gives what one rounding would have given (Boldo and Melquiond, "Emulation
-of FMA and correctly rounded sums: proved algorithms using rounding to odd", IEEE Transactions on Computers 57(4), 2008).
+A number that float32 does not hold goes through round-to-odd: of its two neighbours the one with the odd last bit is taken. A later
+rounding to at least two bits less then gives what one rounding would have given (Boldo and Melquiond, "Emulation of FMA and correctly
+rounded sums: proved algorithms using rounding to odd", IEEE Transactions on Computers 57(4), 2008).
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ def converted(s: ScalarBuilder, x: Scalar, dtype: DType, has_half: bool = True) 
 
 def _widened(s: ScalarBuilder, x: Scalar, has_half: bool) -> Scalar:
     """A narrow number as float32, which holds it."""
+    if x.operation == "convert" and x.dtype is bfloat16 and not x.operands[0].dtype.is_narrow:
+        # rounded just now: the upper half of the bits, without the way through 16 bits
+        return s.bitcast(_nearest_bits(s, _single(s, x.operands[0])) & 0xFFFF0000, float32)
     if x.dtype is bfloat16:
         return s.bitcast(s.convert(s.bitcast(x, uint16), uint32) << 16, float32)
     return s.make("convert", x, dtype=float32) if has_half else single_from_half(s, x)
@@ -40,11 +43,14 @@ def _rounded(s: ScalarBuilder, x: Scalar, dtype: DType, has_half: bool) -> Scala
     """A float32 rounded to a narrow dtype."""
     if dtype is float16:
         return s.make("convert", x, dtype=float16) if has_half else half_from_single(s, x)
+    return s.bitcast(s.convert(_nearest_bits(s, x) >> 16, uint16), bfloat16)
+
+
+def _nearest_bits(s: ScalarBuilder, x: Scalar) -> Scalar:
+    """32 bits whose upper half is a float32 as bfloat16."""
     bits = s.bitcast(x, uint32)
     last = (bits >> 16) & 1  # of the result, if it is rounded down: a tie goes to the even neighbour
-    nearest = (bits + (last + 0x7FFF)) >> 16
-    quiet = (bits >> 16) | 0x40
-    return s.bitcast(s.convert(s.select(s.is_nan(x), quiet, nearest), uint16), bfloat16)
+    return s.select(s.is_nan(x), bits | 0x400000, bits + (last + 0x7FFF))
 
 
 def _single(s: ScalarBuilder, x: Scalar) -> Scalar:
@@ -101,5 +107,3 @@ def single_from_half(s: ScalarBuilder, x: Scalar) -> Scalar:
     large = size + (224 << 23)  # infinity and NaN
     result = s.select(size < (1 << 23), small, s.select(size >= (31 << 23), large, normal))
     return s.bitcast(result | sign, float32)
-
-

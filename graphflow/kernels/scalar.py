@@ -242,7 +242,8 @@ class ScalarBuilder:
 
         def call(*operands: Scalar) -> Scalar:
             result: Scalar = function(self, *operands)
-            self.calls.setdefault(id(result), (name, operands))
+            if all(isinstance(operand, Scalar) for operand in operands):
+                self.calls.setdefault(id(result), (name, operands))
             return result
 
         return call

@@ -144,16 +144,20 @@ squared_difference = define_op(
     infer=elementwise("squared_difference", "number"),
     kernel=Pointwise(lambda s, x, y: (x - y) * (x - y), cost=2),
     gradient=lambda node, dy: _squared_difference_gradient(node, dy),
-    reference=lambda x, y: np.square(np.subtract(x, y)),
+    reference=lambda x, y: _squared(np.subtract(x, y)),
     samples=binary(dtypes=NUMBERS),
     commutative=True,
     documentation="(x - y)**2, the difference rounded first; |x - y|**2 of complex numbers. Integers wrap.",
 )  # fmt: skip
 
 
+def _squared(x: Any) -> Any:
+    return (x * np.conj(x)).real.astype(x.dtype) if x.dtype.kind == "c" else np.square(x)
+
+
 def _squared_difference_gradient(node: Any, dy: Any) -> list[Any]:
     x, y = node.inputs
-    slope = dy * ((x - y) * 2)
+    slope = (complex_(real(dy), zeros_like(real(dy))) if dy.dtype.is_complex else dy) * ((x - y) * 2)
     return [sum_to(slope, x), sum_to(-slope, y)]
 
 

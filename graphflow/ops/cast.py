@@ -72,7 +72,8 @@ cast = define_op(
     samples=_samples,
     narrow=True,
     documentation=(
-        "x as another dtype, rounded once, to nearest even. Integers wrap; floats to integers truncate and saturate, NaN becomes 0; to bool is x != "
+        "x as another dtype, rounded once, to nearest even. "
+        "Integers wrap; floats to integers truncate and saturate, NaN becomes 0; to bool is x != "
         "0. Of a complex number a real dtype takes the real part. The gradient passes between float and complex dtypes only."
     ),
 )  # fmt: skip

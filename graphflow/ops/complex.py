@@ -61,7 +61,7 @@ def _require_complex(name: str, type: TensorType) -> None:
 
 def _complex_samples(*errors: Sample) -> Any:
     def make() -> list[Sample]:
-        found = [Sample((complex_fill(shape, dtype, seed=seed),)) for dtype in ("complex64", "complex128")
+        found = [Sample((complex_fill(shape, dtype, seed=seed),), gradient=False) for dtype in ("complex64", "complex128")
                  for seed, shape in enumerate([(), (7,), (3, 17), (0, 4)])]  # fmt: skip
         return [*found, Sample((fill((3,), "float32"),), error=DTypeError), *errors]
 
@@ -74,7 +74,7 @@ complex_: Op = define_op(
     kernel=Composite(),
     gradient=lambda node, dy: [sum_to(real(dy), node.inputs[0]), sum_to(imag(dy), node.inputs[1])],
     reference=lambda x, y: _joined(x, y),
-    samples=binary(edges=False),
+    samples=binary(edges=False, gradient=False),
     documentation="real + i imag of float32 or float64, as complex64 or complex128.",
 )  # fmt: skip
 
@@ -272,6 +272,8 @@ from_pairs = define_op(
 
 def _infer_interleave(types: tuple[TensorType, ...]) -> TensorType:
     dtype = same_dtype("interleave", types)
+    if dtype.is_complex:
+        raise DTypeError(f"interleave: takes no complex numbers, got {types[0]}; use gf.stack")
     if not equal_shapes(types[0].shape, types[1].shape):
         raise ShapeError(f"interleave: shapes must be equal, got {types[0]} and {types[1]}")
     return TensorType(dtype, (*types[0].shape, 2), types[0].device)
@@ -309,7 +311,7 @@ def _products_reference(x: Any, axis: int, exclusive: bool = False, reverse: boo
     z = _from_pairs(x)
     turned = np.moveaxis(np.flip(z, axis) if reverse else z, axis, 0)
     running = np.ones(turned.shape[1:], z.dtype)
-    rows = []
+    rows: list[Any] = []
     for row in turned:
         following = _times(running, row) if rows or exclusive else row
         rows.append(running if exclusive else following)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ..errors import GraphError
-from ..ir.op import Alias, Library, define_op
+from ..ir.op import Alias, Library, Sample, define_op
 from ..ir.types import TensorType
+from .samples import fill
 from .shape import _infer_same
 
 __all__ = ["CustomGradient", "checkpoint", "custom_gradient"]
@@ -57,6 +58,7 @@ checkpoint = define_op(
     kernel=Alias(),
     gradient=lambda node, dy: [dy],
     reference=lambda x, number: x, numpy=lambda x, number: x,
+    samples=lambda: [Sample((fill((3, 4), dtype),), {"number": 1}) for dtype in ("float32", "float64", "int32", "bool")],
     documentation="""x itself, which no pass takes for x: what is computed from it is computed again, and not merged with what was
 computed from x. Values with the same number are merged.""",
 )  # fmt: skip

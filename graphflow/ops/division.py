@@ -212,6 +212,8 @@ def _emit_pow(s: Any, x: Any, y: Any) -> Any:
 def _pow_reference(x: Any, y: Any) -> Any:
     if x.dtype.kind == "f":
         return np.power(x.astype(np.float64), y.astype(np.float64)).astype(x.dtype)
+    if x.dtype.kind == "c":
+        return np.power(x.astype(np.complex128), y.astype(np.complex128)).astype(x.dtype)
     if np.any(y < 0):
         raise InvalidArgumentError("pow: negative integer exponent")
     return np.power(x, y)

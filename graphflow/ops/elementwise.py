@@ -41,7 +41,8 @@ def _in_float64(function: Callable[..., Any]) -> Callable[..., Any]:
     """A NumPy function computed in float64 and rounded once to the operand's dtype."""
 
     def reference(*arrays: Any) -> Any:
-        return np.asarray(function(*[np.asarray(a, np.float64) for a in arrays])).astype(arrays[0].dtype)
+        wide = np.complex128 if arrays[0].dtype.kind == "c" else np.float64
+        return np.asarray(function(*[np.asarray(a, wide) for a in arrays])).astype(arrays[0].dtype)
 
     return reference
 
@@ -60,6 +61,12 @@ def _scipy(name: str) -> Callable[..., Any]:
 def _scalar_function(function: Callable[[float], float]) -> Callable[..., Any]:
     """A function of the C library, element by element: closer to the true value than SciPy's where this is used."""
     return np.vectorize(function, otypes=[np.float64])
+
+
+def _trigamma(x: Any) -> Any:
+    from .special import polygamma_of_order
+
+    return polygamma_of_order(x, order=1)
 
 
 def _lgamma(x: float) -> float:
@@ -149,7 +156,11 @@ erfinv = _function(
     "The inverse of erf; NaN outside [-1, 1].", unary((-0.9, 0.9)),
 )  # fmt: skip
 sigmoid = _function(
-    "sigmoid", _scipy("expit"), lambda x, y, dy: dy * (y * (1 - y)), "1 / (1 + exp(-x)).", unary((-8, 8))
+    "sigmoid",
+    lambda x: 1 / (1 + np.exp(-x)) if x.dtype.kind == "c" else _scipy("expit")(x),
+    lambda x, y, dy: dy * (y * (1 - y)),
+    "1 / (1 + exp(-x)).",
+    unary((-8, 8)),
 )
 softplus = _function(
     "softplus",
@@ -167,8 +178,8 @@ lgamma: Op = _function(
     cost=60,
 )
 digamma: Op = _function(
-    "digamma", _scipy("psi"), None, "The derivative of lgamma; NaN at -1, -2 ...", unary((0.2, 8), edges=False),
-    cost=60, no_gradient="not differentiable yet: its derivative, the trigamma function, is not an op",
+    "digamma", _scipy("psi"), lambda x, y, dy: dy * _trigamma(x), "The derivative of lgamma; NaN at -1, -2 ...",
+    unary((0.2, 8), edges=False), cost=60,
 )  # fmt: skip
 rsqrt: Op = _function(
     "rsqrt", lambda x: 1 / np.sqrt(x), lambda x, y, dy: dy * (y * square(y) * -0.5),
@@ -269,7 +280,8 @@ atan2 = define_op(
 
 
 def _xlogy_reference(x: Any, y: Any) -> Any:
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    wide = np.complex128 if np.asarray(x).dtype.kind == "c" else np.float64
+    x, y = np.asarray(x, wide), np.asarray(y, wide)
     with np.errstate(all="ignore"):
         return np.where(x == 0, 0.0, x * np.log(y))
 

@@ -6,26 +6,24 @@ which is a kernel written by hand. Both take a table of roots of unity, so that 
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ..dtypes import DType, float32, float64, int64
+from ..dtypes import float32, float64, int64
 from ..errors import DTypeError, InvalidArgumentError, ShapeError
 from ..ir.dims import Dim, require_equal
 from ..ir.op import Composite, Library, Op, Pointwise, Sample, define_op
 from ..ir.types import TensorType
-from .cast import cast
 from .comparison import equal
-from .complex import complex_, from_pairs, interleave, part_of, whole_of
-from .generate import constant, iota
+from .complex import complex_, part_of, whole_of
+from .generate import iota
 from .gradients import constant_like, extent, zeros_like
 from .rules import broadcast_shapes
 from .samples import FLOATS, complex_fill, fill
 from .select import select
 
-__all__ = ["RADICES", "fft", "fourier_table", "pair_fft", "table_for", "unit_root"]
+__all__ = ["RADICES", "fft", "fourier_table", "length_of", "pair_fft", "table_positions", "unit_root"]
 
 RADICES = (8, 4, 2, 3, 5, 7)
 """What passes divide a length by, in order of preference."""
@@ -65,7 +63,9 @@ def table_positions(length: int, real: bool) -> tuple[np.ndarray[Any, Any], np.n
         bottom.append(np.full(place.shape, size, np.int64))
         left, stretch = m, stretch * radix
     if packed:
-        top[1:] = [2 * place for place in top[1:]]  # as roots of the whole length, which the run-time table takes them from
+        top[1:] = [
+            2 * place for place in top[1:]
+        ]  # as roots of the whole length, which the run-time table takes them from
         bottom[1:] = [2 * other for other in bottom[1:]]
         top.append(np.arange(length // 2 + 1, dtype=np.int64))
         bottom.append(np.full(length // 2 + 1, length, np.int64))
@@ -136,61 +136,40 @@ def _infer_table(types: tuple[TensorType, ...], length: Dim, real: bool) -> Tens
     return roots.with_shape((length * 5, 2))
 
 
+def _whole_table(length: int, real: bool) -> np.ndarray[Any, Any]:
+    table = _numpy_table(length, real)
+    result = np.zeros((length * 5, 2))
+    result[: len(table), 0], result[: len(table), 1] = table.real, table.imag
+    return result
+
+
+def _table_operands(length: int, dtype: str) -> tuple[np.ndarray[Any, Any], ...]:
+    size = 1
+    while size < 2 * length - 1:
+        size *= 2
+    k = np.arange(length)
+    places = ((k, np.full_like(k, length)), (k * k % (2 * length), np.full_like(k, 2 * length)),
+              (np.arange(4 * length), np.full(4 * length, size)))  # fmt: skip
+    return tuple(
+        np.stack([_root_reference(a, d, part) for part in ("real", "imag")], -1).astype(dtype) for a, d in places
+    )
+
+
 fourier_table = define_op(
     "fourier_table", "roots chirp wide",
     attributes={"length": ..., "real": ...},
     infer=_infer_table,
     kernel=Library("fourier_table"),
     no_gradient="the operands are roots of unity",
+    reference=lambda roots, chirp, wide, length, real: _whole_table(length, real).astype(roots.dtype),
+    samples=lambda: [
+        *(Sample(_table_operands(n, d), {"length": n, "real": real}, gradient=False)
+          for n in (1, 4, 11, 12, 15, 22, 64) for real in (False, True) for d in FLOATS),
+        Sample((np.zeros((4, 3)), np.zeros((4, 2)), np.zeros((4, 2))), {"length": 4, "real": False}, error=ShapeError),
+    ],
     documentation="The table of a length that only the run knows, from the roots of 1 of that order, the chirp, and the roots whose order "
-    "is the power of two that Bluestein's algorithm needs. What the table does not need is left as it is.",
+    "is the power of two that Bluestein's algorithm needs. The rest is zeros.",
 )  # fmt: skip
-
-
-@lru_cache(maxsize=64)
-def _known_table(length: int, real: bool, dtype: DType) -> np.ndarray[Any, Any]:
-    from ..compiler import prepare_op
-
-    places = table_positions(length, real)
-    shapes = [p.shape for p in places]
-    parts = [prepare_op(unit_root, shapes, [int64, int64], {"part": part})(places)[0] for part in ("real", "imag")]
-    table = (parts[0] + 1j * parts[1]).astype(whole_of(dtype).numpy)
-    table.flags.writeable = False
-    return table
-
-
-def table_for(x: Any, length: Dim, real: bool, dtype: DType) -> Any:
-    """The table for rows of `length` elements and transforms with parts in dtype. A length that only the run knows is computed from there: x is
-    the tensor whose last axis has it."""
-    if isinstance(length, int):
-        return constant(value=_known_table(length, real, dtype))
-    n = extent(x, len(x.dims) - 1, int64)
-    k = iota(shape=(length,), axis=0, dtype=int64)
-    two = constant(value=np.array(2))
-    size = _power_of_two(n * two - 1)
-    wide = iota(shape=(length * 4,), axis=0, dtype=int64)
-    places = ((k, n), (k * k % (n * two), n * two), (wide, size))
-    parts = []
-    for a, d in places:
-        root = interleave(*(unit_root(a, _spread(d, a), part=part) for part in ("real", "imag")))
-        parts.append(root if dtype is float64 else cast(root, dtype=dtype))
-    return from_pairs(fourier_table(*parts, length=length, real=real))
-
-
-def _spread(d: Any, like: Any) -> Any:
-    from .shape import broadcast_to
-
-    return broadcast_to(d, shape=like.dims)
-
-
-def _power_of_two(n: Any) -> Any:
-    """The smallest power of two that is not below n > 0."""
-    from .comparison import bitwise_or, bitwise_right_shift
-
-    bits = n - 1
-    for step in (1, 2, 4, 8, 16, 32):
-        bits = bitwise_or(bits, bitwise_right_shift(bits, constant_like(step, bits)))
-    return bits + 1
 
 
 # Transforms ---------------------------------------------------------------------------------------------------------
@@ -206,13 +185,25 @@ def _are_pairs(own: TensorType) -> bool:
     return own.dtype in (float32, float64) and own.rank > 1 and require_equal(own.shape[-1], 2)
 
 
-def _result_shape(own: tuple[Dim, ...], kind: str, odd: bool) -> tuple[Dim, ...]:
+def _result_shape(own: tuple[Dim, ...], kind: str, odd: bool, length: Dim | None) -> tuple[Dim, ...]:
     if kind == "to_complex":
         return (*own[:-1], own[-1] // 2 + 1)
-    return (*own[:-1], (own[-1] - 1) * 2 + int(odd)) if kind == "to_real" else own
+    if kind == "complex":
+        return own
+    if length is not None and not require_equal(own[-1], length // 2 + 1):
+        raise ShapeError(f"fft: a real row of {length} elements has {length // 2 + 1} bins, got {own[-1]}")
+    return (*own[:-1], (own[-1] - 1) * 2 + int(odd) if length is None else length)
 
 
-def _infer(types: tuple[TensorType, ...], kind: str, inverse: bool = False, odd: bool = False) -> TensorType:
+def length_of(length: Dim) -> dict[str, Any]:
+    """The attribute that tells a transform to real rows their length: `odd` where that is known, which serves every such length."""
+    rest = length - (length // 2) * 2
+    return {"odd": rest == 1} if isinstance(rest, int) else {"length": length}
+
+
+def _infer(
+    types: tuple[TensorType, ...], kind: str, inverse: bool = False, odd: bool = False, length: Dim | None = None
+) -> TensorType:
     x, table = types
     _check("fft", kind)
     if x.rank == 0:
@@ -228,10 +219,12 @@ def _infer(types: tuple[TensorType, ...], kind: str, inverse: bool = False, odd:
     if x.shape[-1] == 0:
         raise ShapeError(f"fft: the last axis must not be empty, got {x}")
     dtype = part if kind == "to_real" else whole_of(part)
-    return TensorType(dtype, _result_shape(x.shape, kind, odd), x.device)
+    return TensorType(dtype, _result_shape(x.shape, kind, odd, length), x.device)
 
 
-def _infer_pairs(types: tuple[TensorType, ...], kind: str, inverse: bool = False, odd: bool = False) -> TensorType:
+def _infer_pairs(
+    types: tuple[TensorType, ...], kind: str, inverse: bool = False, odd: bool = False, length: Dim | None = None
+) -> TensorType:
     x, table = types
     _check("pair_fft", kind)
     own = x.shape if kind == "to_complex" else x.shape[:-1]
@@ -239,17 +232,19 @@ def _infer_pairs(types: tuple[TensorType, ...], kind: str, inverse: bool = False
         raise ShapeError(f"pair_fft: needs pairs on the last axis, got {x} and the table {table}")
     if x.dtype is not table.dtype:
         raise DTypeError(f"pair_fft: the table must have the operand's dtype, got {x} and {table}")
-    shape = _result_shape(own, kind, odd)
+    shape = _result_shape(own, kind, odd, length)
     return x.with_shape(shape if kind == "to_real" else (*shape, 2))
 
 
-def _reference(x: Any, table: Any, kind: str, inverse: bool = False, odd: bool = False) -> Any:
+def _reference(
+    x: Any, table: Any, kind: str, inverse: bool = False, odd: bool = False, length: int | None = None
+) -> Any:
     part = table.real.dtype
     if kind == "to_complex":
         return np.fft.rfft(x.astype(np.float64)).astype(np.result_type(part, np.complex64))
     wide = x.astype(np.complex128)
     if kind == "to_real":
-        return np.fft.irfft(wide, (x.shape[-1] - 1) * 2 + int(odd)).astype(part)
+        return np.fft.irfft(wide, length or (x.shape[-1] - 1) * 2 + int(odd)).astype(part)
     return (np.fft.ifft(wide) if inverse else np.fft.fft(wide)).astype(x.dtype)
 
 
@@ -269,31 +264,19 @@ def _gradient(node: Any, dy: Any) -> list[Any]:
         scale = complex_(count, zeros_like(count))
         return [found / scale if inverse else found * scale, None]
     if kind == "to_complex":
-        odd = _is_odd(x.dims[-1])
+        own = length_of(x.dims[-1])
         count = extent(x, len(x.dims) - 1, x.dtype)
-        return [fft(dy * _weights(dy, odd, 0.5), table, kind="to_real", odd=odd) * count, None]
+        return [fft(dy * _weights(dy, x, 0.5), table, kind="to_real", **own) * count, None]
     count = extent(node.outputs[0], len(x.dims) - 1, dy.dtype)
     back = fft(dy, table, kind="to_complex")
-    return [back * _weights(back, node.attributes["odd"], 2.0) / complex_(count, zeros_like(count)), None]
+    return [back * _weights(back, dy, 2.0) / complex_(count, zeros_like(count)), None]
 
 
-def _is_odd(length: Dim) -> bool:
-    if isinstance(length, int):
-        return length % 2 == 1
-    if (length % 2) in (0, 1):
-        return bool(length % 2 == 1)
-    raise ShapeError(
-        f"fft: the gradient of a real transform needs to know whether the length {length} is even; use static shapes or fft_length"
-    )
-
-
-def _weights(spectrum: Any, odd: bool, inner: float) -> Any:
-    """1 for the first bin, and for the last one of an even length; `inner` between."""
+def _weights(spectrum: Any, row: Any, inner: float) -> Any:
+    """1 for the first bin, and for the last one if the row's length is even; `inner` between."""
     bins = spectrum.dims[-1]
     k = iota(shape=(bins,), axis=0, dtype=int64)
-    edge = equal(k, constant_like(0, k))
-    if not odd:
-        edge = edge | equal(k, extent(spectrum, len(spectrum.dims) - 1, int64) - 1)
+    edge = equal(k, constant_like(0, k)) | equal(k * 2, extent(row, len(row.dims) - 1, int64))
     return select(edge, constant_like(1, spectrum), constant_like(inner, spectrum))
 
 
@@ -311,7 +294,6 @@ def _samples(pairs: bool) -> Any:
                 table, real_table = (_numpy_table(n, real).astype(wide) for real in (False, True))
                 if pairs:
                     table, real_table = _as_pairs(table), _as_pairs(real_table)
-                small = n <= 8 and not pairs
                 for x, own, attributes in (
                     (complex_x, table, {"kind": "complex", "inverse": False}),
                     (complex_x, table, {"kind": "complex", "inverse": True}),
@@ -319,7 +301,7 @@ def _samples(pairs: bool) -> Any:
                     (half, real_table, {"kind": "to_real", "odd": n % 2 == 1}),
                 ):
                     x = _as_pairs(x) if pairs and x.dtype.kind == "c" else x
-                    found.append(Sample((x, own), attributes, gradient=small and x.dtype.kind == "f"))
+                    found.append(Sample((x, own), attributes, gradient=False))
         table = _numpy_table(4, False).astype("complex64")
         table = _as_pairs(table) if pairs else table
         own = fill((4, 2), "float32") if pairs else complex_fill((4,))
@@ -336,7 +318,7 @@ def _numpy_table(length: int, real: bool) -> np.ndarray[Any, Any]:
     return np.asarray(_root_reference(a, d, "real") + 1j * _root_reference(a, d, "imag"))
 
 
-_ATTRIBUTES = {"kind": ..., "inverse": False, "odd": False}
+_ATTRIBUTES = {"kind": ..., "inverse": False, "odd": False, "length": None}
 
 fft: Op = define_op(
     "fft", "x table",
@@ -346,8 +328,9 @@ fft: Op = define_op(
     gradient=_gradient,
     reference=_reference,
     samples=_samples(pairs=False),
-    documentation="The discrete Fourier transform of the last axis: of complex numbers (kind 'complex', also its inverse, which divides by "
-    "the length), of real ones to the first half of the spectrum ('to_complex'), and back ('to_real'; odd: to an odd length).",
+    documentation="The discrete Fourier transform of the last axis: of complex numbers (kind 'complex', also its inverse, "
+    "which divides by the length), of real ones to the first half of the spectrum ('to_complex'), and back ('to_real', to an "
+    "even length unless `odd`; or to `length`).",
 )  # fmt: skip
 
 pair_fft = define_op(

@@ -65,14 +65,15 @@ class _Interpreter:
         narrow = any(v.type.dtype.is_narrow for v in (*node.inputs, *node.outputs)) and not node.op.takes_narrow
         if narrow:  # float16 and bfloat16 are computed with in float32; each result is rounded once
             operands = [rounded(a, float32) if of_numpy(a.dtype).is_narrow else a for a in operands]
-            attributes = {
-                k: float32 if isinstance(v, DType) and v.is_narrow else v for k, v in attributes.items()
-            }
+            attributes = {k: float32 if isinstance(v, DType) and v.is_narrow else v for k, v in attributes.items()}
         with np.errstate(all="ignore"):
             found = reference(*operands, **attributes)
         results = found if isinstance(found, tuple) else (found,)
         if narrow:
-            return [rounded(r, v.type.dtype) if v.type.dtype.is_narrow else r for r, v in zip(results, node.outputs, strict=True)]
+            return [
+                rounded(r, v.type.dtype) if v.type.dtype.is_narrow else r
+                for r, v in zip(results, node.outputs, strict=True)
+            ]
         return results
 
     def number(self, value: Any) -> Any:

@@ -11,10 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, ShapeError
+from ..dtypes import of_numpy
+from ..errors import DTypeError, GraphflowError, ShapeError
 from ..ir.op import Sample
+from ..ir.types import TensorType
 
-__all__ = ["BITS", "FLOATS", "INTEGERS", "NUMBERS", "axis_reductions", "binary", "complex_fill", "fill", "samples", "unary"]
+__all__ = [
+    "BITS", "FLOATS", "INTEGERS", "NUMBERS", "axis_reductions", "binary", "complex_fill", "complex_samples", "fill",
+    "samples", "unary",
+]  # fmt: skip
 
 FLOATS = ("float32", "float64")
 INTEGERS = ("int32", "int64", "int8", "uint8", "int16", "uint16", "uint32", "uint64")
@@ -44,6 +49,33 @@ def complex_fill(
     """Random complex values with both parts in [low, high]."""
     parts = fill((*shape, 2), "float64", low, high, seed)
     return np.asarray(parts[..., 0] + 1j * parts[..., 1]).astype(dtype)
+
+
+def complex_samples(op: Any, most: int = 4) -> list[Sample]:
+    """An op's good samples with complex operands: those that it has, and its float samples with imaginary parts added. None where
+    the op does not take complex numbers. At most `most` of each dtype, of those that are finite and small."""
+    found: dict[str, list[Sample]] = {"complex64": [], "complex128": []}
+    for seed, sample in enumerate(op.samples() if op.samples is not None else []):
+        if sample.error is not None or not all(np.isfinite(a).all() and a.size < 60 for a in sample.arrays):
+            continue
+        arrays = [_with_imaginary_part(a, seed + k) for k, a in enumerate(sample.arrays)]
+        kinds = {a.dtype.name for a in arrays if a.dtype.kind in "fc"}
+        if len(kinds) != 1 or not kinds <= found.keys() or len(found[min(kinds)]) >= most:
+            continue
+        types = tuple(TensorType(of_numpy(a.dtype), a.shape) for a in arrays)
+        try:
+            op.result_types(types, {**op.attribute_defaults, **sample.attributes})
+        except GraphflowError:
+            continue
+        found[min(kinds)].append(Sample(tuple(arrays), sample.attributes, gradient=sample.gradient))
+    return [*found["complex64"], *found["complex128"]]
+
+
+def _with_imaginary_part(array: np.ndarray[Any, Any], seed: int) -> np.ndarray[Any, Any]:
+    if array.dtype.name not in FLOATS:
+        return array
+    parts = fill(array.shape, array.dtype.name, -1, 1, 100 + seed)
+    return np.asarray(array + 1j * parts).astype(np.result_type(array.dtype, np.complex64))
 
 
 def samples(*groups: Samples | Sequence[Sample] | Sample) -> Samples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..dtypes import DType, float32
+from ..dtypes import DType, complex64, float32, float64
 from ..math import cast, maximum, sqrt
 from ..math import pow as power
 from ..tensor import Tensor, convert_to_tensor
@@ -50,7 +50,7 @@ class Adam(Optimizer):
     def step_values(self, rate: Tensor, dtype: DType) -> Any:
         """The rate with the bias of both averages corrected, computed once for all variables of one dtype (in float32 for narrow
         floats: in bfloat16 a beta of 0.999 is 1.0, and so would be its powers)."""
-        wide = float32 if dtype.is_narrow else dtype
+        wide = float32 if dtype.is_narrow or dtype is complex64 else float64 if dtype.is_complex else dtype
         step = self.step_number(wide)
         first = power(convert_to_tensor(self.beta_1, wide), step)
         second = power(convert_to_tensor(self.beta_2, wide), step)

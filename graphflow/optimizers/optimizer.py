@@ -124,9 +124,9 @@ class Optimizer:
             self._check_known(wanted)
             return
         for variable in wanted:
-            if not variable.dtype.is_floating:
+            if not (variable.dtype.is_floating or variable.dtype.is_complex):
                 raise DTypeError(
-                    f"optimizer: variable {variable.name} has dtype {variable.dtype.name}; only floats train"
+                    f"optimizer: variable {variable.name} has dtype {variable.dtype.name}; only floats train, and complex numbers"
                 )
         with init_scope():
             known = set(map(id, self._variables))

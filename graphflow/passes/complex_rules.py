@@ -77,11 +77,11 @@ def complex_(b: Builder, node: Node, x: Real, y: Real) -> Pair:
 
 
 def absolute(b: Builder, node: Node, x: Pair) -> Real:
-    return x.re.magnitude(x.im)
+    return b.real("magnitude", x.re, x.im)
 
 
 def angle(b: Builder, node: Node, x: Pair) -> Real:
-    return x.im.atan2(x.re)
+    return b.real("atan2", x.im, x.re)
 
 
 def cast(b: Builder, node: Node, x: Any) -> Any:

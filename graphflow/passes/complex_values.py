@@ -153,8 +153,8 @@ class Real:
 
 
 class Pair:
-    """A complex value: its parts as real values, or in memory as pairs (f32[..., 2]) or as a complex array. Each form is made
-    of the others when it is first asked for."""
+    """A complex value: its parts as real values, in memory as pairs (f32[..., 2]) or as a complex array, or a constant. Each form is
+    made of the others when it is first asked for."""
 
     def __init__(
         self,
@@ -164,12 +164,15 @@ class Pair:
         imag: Value | None = None,
         pairs: Value | None = None,
         stored: Value | None = None,
+        array: np.ndarray[Any, Any] | None = None,
     ) -> None:
-        self.builder, self.type = builder, type
+        self.builder, self.type, self._array = builder, type, array
         self._parts = None if real is None or imag is None else (real, imag)
         self._pairs, self._stored = pairs, stored
 
     def _split(self) -> tuple[Value, Value]:
+        if self._parts is None and self._array is not None:
+            self._parts = self._constant(self._array.real), self._constant(self._array.imag)
         if self._parts is None:
             shape, pairs = self.type.shape, self.pairs
             found = []
@@ -179,6 +182,11 @@ class Pair:
                 found.append(self.builder.make("reshape", [column], {"shape": shape}))
             self._parts = found[0], found[1]
         return self._parts
+
+    def _constant(self, array: np.ndarray[Any, Any]) -> Value:
+        dense = np.array(array, order="C")
+        dense.flags.writeable = False
+        return self.builder.make("constant", (), {"value": dense})
 
     @property
     def real(self) -> Value:
@@ -192,7 +200,9 @@ class Pair:
     def pairs(self) -> Value:
         """In memory, with a last axis of 2."""
         if self._pairs is None:
-            if self._stored is not None:
+            if self._array is not None:
+                self._pairs = self._constant(np.stack([self._array.real, self._array.imag], -1))
+            elif self._stored is not None:
                 self._pairs = self.builder.make("as_pairs", [self._stored])
             else:
                 assert self._parts is not None

@@ -5,8 +5,8 @@
 
 Greedy over the edges in topological order, then over siblings that read the same data. Two groups join when the union is one
 region (graphflow/ir/region.py), no path leaves and re-enters it, and nothing costly would be computed again for each row.
-Constants of one element, views, unit reshapes and conversions of narrow floats are copied into every consumer. An edge that stays unfused leaves a remark
-with its reason.
+Constants of one element, views, unit reshapes and conversions of narrow floats are copied into every consumer. An edge that stays
+unfused leaves a remark with its reason.
 """
 
 from __future__ import annotations

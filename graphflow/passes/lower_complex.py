@@ -20,8 +20,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from ..errors import UnimplementedError
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import Control, Effect
@@ -135,7 +133,7 @@ class _Lowering(Builder):
     def _complex(self, node: Node) -> None:
         kernel = node.op.kernel
         if isinstance(kernel, Effect) and kernel.kind == "constant":
-            self.pairs[node.output] = self._constant(node)
+            self.pairs[node.output] = Pair(self, node.output.type, array=node.attributes["value"])
             return
         if isinstance(kernel, Effect) and kernel.kind in ("copy", "read", "write", "print", "assert", "call"):
             self._keep(node, [self.in_memory(v) for v in node.inputs])
@@ -146,22 +144,15 @@ class _Lowering(Builder):
                 f"{node.op.name}: no kernel for complex numbers, got {', '.join(str(v.type) for v in node.inputs)}; "
                 "use gf.math.real and gf.math.imag"
             )
-        operands = [self.pairs[v] if v.type.dtype.is_complex else Real(self, self.mapping.get(v, v)) for v in node.inputs]
+        operands = [
+            self.pairs[v] if v.type.dtype.is_complex else Real(self, self.mapping.get(v, v)) for v in node.inputs
+        ]
         results = rule(self, node, *operands)
         for value, result in zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True):
             if isinstance(result, Pair):
                 self.pairs[value] = result
             else:
                 self.mapping[value] = result.value
-
-    def _constant(self, node: Node) -> Pair:
-        array = node.attributes["value"]
-        parts = []
-        for part in (array.real, array.imag):
-            dense = np.array(part, order="C")
-            dense.flags.writeable = False
-            parts.append(self.make("constant", (), {"value": dense}))
-        return Pair(self, node.output.type, real=parts[0], imag=parts[1])
 
     def _control(self, node: Node) -> None:
         """Branches and bodies take and give two values for a complex one."""

@@ -16,6 +16,7 @@ from .merge_loops import merge_loops
 from .place_devices import place_devices
 from .remove_dead import remove_dead
 from .simplify_control import settle_control, simplify_control
+from .update_rows import rows_last, update_rows
 from .widen_narrow import widen_narrow
 
 __all__ = ["PIPELINE"]
@@ -36,6 +37,8 @@ PIPELINE = [
     merge_loops,       # loops that larger ones compute too
     simplify_control,  # operands that merging made equal
     accumulate_rows,
+    update_rows,       # a variable that changes in a few rows
     remove_dead,
     fuse,              # loops
+    rows_last,
 ]  # fmt: skip

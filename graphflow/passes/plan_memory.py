@@ -90,6 +90,7 @@ def plan_memory(graph: Graph) -> MemoryPlan:
             plan.constants.append(node.output)
         elif isinstance(kernel, Effect) and kernel.kind == "write":
             assigns[node.inputs[0]] = node.inputs[1]
+    _rows_in_place(graph, plan, assigns)
     for step, node in enumerate(graph.nodes):
         for value in node.inputs:
             last_use[plan.root(value)] = step
@@ -133,6 +134,23 @@ def plan_memory(graph: Graph) -> MemoryPlan:
         if plan.place(value) != Place("variable", variable_number[variable]):
             plan.commits.append((variable, value))
     return plan
+
+
+def _rows_in_place(graph: Graph, plan: MemoryPlan, assigns: Mapping[Value, Value]) -> None:
+    """An update of rows is made where the variable lies: it comes last (see passes/update_rows.py)."""
+    held = {value: variable for variable, value in assigns.items()}
+    read = {plan.root(v) for v in graph.outputs}
+    for node in reversed(graph.nodes):
+        kernel = node.op.kernel
+        if isinstance(kernel, Effect) and kernel.kind == "write":
+            if plan.root(node.inputs[1]) is not node.inputs[1]:  # another variable's old value
+                read.add(plan.root(node.inputs[1]))
+            continue
+        if node.op.name != "update_rows":
+            return
+        variable = held.get(node.output)
+        if variable is not None and plan.root(node.inputs[0]) is variable and variable not in read:
+            plan.roots[node.output] = variable
 
 
 def direct_assigns(

@@ -142,6 +142,8 @@ def uniform_value(value: Value) -> Array | None:
     (which only move elements) to a constant; else None."""
     producer = value.producer
     while producer is not None and isinstance(producer.op.kernel, (View, Alias)):
+        if producer.inputs[0].type.dtype is not value.type.dtype:
+            return None  # the same bytes as other elements
         value = producer.inputs[0]
         producer = value.producer
     array = constant_value(value)

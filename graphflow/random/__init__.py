@@ -3,6 +3,9 @@ whatever is fused and however many threads run. See docs/random.md."""
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 from . import experimental
 from .choices import stateless_categorical, stateless_shuffle
 from .counts import stateless_binomial, stateless_poisson
@@ -15,12 +18,15 @@ from .truncated import stateless_parameterized_truncated_normal
 __all__ = [
     "Algorithm",
     "Generator",
+    "all_candidate_sampler",
     "categorical",
     "create_rng_state",
     "experimental",
+    "fixed_unigram_candidate_sampler",
     "fold_in",
     "gamma",
     "get_global_generator",
+    "log_uniform_candidate_sampler",
     "normal",
     "poisson",
     "set_global_generator",
@@ -38,4 +44,12 @@ __all__ = [
     "stateless_uniform",
     "truncated_normal",
     "uniform",
+    "uniform_candidate_sampler",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # candidate samplers are built on the draws above, so they are loaded when they are asked for
+    if not name.endswith("_candidate_sampler") or name not in __all__:
+        raise AttributeError(f"module 'graphflow.random' has no attribute {name!r}")
+    return getattr(importlib.import_module("..sampling", __name__), name)

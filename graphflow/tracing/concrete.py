@@ -206,7 +206,10 @@ class ConcreteFunction:
                 return checked.run(tensors, variables, extents)
             log_graph(self.name, self.executable.graph)
             if not all(getattr(recorder, "is_passive", False) for recorder in active):
-                return self.pack(self.interpret(tensors, variables))
+                from .taped import call_under_tape
+
+                outputs = call_under_tape(self, tensors, variables, extents)
+                return self.pack(self.interpret(tensors, variables) if outputs is None else outputs)
             for variable in self.written([variables[k] for k in self.variable_positions]):
                 for recorder in active:
                     recorder.writes(variable)  # type: ignore[attr-defined]

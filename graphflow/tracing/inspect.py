@@ -5,20 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
+from .calls import Call, prepare_call
+from .differing import enclosing, first_difference, same_bits
 from .explain import Explanation, report_of
 
-__all__ = ["Inspection", "Verification"]
+__all__ = ["Inspection", "Verification", "same_bits"]
 
 
 @dataclass(frozen=True)
 class Verification:
-    """Result of fn.verify: whether graph mode gave eager's bits; if not, the first differing output, node and pass."""
+    """Result of fn.verify: whether graph mode gave eager's bits. If not, `message` says all that was found out; rewrite and
+    pass_name: the first rewrite that changes the result, and its pass; node: where that is, or, if kernels give other bits
+    without any rewrite, the first node that does (with the iterations and branches around it)."""
 
     equal: bool
     outputs: int
     message: str
+    rewrite: int = 0
+    pass_name: str = ""
+    node: str = ""
 
     def __bool__(self) -> bool:
         return self.equal
@@ -59,6 +64,27 @@ class Inspection:
         limit, _ = self._budget()  # type: ignore[attr-defined]
         return Explanation(self.name, [report_of(c) for c in entries], remarks, dropped, cache.made, limit)  # type: ignore[attr-defined]
 
+    def memory(self, *args: Any, **kwargs: Any) -> Any:
+        """The memory that a call is planned to need, before it runs: the peak, the values alive there with their lines, and
+        a timeline (a memory.MemoryReport; str() is a readable report). With TensorSpecs, formulas of the open extents."""
+        from .memory import memory
+
+        return memory(self, args, kwargs)
+
+    def profile(self, *args: Any, repeats: int = 20, **kwargs: Any) -> Any:
+        """Time and bytes of every kernel on your lines (a profile.Profile; str() is a table, `to_chrome_trace(path)` writes
+        a trace). Runs the call 2 * repeats + 4 times, with all it prints; variables are restored afterwards."""
+        from .profile import profile
+
+        return profile(self, args, kwargs, repeats)
+
+    def view(self, path: Any, *args: Any, **kwargs: Any) -> str:
+        """Write one HTML file that shows the call's graph, each pass's diff, the source, kernels, memory and remarks, and
+        needs no network; returns its path. The call is not run."""
+        from .view import view
+
+        return view(self, path, args, kwargs)
+
     def verify(self, *args: Any, **kwargs: Any) -> Verification:
         """Run these arguments eagerly and compiled (variables restored in between) and compare bit for bit. Where they
         differ, names the output and, by bisecting the passes' rewrites, the first pass and rewrite that changes it."""
@@ -86,51 +112,27 @@ def kernels_text(program: Any, form: str) -> str:
     raise ValueError(f"no form {form!r}; the forms are nest, llvm, asm, python, ptx")
 
 
-def same_bits(a: Any, b: Any) -> bool:
-    """Equal dtype, shape and bytes, where any NaN equals any NaN."""
-    x, y = np.asarray(a), np.asarray(b)
-    if x.dtype != y.dtype or x.shape != y.shape:
-        return False
-    if x.tobytes() == y.tobytes():
-        return True
-    if x.dtype.kind != "f":
-        return False
-    nan = np.isnan(x) & np.isnan(y)
-    return bool(np.all(nan | ((x == y) & (np.signbit(x) == np.signbit(y)))))
-
-
 def verify(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Verification:
     """See Inspection.verify."""
     from ..tensor import Tensor
     from ..tree import flatten
 
-    inner = function
-    if hasattr(function, "_instance"):
-        inner, args = function._function, (function._instance, *args)
-    arguments = inner._arguments(args, kwargs)
-    concrete, extents = inner._find_or_trace(arguments)
-    variables = [v for _, v in concrete.captured] + list(arguments.variables)
-    before = [v._array.copy() for v in variables]
-
-    def restore() -> None:
-        for variable, array in zip(variables, before, strict=True):
-            np.copyto(variable._array, array)
+    call = prepare_call(function, args, kwargs)
+    concrete, arguments = call.concrete, call.arguments
 
     def collect(run: Any) -> list[Any]:
-        try:
+        with call.variables_restored():
             results = [r._array for r in flatten(run()) if isinstance(r, Tensor)]
-            return results + [v._array.copy() for v in variables]
-        finally:
-            restore()
+            return results + [v._array.copy() for v in call.variables]
 
     eager = collect(lambda: concrete.pack(concrete.interpret(arguments.tensors, arguments.variables)))
-    compiled = collect(lambda: concrete.run(arguments.tensors, arguments.variables, extents))
+    compiled = collect(call.run)
     for number, (a, b) in enumerate(zip(eager, compiled, strict=True)):
         if not same_bits(a, b):
             _report(concrete, arguments)
-            return Verification(False, len(eager), _bisect(concrete, arguments, extents, eager, collect, number))
+            return _bisect(call, eager, collect, number)
     return Verification(
-        True, len(eager), f"{inner.name}: {len(eager)} results have the same bits in eager and graph mode"
+        True, len(eager), f"{concrete.name}: {len(eager)} results have the same bits in eager and graph mode"
     )
 
 
@@ -143,23 +145,52 @@ def _report(concrete: Any, arguments: Any) -> None:
     report_failure(problem, concrete, arguments.tensors, arguments.variables)
 
 
-def _bisect(concrete: Any, arguments: Any, extents: Any, eager: list[Any], collect: Any, number: int) -> str:
-    """Name the first rewrite after which the results differ."""
+def _bisect(call: Call, eager: list[Any], collect: Any, number: int) -> Verification:
+    """Name the first rewrite after which the results differ; if there is none, the first node that differs."""
     from ..compiler import compile_graph, optimise
 
-    def differs(fuel: int) -> bool:
-        trial = replace(
-            concrete, _executable=compile_graph(concrete.graph, fuel=fuel), _bindings={}, _calls={}, _seen={}
-        )
-        found = collect(lambda: trial.run(arguments.tensors, arguments.variables, extents))
-        return not all(same_bits(a, b) for a, b in zip(eager, found, strict=True))
+    graph = call.concrete.graph
 
-    total = sum(s.rewrites for s in optimise(concrete.graph)[1])
+    def differs(fuel: int) -> bool:
+        trial = call.with_executable(compile_graph(graph, fuel=fuel))
+        return not all(same_bits(a, b) for a, b in zip(eager, collect(trial.run), strict=True))
+
+    total = sum(s.rewrites for s in optimise(graph)[1])
     if differs(0):
-        return f"result {number} differs before any rewrite: a kernel alone gives other bits than eager mode"
+        node = _differing_node(call)
+        text = f"result {number} differs before any rewrite: a kernel alone gives other bits than eager mode"
+        if node is not None:
+            text += f". The first node that differs: {node}"
+        return Verification(False, len(eager), text, node=str(node or ""))
+    if not differs(total):
+        return Verification(False, len(eager), f"result {number} differs from run to run, with the same rewrites")
     low, high = 0, total
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if differs(middle) else (middle, high)
-    context = optimise(concrete.graph, fuel=high)[2]
-    return f"result {number} differs from rewrite {high} on: {context.last_rewrite}"
+    rewrite = optimise(graph, fuel=high)[2].last_rewrite
+    text = f"result {number} differs from rewrite {high} on: {rewrite}"
+    around = enclosing(graph, rewrite.source) if rewrite is not None and rewrite.source is not None else None
+    if around:
+        text += f", in {', in '.join(reversed(around))}"
+    return Verification(
+        False,
+        len(eager),
+        text,
+        high,
+        rewrite.pass_name if rewrite else "",
+        str(rewrite.source or "") if rewrite else "",
+    )
+
+
+def _differing_node(call: Call) -> Any:
+    """The first node that differs without rewrites; None where it cannot be told."""
+    from ..errors import GraphflowError
+
+    if call.concrete.calls_python:  # not to be run again, node by node
+        return None
+    try:
+        with call.variables_restored():
+            return first_difference(call.concrete, call.arguments.tensors, call.arguments.variables, 0)
+    except GraphflowError:  # a part of the graph cannot be compiled by itself
+        return None

@@ -26,6 +26,8 @@ __all__ = ["KernelProfile", "Profile", "bytes_text", "profile", "time_text"]
 
 WARM_UP = 2
 """Calls before the first that is measured."""
+LONGEST = 64
+"""Characters of an expression in a table."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,10 @@ class KernelProfile:
 
 @dataclass(frozen=True)
 class Profile:
-    """The median of `repeats` profiled calls. kernels: the most expensive first. seconds: the profiled call, plain_seconds: the median of as
-    many calls without counters, in turn with the others; the difference is what counting costs. other_seconds: of the profiled call, outside
-    of all counted steps (entering and leaving, scalars kept in registers, copies to results and variables)."""
+    """The median of `repeats` profiled calls. kernels: the most expensive first. seconds: the profiled call; plain_seconds:
+    the median of as many calls without counters, in turn with the others: the difference is what counting costs.
+    other_seconds: of the profiled call, outside of all counted steps (entering and leaving, scalars kept in registers,
+    copies to results and variables)."""
 
     function: str
     repeats: int
@@ -99,8 +102,8 @@ class Profile:
         return found
 
     def to_chrome_trace(self, path: str | os.PathLike[str]) -> str:
-        """Write the last profiled call as a Chrome trace (JSON) for Perfetto (ui.perfetto.dev) or chrome://tracing; returns the path. Each run
-        of each step is an event; of more than 65,536 the last ones are there."""
+        """Write the last profiled call as a Chrome trace (JSON) for Perfetto (ui.perfetto.dev) or chrome://tracing; returns
+        the path. Each run of each step is an event; of more than 65,536 the last ones are there."""
         named = {k.number: k for k in self.kernels}
         events: list[dict[str, Any]] = [
             {"ph": "M", "pid": 1, "tid": 1, "name": "process_name", "args": {"name": "graphflow"}},
@@ -144,7 +147,7 @@ class Profile:
                 what += ", without what is inside"
             lines.append(
                 f"  {k.share:>6.1%}  {time_text(k.own_seconds):>9}  {k.runs:>7,}  {size:>9}  {rate:>6}  {flops:>7}  "
-                f"{'backward of ' if k.backward else ''}{k.lines[0]}   {k.expression}   [{what}]"
+                f"{'backward of ' if k.backward else ''}{k.lines[0]}   {shortened(k.expression)}   [{what}]"
             )
         rest = self.other_seconds / self.seconds if self.seconds else 0.0
         lines.append(f"  {rest:>6.1%}  {time_text(self.other_seconds):>9}  outside of the kernels")
@@ -175,12 +178,12 @@ def profile(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], repeat
         for _ in range(repeats):
             plain.append(run_plain())
             counters.clear()
-            runs.append((run_counted(), counters.memory[len(counters.memory) - 5 * len(counters.nodes) :].copy()))
+            runs.append((run_counted(), counters.table().copy()))
     total, events = counters.events()
     runs.sort(key=lambda run: run[0])
     seconds, words = runs[(len(runs) - 1) // 2]
     rate = counts_per_second()
-    kernels = _kernels(counters, words.reshape(len(counters.nodes), 5), rate, seconds)
+    kernels = _kernels(counters, words, rate, seconds)
     inside = sum(k.seconds for k in kernels if k.parent < 0)
     return Profile(
         call.concrete.name,
@@ -317,5 +320,10 @@ def bytes_text(count: int) -> str:
 
 
 def place_text(source: Source) -> str:
-    """A place with its expression."""
-    return f"{'backward of ' if source.backward else ''}{source.location}   {source.expression}".rstrip()
+    """A place with its expression, on one line of moderate length."""
+    return f"{'backward of ' if source.backward else ''}{source.location}   {shortened(source.expression)}".rstrip()
+
+
+def shortened(text: str) -> str:
+    """A text of at most LONGEST characters."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

@@ -141,6 +141,7 @@ class Settling(Sharing):
             {k: v for k, v in enumerate(arguments.variables) if id(v) in also_captured},
         )
         concrete.provenance = Provenance.of(captures)
+        concrete.remarks += [Remark(category, text, (place,)) for category, text, place in trace.notes]
         self._note(concrete, captures, sightings)
         captures.release()
         return concrete

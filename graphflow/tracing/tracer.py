@@ -318,6 +318,8 @@ class Trace:
         self.extent_places: dict[str, tuple[SymbolicTensor, int]] = {}
         if outer is None:
             self.run_time_symbols: set[str] = set()
+            #: remarks made while tracing: (category, text, place)
+            self.notes: list[tuple[str, str, Source]] = []
             #: eager tensors that sub-traces take as operands, not as constants of their own (a tape watches them)
             self.shared: set[int] = set()
 

@@ -13,11 +13,20 @@ import pytest
 
 from graphflow import dtypes
 from graphflow.dtypes import DType, bfloat16, bool_, float16, float32, float64, rounded
-from graphflow.kernels.scalar import ScalarBuilder
+from graphflow.kernels.scalar import Scalar, ScalarBuilder
 from graphflow.runtime.cpu import emit, llvm
 
 NARROW = [float16, bfloat16]
-INTEGERS = [dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64, dtypes.uint8, dtypes.uint16, dtypes.uint32, dtypes.uint64]
+INTEGERS = [
+    dtypes.int8,
+    dtypes.int16,
+    dtypes.int32,
+    dtypes.int64,
+    dtypes.uint8,
+    dtypes.uint16,
+    dtypes.uint32,
+    dtypes.uint64,
+]
 EXPONENT_BITS = {float16: 5, bfloat16: 8}
 
 narrow = pytest.mark.parametrize("dtype", NARROW, ids=str)
@@ -78,9 +87,13 @@ def bits_of(array: np.ndarray) -> np.ndarray:
 
 def convert(values: np.ndarray, dtype: DType, lanes: int = 16) -> np.ndarray:
     """The compiled conversion of an array."""
-    start = dtypes.of_numpy(values.dtype)
     s = ScalarBuilder()
-    text = emit.pointwise_function("convert", [s.convert(s.parameter(0, start), dtype)], [start], lanes)
+    return run([s.convert(s.parameter(0, dtypes.of_numpy(values.dtype)), dtype)], values, dtype, lanes)
+
+
+def run(roots: list[Scalar], values: np.ndarray, dtype: DType, lanes: int = 16) -> np.ndarray:
+    """A compiled function of one array."""
+    text = emit.pointwise_function("convert", roots, [dtypes.of_numpy(values.dtype)], lanes)
     library = llvm.compile_module(text, ["convert"], {})
     result = np.empty(values.shape, dtype.numpy)
     call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(library.address("convert"))
@@ -99,18 +112,36 @@ def borders(dtype: DType, start: DType) -> np.ndarray:
     """Numbers of a float dtype where the rounding to `dtype` changes: narrow numbers, the middles between neighbours and the
     numbers next to them, over the whole range and around its ends."""
     table, limit = magnitudes(dtype)
-    picked = sorted({*range(0, 40), *range(0, len(table), 61), *range(len(table) - 20, len(table)), 0x3FF, 0x400, 0x401, 0x7F, 0x80, 0x81})
+    picked = sorted(
+        {
+            *range(40),
+            *range(0, len(table), 61),
+            *range(len(table) - 20, len(table)),
+            0x3FF,
+            0x400,
+            0x401,
+            0x7F,
+            0x80,
+            0x81,
+        }
+    )
     ends = [*table, limit]
     exact = [ends[k] for k in picked] + [(ends[k] + ends[k + 1]) / 2 for k in picked if k + 1 < len(table)] + [limit]
     centre = np.array([float(v) for v in exact]).astype(start.numpy)
     with np.errstate(over="ignore", under="ignore"):
-        around = [centre, np.nextafter(centre, start.numpy.type(np.inf)), np.nextafter(centre, start.numpy.type(-np.inf))]
+        around = [
+            centre,
+            np.nextafter(centre, start.numpy.type(np.inf)),
+            np.nextafter(centre, start.numpy.type(-np.inf)),
+        ]
         if start is float64:  # a rounding to float32 first would lose these
             around += [centre * (1 + 2.0**-40), centre * (1 - 2.0**-40)]
         random = np.random.default_rng(3)
         spread = np.ldexp(random.uniform(1, 2, 4000), random.integers(-160, 135, 4000)).astype(start.numpy)
         ordinary = random.uniform(-4, 4, 1000).astype(start.numpy)
-    special = np.array([np.nan, np.inf, np.finfo(start.numpy).max, np.finfo(start.numpy).smallest_subnormal], start.numpy)
+    special = np.array(
+        [np.nan, np.inf, np.finfo(start.numpy).max, np.finfo(start.numpy).smallest_subnormal], start.numpy
+    )
     values = np.concatenate([*around, spread, ordinary, special])
     return np.concatenate([values, -values])
 
@@ -140,7 +171,16 @@ def integers(start: DType, dtype: DType) -> np.ndarray:
         for shift in (7, 8, 9, 10, 11, 12):  # ties of either dtype, and what is just beside them
             if bits > shift:
                 tie = base | base >> shift | (base >> (shift - 1))
-                found.update((tie - 1, tie, tie + 1, (base | base >> shift) + 1, base | base >> shift, (base | base >> shift) - 1))
+                found.update(
+                    (
+                        tie - 1,
+                        tie,
+                        tie + 1,
+                        (base | base >> shift) + 1,
+                        base | base >> shift,
+                        (base | base >> shift) - 1,
+                    )
+                )
     found |= {-v for v in found}
     return np.array(sorted(v for v in found if limits.min <= v <= limits.max), start.numpy)
 
@@ -201,6 +241,25 @@ def test_between_the_narrow_dtypes(has_half: bool) -> None:
             expected.append(nearest_bits(value, end))
         np.testing.assert_array_equal(bits_of(convert(every, end)), expected)
         np.testing.assert_array_equal(bits_of(rounded(every, end)), expected)
+
+
+@narrow
+@halves
+@pytest.mark.parametrize("start", [float16, bfloat16, float32, float64, dtypes.int64], ids=str)
+def test_rounded_and_widened_at_once(start: DType, dtype: DType, has_half: bool) -> None:
+    """Without 16 bits between them the two conversions give the same bits."""
+    if start.is_integer:
+        values = integers(start, dtype)
+    elif start.is_narrow:
+        values = np.arange(1 << 16, dtype=np.uint16).view(start.numpy)
+    else:
+        values = borders(dtype, start)
+    s = ScalarBuilder()
+    both = s.convert(s.convert(s.parameter(0, start), dtype), float32)
+    found = run([both], values, float32)
+    expected = convert(convert(values, dtype), float32)
+    nan = np.isnan(expected)
+    assert np.array_equal(nan, np.isnan(found)) and found[~nan].tobytes() == expected[~nan].tobytes()
 
 
 @narrow

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def fresh(k):
 
 
 def test_compiled_before_called_in_the_child(tmp_path, monkeypatch):
-    monkeypatch.setenv("GRAPHFLOW_CACHE", str(tmp_path))
+    monkeypatch.setattr(gf.config, "_process", replace(gf.config.flags(), cache_dir=str(tmp_path)))
     x = large()
     expected = sums(x).numpy().tobytes()  # the pool's threads run now
     variable = gf.Variable(gf.zeros(3))
@@ -211,7 +212,7 @@ def test_a_fork_pool():
 
 
 def test_the_disk_cache_from_parent_and_child(tmp_path, monkeypatch):
-    monkeypatch.setenv("GRAPHFLOW_CACHE", str(tmp_path))
+    monkeypatch.setattr(gf.config, "_process", replace(gf.config.flags(), cache_dir=str(tmp_path)))
     source = gf.constant([1.0, 4.0])
 
     def work():

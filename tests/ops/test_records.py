@@ -30,7 +30,9 @@ WITHOUT_SAMPLES = {
     "fused": "is made by the fusion pass",
     "switch": "needs graphs: tests/ir/test_control.py builds them",
     "while": "needs graphs: tests/ir/test_control.py builds them",
+    "runtime_range": "names an extent of the run: tests/test_runtime_extents.py",
     "call": "needs graphs: tests/ir/test_control.py builds them",
+    "custom_gradient": "needs a gradient: tests/autodiff/test_custom_gradients.py",
 }
 
 every_op = pytest.mark.parametrize("op", OPS.values(), ids=lambda op: op.name)
@@ -83,7 +85,7 @@ def test_samples_cover_the_dtypes_that_the_op_takes(op: Op) -> None:
         return
     if op.name == "bitcast" or used == {"uint64"}:  # words of random bits
         return
-    assert {"float32", "float64"} <= used or used <= {"bool"} or "int32" in used or "int64" in used
+    assert {"float32", "float64"} <= used or {"complex64", "complex128"} <= used or used <= {"bool"} or "int32" in used or "int64" in used
 
 
 @every_op

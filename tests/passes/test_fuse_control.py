@@ -109,7 +109,7 @@ def test_the_pipeline_on_a_loop(whole, evaluate_node):
     graph = whole(LOOP)
     context = PassContext(evaluate=evaluate_node)
     final, stages = run_pipeline(graph, PIPELINE, context, verify=True)
-    assert ops(final)[-1][0] == "while" and [stage.name for stage in stages][1] == "inline_calls"
+    assert ops(final)[-1][0] == "while" and "inline_calls" in [stage.name for stage in stages]
     given = [np.array([0.5, -1.0], "f4"), np.array(0.25, "f4"), np.array(4, "i4")]
     for left, right in zip(interpret(graph, given), interpret(final, given), strict=True):
         assert left.tobytes() == right.tobytes()

@@ -1,6 +1,5 @@
 """float16 and bfloat16 become float32 around everything that computes; the text before and after, and what later passes may do with it."""
 
-# ruff: noqa: E501 (the texts of graphs are one line a node)
 from __future__ import annotations
 
 import numpy as np

@@ -6,10 +6,12 @@ import ctypes
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from graphflow import config
 from graphflow.errors import CompileError
 from graphflow.runtime.cpu import cache, llvm
 
@@ -18,7 +20,7 @@ TEXT = "define i32 @next(i32 %x) {\n  %y = add i32 %x, 1\n  ret i32 %y\n}\n"
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("GRAPHFLOW_CACHE", str(tmp_path / "kept"))
+    monkeypatch.setattr(config, "_process", replace(config.flags(), cache_dir=str(tmp_path / "kept")))
     monkeypatch.setattr(cache, "problems", [])
     monkeypatch.setattr(cache, "_usage", {})
     yield tmp_path / "kept"
@@ -112,7 +114,7 @@ def test_an_entry_of_another_user_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 def test_an_unusable_directory_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "a file"
     file.write_text("")
-    monkeypatch.setenv("GRAPHFLOW_CACHE", str(file))
+    monkeypatch.setattr(config, "_process", replace(config.flags(), cache_dir=str(file)))
     for _ in range(2):
         assert call(llvm.compile_module(TEXT, ["next"]), "next", 1) == 2
     assert any("cannot be written" in problem for problem in cache.problems)
@@ -133,7 +135,7 @@ def test_a_full_disk_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_turned_off(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
-    monkeypatch.setenv("GRAPHFLOW_CACHE", "0")
+    monkeypatch.setattr(config, "_process", replace(config.flags(), cache_dir="0"))
     assert cache.directory() is None
     assert not cache.store(cache.key_of("x"), b"payload")
     assert cache.load(cache.key_of("x")) is None and cache.entries() == [] and cache.clear() == 0
@@ -142,7 +144,7 @@ def test_turned_off(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
 
 
 def test_default_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GRAPHFLOW_CACHE")
+    monkeypatch.setattr(config, "_process", replace(config.flags(), cache_dir=""))
     assert cache.directory() is not None and "graphflow" in str(cache.directory())
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from graphflow import config
 from graphflow.runtime.cpu import llvm, pool
 
 Array = np.ndarray[Any, Any]
@@ -95,9 +96,9 @@ def many(table: Array, grain: int, times: int) -> None:
 
 @pytest.fixture(autouse=True)
 def restore_threads() -> Iterator[None]:
-    before = pool.threads()
+    before = config.flags().threads
     yield
-    pool.set_threads(before)
+    config.set_flags(threads=before)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4, 64])
@@ -174,19 +175,13 @@ def test_sleeping_threads_wake() -> None:
     assert (table == 100).all()
 
 
-def test_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_threads() -> None:
     for wrong in (0, -1, pool.WORKERS + 1):
         with pytest.raises(ValueError, match="from 1 to 64"):
             pool.set_threads(wrong)
     pool.set_threads(pool.WORKERS)
     assert pool.threads() == pool.WORKERS
-    monkeypatch.setattr(pool, "_requested", None)
-    monkeypatch.setenv("GRAPHFLOW_THREADS", "3")
-    assert pool.threads() == 3
-    monkeypatch.setenv("GRAPHFLOW_THREADS", "many")
-    with pytest.raises(ValueError, match="GRAPHFLOW_THREADS"):
-        pool.threads()
-    monkeypatch.delenv("GRAPHFLOW_THREADS")
+    config.set_flags(threads=0)
     if hasattr(os, "sched_getaffinity"):
         assert pool.threads() == len(os.sched_getaffinity(0))
 

@@ -10,8 +10,8 @@ refused; each of them is recompiled and overwritten. A write goes to a temporary
 so a reader sees an entry whole or not at all. When the directory cannot be used (read-only, full disk) there is no
 cache and no error: what went wrong is kept in `problems`, which `graphflow doctor` prints.
 
-The place is `platformdirs.user_cache_dir("graphflow")`, or the directory named by GRAPHFLOW_CACHE;
-`GRAPHFLOW_CACHE=0` turns the cache off. A hit costs about 0.1 ms (open, read, sha256 of some 10 kB).
+The place is `platformdirs.user_cache_dir("graphflow")`, or the directory that the flag `cache_dir` names (GRAPHFLOW_CACHE
+at the start, `config.set_flags` and `config.override` at any time); "0" turns the cache off. A hit costs about 0.1 ms (open, read, sha256 of some 10 kB).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ... import config
 from ...locks import renew_after_fork
 
 __all__ = ["Entry", "clear", "directory", "entries", "key_of", "load", "problems", "store", "verify"]
@@ -72,13 +73,13 @@ class Entry:
 
 
 def directory() -> Path | None:
-    """The cache's directory, or None where GRAPHFLOW_CACHE=0 turns the cache off. It need not exist yet."""
-    place = os.environ.get("GRAPHFLOW_CACHE", "")
+    """The cache's directory, or None where cache_dir="0" turns the cache off. It need not exist yet."""
+    place = config.flags().cache_dir
     if place == "0":
         return None
     if place:
         return Path(place)
-    import platformdirs  # 4 ms, and not needed where GRAPHFLOW_CACHE is set
+    import platformdirs  # 4 ms, and not needed where the flag is set
 
     return Path(platformdirs.user_cache_dir("graphflow"))
 

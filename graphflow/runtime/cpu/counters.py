@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from ...ir.dims import Dim, product
-from ...ir.graph import Graph, Node
-from ...ir.op import Contract, Control
+from ...ir.graph import Graph, Node, Value
+from ...ir.op import Contract, Control, Indexed
 from . import llvm
 
 __all__ = ["EVENTS", "Counters", "counting", "counts_per_second"]
@@ -50,16 +50,18 @@ class Counters:
         self.memory = np.zeros(HEADER + len(self.nodes) * len(WORDS), np.int64)
 
     def clear(self) -> None:
-        """Count from zero."""
-        self.memory[:] = 0
-
-    def forget_events(self) -> None:
-        """Begin the list of events anew."""
-        self.memory[0] = 0
+        """Count from zero. The ring stays: clearing it would empty the processor's caches before what is measured."""
+        self.memory[:8] = 0
+        self.memory[HEADER:] = 0
 
     def words(self, name: str) -> np.ndarray[Any, Any]:
         """One word of every step."""
         found: np.ndarray[Any, Any] = self.memory[HEADER + WORDS.index(name) :: len(WORDS)]
+        return found
+
+    def table(self) -> np.ndarray[Any, Any]:
+        """A row of WORDS for every step."""
+        found: np.ndarray[Any, Any] = self.memory[HEADER:].reshape(len(self.nodes), len(WORDS))
         return found
 
     def events(self) -> tuple[int, list[tuple[int, int, int]]]:
@@ -70,17 +72,37 @@ class Counters:
         return count, [(int(a), int(b), int(c)) for a, b, c in kept]
 
 
+def _size(value: Value) -> Dim:
+    return product(value.type.shape) * value.type.dtype.itemsize
+
+
 def _bytes(node: Node) -> Dim:
-    """What a step moves at least: its operands and results; of rows changed in place only the row."""
+    """What a step moves at least: its operands and results; of rows changed in place only the row, and of an operand that is only looked
+    up (gathered, sliced) what is taken from it."""
     if isinstance(node.op.kernel, Control):
         return 0
-    values = {*node.inputs, *node.outputs}
     if node.op.name in _ROWS:
-        values = {node.inputs[-1]}
+        return _size(node.inputs[-1]) * 2
     total: Dim = 0
-    for value in values:
-        total = total + product(value.type.shape) * value.type.dtype.itemsize
-    return total * 2 if node.op.name in _ROWS else total
+    for value in node.outputs:
+        total = total + _size(value)
+    body = node.attributes.get("body")
+    inner = dict(zip(node.inputs, body.inputs, strict=True)) if isinstance(body, Graph) else {}
+    for value in dict.fromkeys(node.inputs):
+        uses = body.uses.get(inner[value], []) if isinstance(body, Graph) else []
+        if uses and all(
+            _takes(use) and use.inputs[0] is inner[value] and inner[value] not in use.inputs[1:] for use in uses
+        ):
+            for use in dict.fromkeys(uses):
+                total = total + _size(use.output)
+        else:
+            total = total + _size(value)
+    return total
+
+
+def _takes(node: Node) -> bool:
+    """Does the node take elements of its first operand, each at most about once?"""
+    return isinstance(node.op.kernel, Indexed) or node.op.name == "slice"
 
 
 def _operations(node: Node) -> Dim:

@@ -20,7 +20,7 @@ from . import llvm
 
 __all__ = ["Emitter", "Writer", "memory_type", "register_type"]
 
-#: float16 and bfloat16 are their 16 bits: what LLVM makes of arithmetic, choices and moves of half and bfloat differs from processor to processor
+#: float16 and bfloat16 are their 16 bits: what LLVM makes of moves and choices of half and bfloat differs between processors
 _REGISTER = {
     "f16": "i16", "bf16": "i16", "f32": "float", "f64": "double", "i8": "i8", "i16": "i16", "i32": "i32",
     "i64": "i64", "u8": "i8", "u16": "i16", "u32": "i32", "u64": "i64", "b1": "i1",

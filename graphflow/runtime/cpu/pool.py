@@ -41,11 +41,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ... import config
 from . import llvm
 
 __all__ = ["WORKERS", "parallel_for_address", "set_threads", "threads"]
 
-WORKERS = 64
+WORKERS = config.MOST_THREADS
 """The most threads a region can have, its caller included."""
 SPIN_MICROSECONDS = 30.0
 """How long an idle pool thread, or a caller whose last chunk runs elsewhere, spins before it blocks: a few times the
@@ -67,7 +68,6 @@ _THREADS_SUPPORTED = sys.platform.startswith("linux") or sys.platform == "darwin
 
 _lock = threading.Lock()
 _pool: _Pool | None = None
-_requested: int | None = None
 
 
 @dataclass(frozen=True)
@@ -88,31 +88,32 @@ def parallel_for_address() -> int:
 
 
 def threads() -> int:
-    """The most threads a region uses: what `set_threads` said, else GRAPHFLOW_THREADS, else the cores this process
-    may use."""
-    return _requested if _requested is not None else _default_threads()
+    """The most threads a region uses: the flag `threads`, or the cores this process may use where it is 0."""
+    return min(config.thread_limit(), WORKERS) or _default_threads()
 
 
 def set_threads(count: int) -> None:
-    """Use at most `count` threads a region from now on, at any time; ValueError unless 1 <= count <= WORKERS.
+    """Use at most `count` threads a region from now on, at any time: sets the flag `threads`. ValueError unless
+    1 <= count <= WORKERS.
 
     Regions that are running keep theirs. Fewer threads later leaves the others asleep.
     """
-    global _requested
     if not 1 <= count <= WORKERS:
         raise ValueError(f"set_threads: the number of threads must be from 1 to {WORKERS}, got {count}")
+    config.set_flags(threads=count)
+
+
+def _apply() -> None:
+    """Tell the pool how many threads there are to be now."""
     with _lock:
-        _requested = count
         if _pool is not None:
-            _pool.set_threads(count if _THREADS_SUPPORTED else 1)
+            _pool.set_threads(threads() if _THREADS_SUPPORTED else 1)
+
+
+config.when_changed("threads", lambda: _apply())
 
 
 def _default_threads() -> int:
-    asked = os.environ.get("GRAPHFLOW_THREADS", "")
-    if asked:
-        if not asked.isdecimal() or not 1 <= int(asked) <= WORKERS:
-            raise ValueError(f"GRAPHFLOW_THREADS must be a number from 1 to {WORKERS}, got {asked!r}")
-        return int(asked)
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only; sees cpusets and taskset
     usable = len(affinity(0)) if affinity else os.cpu_count() or 1
     return min(usable, WORKERS) if _THREADS_SUPPORTED else 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import cumulative, fourier, lapack, products, scatter, sorting
+from . import cumulative, fourier, lapack, products, rows, scatter, sorting
 
 __all__ = ["LIBRARY"]
 
@@ -13,6 +13,7 @@ __all__ = ["LIBRARY"]
 LIBRARY: dict[str, Callable[[Any, Any, int], None]] = {
     **fourier.KERNELS,
     **lapack.KERNELS,
+    **rows.KERNELS,
     "argsort": sorting.emit_argsort,
     "cumulative": cumulative.emit_cumulative,
     "pair_products": products.emit_pair_products,

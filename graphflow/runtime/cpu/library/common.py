@@ -18,13 +18,14 @@ def new_routine(step: Any, node: Any) -> Routine:
     return Routine(f"kernel_{node.op.name}{len(step.functions)}", step.slot, step.slots.dim)
 
 
-def worker_scratch(step: Any, routine: Routine, number: int, place: int, bytes: Dim) -> str:
-    """Memory of `bytes` bytes for each worker of the pool; the address of the running worker's."""
+def worker_scratch(step: Any, routine: Routine, number: int, place: int, bytes: Dim, units: Dim = 0) -> str:
+    """Memory of `bytes` bytes for each worker of the pool; the address of the running worker's. units: how many there are, if that is
+    known: one runs on the calling thread, which is worker 0."""
     from .. import pool
 
     key = ("scratch", number, place)
     each = (bytes + 63) // 64 * 64
-    slot = step.scratch_slot(key, each * int(pool.WORKERS))
+    slot = step.scratch_slot(key, each if units == 1 else each * int(pool.WORKERS))
     address = routine.writer.let(f"getelementptr i64, ptr %table, i64 {slot}")
     base = routine.writer.let(f"load ptr, ptr {address}, align 8")
     own: Number = routine.worker * routine.dim(each)

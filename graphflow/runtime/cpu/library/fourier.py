@@ -14,6 +14,7 @@ row's arithmetic does not depend on the others, nor on threads.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 from ....dtypes import DType
@@ -251,8 +252,19 @@ def core(step: Any, dtype: DType) -> str:
             place.set(Number(r, other, "ptr"))
         turn.set(turn.get() ^ 1)
     result = turn.get()
-    head = f"define internal i64 @{name}(ptr noalias %re, ptr noalias %im, ptr noalias %re2, ptr noalias %im2, ptr noalias %factors, i64 %n) #0 {{"
-    lines = [head, "entry:", *r._locals, "  br label %body", "body:", *r.writer.lines, f"  ret i64 {result.name}", "}", ""]
+    parameters = ", ".join(f"ptr noalias %{n}" for n in ("re", "im", "re2", "im2", "factors"))
+    head = f"define internal i64 @{name}({parameters}, i64 %n) #0 {{"
+    lines = [
+        head,
+        "entry:",
+        *r._locals,
+        "  br label %body",
+        "body:",
+        *r.writer.lines,
+        f"  ret i64 {result.name}",
+        "}",
+        "",
+    ]
     step.functions.append("\n".join(lines))
     step.declarations |= r.writer.declarations
     return name
@@ -285,6 +297,24 @@ def _pass(
         lanes.store(pointers[3], at, value[1])
 
 
+def _sizes(r: Routine, n: Number, real: bool) -> tuple[Number, Number, Number, Number]:
+    """Of rows of n elements: has n no other prime factors than the radices; is the row transformed as n / 2 complex numbers; the power
+    of two that Bluestein's algorithm takes; and the size of the transforms that are run."""
+    left, power = r.cell(n), r.cell(1)
+
+    def divisible(prime: int) -> Number:
+        return (left.get() > 1) & (left.get() % prime == 0)
+
+    for prime in (2, 3, 5, 7):
+        with r.repeat(partial(divisible, prime)):
+            left.set(left.get() // prime)
+    with r.repeat(lambda: power.get() < n * 2 - 1):
+        power.set(power.get() * 2)
+    smooth, convolved = left.get() == 1, power.get()
+    packed = smooth & (n % 2 == 0) if real else r.constant(False, "i1")
+    return smooth, packed, convolved, r.select(packed, n // 2, r.select(smooth, n, convolved))
+
+
 # Rows -----------------------------------------------------------------------------------------------------------------
 class _Row:
     """What the steps of a row's transform share. n: the row's length; half: of a real row that is transformed as n / 2 complex numbers
@@ -294,28 +324,23 @@ class _Row:
         x, table, out = node.inputs[0], node.inputs[1], node.output
         self.kind, self.inverse = node.attributes["kind"], node.attributes["inverse"]
         self.dtype = dtype = x.type.dtype
-        rows = out.type.shape if self.kind == "to_real" else x.type.shape if self.kind == "to_complex" else x.type.shape[:-1]
+        rows = (
+            out.type.shape
+            if self.kind == "to_real"
+            else x.type.shape
+            if self.kind == "to_complex"
+            else x.type.shape[:-1]
+        )
         self.lead, self.length = product(rows[:-1]), rows[-1]
         self.core = core(step, dtype)
         self.r = r = new_routine(step, node)
         self.source, self.target, self.table = r.pointer(x), r.pointer(out), r.pointer(table)
         bytes_ = (table.type.shape[0] + 1) * dtype.itemsize  # no transform is longer than its table and one
-        self.arrays = [worker_scratch(step, r, number, place, bytes_) for place in range(6)]
+        self.arrays = [worker_scratch(step, r, number, place, bytes_, self.lead) for place in range(6)]
         self.vector, self.single = Lanes(r, dtype, lanes_of(step, dtype)), Lanes(r, dtype, 1)
         self.n, self.bins = r.dim(self.length), r.dim(self.length // 2 + 1)
         self.half = self.n // 2
-        left = r.cell(self.n)
-        for prime in (2, 3, 5, 7):
-            with r.repeat(lambda prime=prime: (left.get() > 1) & (left.get() % prime == 0)):
-                left.set(left.get() // prime)
-        self.smooth = left.get() == 1
-        even = self.n % 2 == 0
-        self.packed = self.smooth & even if self.kind != "complex" else r.constant(False, "i1")
-        size = r.cell(1)
-        with r.repeat(lambda: size.get() < self.n * 2 - 1):
-            size.set(size.get() * 2)
-        self.convolved = size.get()
-        self.size = r.select(self.packed, self.half, r.select(self.smooth, self.n, self.convolved))
+        self.smooth, self.packed, self.convolved, self.size = _sizes(r, self.n, self.kind != "complex")
         self.chirp = r.offset(self.table, (self.convolved - 1) * 2, dtype)
         self.roots = r.offset(self.table, (self.half - 1) * 2, dtype)
 
@@ -471,7 +496,9 @@ class _Row:
             with r.when(self.packed):
                 self._store_spectrum(start, re, im)
             with r.when(~self.packed):
-                self.each(self.bins, lambda lanes, k: lanes.store_pairs(start, k, (lanes.load(re, k), lanes.load(im, k))))
+                self.each(
+                    self.bins, lambda lanes, k: lanes.store_pairs(start, k, (lanes.load(re, k), lanes.load(im, k)))
+                )
             return
         inverse = self.inverse or self.kind == "to_real"
         share = self._share(n) if inverse else None
@@ -535,23 +562,15 @@ def emit_table(step: Any, node: Any, number: int) -> None:
     """The factors of each pass one after the other, then what the rest of the transform needs, from roots of unity in order (see
     ops.fourier.table_positions, which does the same for a length known when the graph is made)."""
     del number
-    roots, chirp, wide, out = *node.inputs, node.output
+    (roots, chirp, wide), out = node.inputs, node.output
     dtype, length = out.type.dtype, node.attributes["length"]
     r = new_routine(step, node)
     single = Lanes(r, dtype, 1)
     of_roots, of_chirp, of_wide, target = r.pointer(roots), r.pointer(chirp), r.pointer(wide), r.pointer(out)
     n = r.dim(length)
-    left = r.cell(n)
-    for prime in (2, 3, 5, 7):
-        with r.repeat(lambda prime=prime: (left.get() > 1) & (left.get() % prime == 0)):
-            left.set(left.get() // prime)
-    smooth = left.get() == 1
-    size = r.cell(1)
-    with r.repeat(lambda: size.get() < n * 2 - 1):
-        size.set(size.get() * 2)
-    packed = smooth & (n % 2 == 0) if node.attributes["real"] else r.constant(False, "i1")
-    count = r.select(packed, n // 2, r.select(smooth, n, size.get()))
-    whole = r.select(smooth, n, size.get())
+    r.fill(target, n * 10 * dtype.itemsize, 0)
+    smooth, packed, convolved, count = _sizes(r, n, node.attributes["real"])
+    whole = r.select(smooth, n, convolved)
     source = r.writer.let(f"select i1 {smooth.name}, ptr {of_roots}, ptr {of_wide}")
     used, rest, stretch = r.cell(0), r.cell(count), r.cell(whole // r.maximum(count, 1))
     first = r.cell(True, "i1")
