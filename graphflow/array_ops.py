@@ -119,13 +119,11 @@ def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name
     else:
         wanted = as_dtype(dtype)
     if wanted.is_narrow:
-        wide = (cast(v, float32) if isinstance(v, TensorLike) and v.dtype.is_narrow else v for v in bounds)
-        return cast(range(*wide, dtype=float32), wanted)
+        first, last, step = (cast(v, float32) if isinstance(v, TensorLike) and v.dtype.is_narrow else v for v in bounds)
+        return cast(range(first, last, step, float32), wanted)
     if any(_is_computed(v) for v in bounds):
-        return _computed_range(
-            *(convert_to_tensor(v, wanted) if not isinstance(v, TensorLike) else cast(v, wanted) for v in bounds),
-            wanted,
-        )
+        known = [cast(v, wanted) if isinstance(v, TensorLike) else convert_to_tensor(v, wanted) for v in bounds]
+        return _computed_range(known[0], known[1], known[2], wanted)
     first, last, step = (_bound(v) for v in bounds)
     if step == 0:
         raise InvalidArgumentError("range: delta must not be 0")

@@ -50,7 +50,7 @@ def ctc_loss(
 
     labels: int32 or int64 [batch, labels]. logits: floats [time, batch, classes] ([batch, time, classes] unless logits_time_major).
     label_length, logit_length: [batch]. blank_index: the class of "no label" (0 unless given; negative ones count from the end). unique is
-    not needed. A sequence that fits in no alignment has an infinite loss. The forward recursion in logarithms; the gradient follows from it.
+    not needed. A sequence that fits in no alignment has an infinite loss. The forward recursion in logarithms; the gradient follows.
     """
     places, x = convert_to_tensor(labels), convert_to_tensor(logits)
     own_length, time_length = (convert_to_tensor(v, dtype_hint=int32) for v in (label_length, logit_length))
@@ -64,7 +64,8 @@ def ctc_loss(
     count = places.dims[1]
     if not equal_shapes((places.dims[0], *own_length.dims, *time_length.dims), (batch,) * 3):
         raise ShapeError(
-            f"ctc_loss: labels and lengths must have the logits' batch, got {places.type}, {own_length.type}, {time_length.type} and {x.type}"
+            f"ctc_loss: labels and lengths must have the logits' batch, got {places.type}, {own_length.type}, {time_length.type} "
+            f"and {x.type}"
         )
     blank = normalize_axis("ctc_loss", 0 if blank_index is None else int(blank_index), int(classes))
     wide = 2 * count + 1

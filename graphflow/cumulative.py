@@ -50,8 +50,8 @@ def cumulative_logsumexp(
     total = ops.reverse(x, axes=(place,)) if reverse else x
     total = moved(total, 1) if exclusive else total
     if isinstance(extent, int):
-        for step in range(max(extent - 1, 0).bit_length()):
-            total = _added(total, moved(total, 1 << step), lowest)
+        for power in range(max(extent - 1, 0).bit_length()):
+            total = _added(total, moved(total, 1 << power), lowest)
     else:
         from .control_flow import while_loop
         from .tracing.tracer import dimension_tensor

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .autodiff.record import record_operation, recorders
-from .autodiff.tape import GradientTape, UnconnectedGradients
+from .autodiff.tape import GradientTape
 from .errors import GradientFunctionError, ShapeError
 from .ir.builder import backward_source
 from .ir.dims import SymbolicDim
@@ -28,7 +28,7 @@ from .tensor import Tensor, TensorLike, active_trace, convert_to_tensor
 from .tracing.forms import converter
 from .tracing.interpret import Interpreter, replay
 from .tracing.subtrace import close
-from .tree import flatten, map_structure, pack_sequence_as
+from .tree import flatten, pack_sequence_as
 from .variable import Variable
 
 __all__ = ["custom_gradient", "grad_pass_through", "recompute_grad"]
@@ -150,8 +150,13 @@ def _checked(
             checked.append(None)
             continue
         value = convert_to_tensor(gradient, dtype_hint=tensor.dtype)
-        if value.dtype is not tensor.dtype or len(value.dims) != len(tensor.dims) or any(
-            isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(value.dims, tensor.dims, strict=True)
+        if (
+            value.dtype is not tensor.dtype
+            or len(value.dims) != len(tensor.dims)
+            or any(
+                isinstance(a, int) and isinstance(b, int) and a != b
+                for a, b in zip(value.dims, tensor.dims, strict=True)
+            )
         ):
             what = f"argument {number}" if number < arguments else f"variable {variables[number - arguments].name}"
             error = ShapeError(f"{name}: the gradient of {what} must be {tensor.type}, got {value.type}")
@@ -182,7 +187,9 @@ class TracedGradient:
     """A gradient function as a graph. Its inputs are the results' gradients, then the operands after the first `skipped`;
     its outputs belong to the operands at `places`. error: what tracing it raised, instead."""
 
-    def __init__(self, name: str, graph: Graph | None, skipped: int, places: list[int], error: Exception | None) -> None:
+    def __init__(
+        self, name: str, graph: Graph | None, skipped: int, places: list[int], error: Exception | None
+    ) -> None:
         self.name, self.graph, self.skipped, self.places, self.error = name, graph, skipped, places, error
 
     def apply(self, arguments: Sequence[Any], gradients: Sequence[Any]) -> list[Any]:
@@ -218,7 +225,10 @@ def _traced(name: str, results: list[Any], tensors: list[Any], gradients: Callab
     positions = [k for k, t in enumerate(tensors) if t is not None]
     trace = outer.subtrace(f"gradient of {name}", "gradient", "custom gradient")
     trace.immediate = False
-    graph, operands, places, failure = None, [], [], None
+    graph: Graph | None = None
+    operands: list[Any] = []
+    places: list[int] = []
+    failure: Exception | None = None
     place = capture()
     source = backward_source.set(place)
     try:

@@ -1,4 +1,4 @@
-"""IndexedSlices: some rows of a tensor, by number. Variables' scatter methods take them; elsewhere they are converted to the dense tensor."""
+"""IndexedSlices: some rows of a tensor, by number. Variables' scatter methods take them; elsewhere they become the dense tensor."""
 
 from __future__ import annotations
 

@@ -145,7 +145,10 @@ def _finite(part: float) -> float:
 
 
 def _check_array_fits(array: Any, source: DType, dtype: DType) -> None:
-    """Array values converted to another dtype: int -> float and widening are fine; what loses kind or range raises."""
+    """Array values converted to another dtype: int -> float and widening are fine; what loses kind or range raises. An empty list is of any
+    dtype."""
+    if not array.size:
+        return
     if source.is_floating and not (dtype.is_floating or dtype.is_complex) or source.is_bool != dtype.is_bool:
         raise DTypeError(f"values of {source.name} cannot become {dtype.name} silently; use gf.cast")
     if source.is_complex and not dtype.is_complex:

@@ -57,7 +57,7 @@ def _numbers_of(name: str, value: Any) -> np.ndarray[Any, Any]:
 
 
 def _quotient(name: str, x: Any, axis: int, block: int) -> Dim:
-    """The extent of an axis over block, which must divide it: a symbolic one that might not makes the function trace for the exact shape."""
+    """The extent of an axis over block, which must divide it: a symbolic one that may not makes the function trace for the exact shape."""
     extent = x.dims[axis]
     whole = extent // block * block
     if isinstance(extent, SymbolicDim) and whole != extent:
@@ -71,7 +71,7 @@ def _quotient(name: str, x: Any, axis: int, block: int) -> Dim:
 
 
 def space_to_batch(input: Any, block_shape: Any, paddings: Any, name: str | None = None) -> Tensor:
-    """Blocks of the axes after the batch, padded with zeros, cut into the batch: each element of a block becomes a batch entry of its own."""
+    """Blocks of the axes after the batch, padded with zeros, cut into the batch: each element of a block becomes a batch entry."""
     x: Any = convert_to_tensor(input)
     blocks, pairs = _blocks("space_to_batch", x, block_shape, paddings)
     count, rank = len(blocks), len(x.dims)

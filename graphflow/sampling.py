@@ -207,7 +207,8 @@ def fixed_unigram_candidate_sampler(
 def compute_accidental_hits(
     true_classes: Any, sampled_candidates: Any, num_true: int, seed: int | None = None, name: str | None = None
 ) -> AccidentalHits:
-    """Where a true class is a sampled one, row by row, and its (last) place among the samples; how many there are is a run-time extent in a traced function."""
+    """Where a true class is a sampled one, row by row, and its (last) place among the samples; how many
+    there are is a run-time extent in a traced function."""
     true, sampled = (convert_to_tensor(v, dtype_hint=int64) for v in (true_classes, sampled_candidates))
     if len(true.dims) != 2 or not equal_shapes(true.dims[1:], (num_true,)) or len(sampled.dims) != 1:
         raise ShapeError(

@@ -279,7 +279,8 @@ def _gamma_pair(name: str, a: Any, x: Any, upper: bool) -> Tensor:
 
     @custom_gradient
     def function(a: Any, x: Any) -> Any:
-        value = ops.cast(_incomplete_gamma(*wide_of(a, x), upper), dtype=dtype)
+        own_a, own_x = wide_of(a, x)
+        value = ops.cast(_incomplete_gamma(own_a, own_x, upper), dtype=dtype)
 
         def gradient(dy: Any) -> Any:
             own_a, own_x = wide_of(a, x)
@@ -433,7 +434,8 @@ def _zeta(x: Any, q: Any) -> Any:
 #: B(2j) / (2j)!
 _BERNOULLI_OVER_FACTORIAL = (
     1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160, -691 / 1307674368000, 1 / 74724249600, -3617 / 10670622842880000,
-    43867 / 5109094217170944000, -174611 / 802857662698291200000, 77683 / 14101100039391805440000, -236364091 / 1693824136731743669452800000,
+    43867 / 5109094217170944000, -174611 / 802857662698291200000, 77683 / 14101100039391805440000,
+    -236364091 / 1693824136731743669452800000,
 )  # fmt: skip
 
 

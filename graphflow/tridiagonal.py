@@ -58,7 +58,11 @@ def _diagonals(name: str, diagonals: Any, diagonals_format: str) -> list[Any]:
         (x,) = operands(diagonals)
         if len(x.dims) < 2 or not require_equal(x.dims[-1], x.dims[-2]):
             raise ShapeError(f"{name}: needs square matrices, got {x.type}")
-        above, middle, below = (ops.diagonal(x, offset=k) for k in (1, 0, -1))
+        middle = ops.diagonal(x)
+        if x.dims[-1] == 1:  # there is nothing beside the diagonal
+            above = below = _last(middle, 0, 0)
+        else:
+            above, below = ops.diagonal(x, offset=1), ops.diagonal(x, offset=-1)
     else:
         raise InvalidArgumentError(
             f"{name}: diagonals_format must be 'compact', 'sequence' or 'matrix', got {diagonals_format!r}"
@@ -195,7 +199,9 @@ def _solve(above: Any, middle: Any, below: Any, rhs: Any, pivoting: bool) -> Any
     def solved(above: Any, middle: Any, below: Any, rhs: Any) -> Any:
         rows = [ops.transpose(v, permutation=front) for v in (above, middle, below)]
         right = ops.transpose(rhs, permutation=(*front, rank))
-        x = ops.transpose(_eliminate(*rows, right, pivoting), permutation=(*range(1, rank), 0, rank))
+        x = ops.transpose(
+            _eliminate(rows[0], rows[1], rows[2], right, pivoting), permutation=(*range(1, rank), 0, rank)
+        )
 
         def gradient(dy: Any) -> Any:
             # the transposed matrix has the diagonals exchanged, moved to their own rows
@@ -218,8 +224,8 @@ def banded_triangular_solve(
     bands: Any, rhs: Any, lower: bool = True, adjoint: bool = False, name: str | None = None
 ) -> Tensor:
     """X with T X = rhs for triangular matrices of few diagonals (T' X, if adjoint). bands[..., count, n]: lower: the main diagonal first,
-    row k the k-th diagonal below it, whose first k elements are not used; upper: the main diagonal last, rows before it the diagonals above,
-    whose last elements are not used."""
+    row k the k-th diagonal below it, whose first k elements are not used; upper: the main diagonal last, rows before it the diagonals
+    above, whose last elements are not used."""
     x, right = operands(bands, rhs)
     if len(x.dims) < 2 or not isinstance(x.dims[-2], int):
         raise ShapeError(f"banded_triangular_solve: bands must be [..., count, n], got {x.type}")

@@ -37,12 +37,12 @@ class _Created(type):
         scopes = creators.get()
         if not scopes:
             return super().__call__(*arguments, **named)
-        bound = inspect.signature(cls).bind(*arguments, **named)
+        bound = inspect.signature(cls.__init__).bind(None, *arguments, **named)  # type: ignore[misc]
         bound.apply_defaults()
         create: Callable[..., Any] = super().__call__
         for creator in scopes:
             create = functools.partial(creator, create)
-        return create(**bound.arguments)
+        return create(**{name: value for name, value in bound.arguments.items() if name != "self"})
 
 
 class Variable(PartialUpdates, TensorLike, metaclass=_Created):

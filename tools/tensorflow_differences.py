@@ -73,7 +73,11 @@ def run(module: Any, expression: str, make: Any) -> Any:
 
 def raised(who: str, found: Any) -> str:
     """What a side raised, or ""."""
-    return f"{who} raises {type(found).__name__}: {str(found).splitlines()[0][:90]}" if isinstance(found, Exception) else ""
+    return (
+        f"{who} raises {type(found).__name__}: {str(found).splitlines()[0][:90]}"
+        if isinstance(found, Exception)
+        else ""
+    )
 
 
 def compare(tf: Any) -> dict[str, str]:
@@ -82,7 +86,9 @@ def compare(tf: Any) -> dict[str, str]:
     for name, expression in CALLS.items():
         ours, theirs = run(gf, expression, gf.constant), run(tf, expression, tf.constant)
         if isinstance(ours, Exception) or isinstance(theirs, Exception):
-            text = "; ".join(raised(who, e) for who, e in (("graphflow", ours), ("TensorFlow", theirs)) if raised(who, e))
+            text = "; ".join(
+                raised(who, e) for who, e in (("graphflow", ours), ("TensorFlow", theirs)) if raised(who, e)
+            )
         else:
             text = difference(ours, theirs)
         if text:

@@ -63,7 +63,10 @@ _out(FILES, "load_library load_op_library make_ndarray make_tensor_proto")
 _out(TEXT, "as_string fingerprint")
 _out(KERAS, "RNNCellDeviceWrapper RNNCellDropoutWrapper RNNCellResidualWrapper", "nn.")
 _out(STATE, "nn.learned_unigram_candidate_sampler random.learned_unigram_candidate_sampler")
-_out(RAW, "approx_top_k conv conv2d_backprop_filter_v2 conv2d_backprop_input_v2 random_index_shuffle")
+_out(
+    RAW,
+    "fftnd ifftnd irfftnd rfftnd approx_top_k conv conv2d_backprop_filter_v2 conv2d_backprop_input_v2 random_index_shuffle",
+)
 _out(COMPLEX_ONLY, "linalg.logm")
 _out("TensorFlow's log verbosity and its tracing aid", "autograph.set_verbosity autograph.trace")
 _out(V1, "Tensor.name")

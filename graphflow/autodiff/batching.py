@@ -26,7 +26,10 @@ class NoBatch(Exception):
 
 
 def batched(
-    nodes: Sequence[Node], results: Sequence[Value], given: Mapping[Value, Callable[[], Any]], start: Mapping[Value, Any]
+    nodes: Sequence[Node],
+    results: Sequence[Value],
+    given: Mapping[Value, Callable[[], Any]],
+    start: Mapping[Value, Any],
 ) -> list[tuple[Any, bool]]:
     """The results' tensors, each with whether it has the batch axis. start: value -> a tensor with that axis; given: value ->
     what makes the tensor that stands for it, without. Raises NoBatch."""

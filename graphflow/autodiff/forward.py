@@ -30,7 +30,20 @@ __all__ = ["ForwardAccumulator"]
 
 #: ops that are linear in all their float operands together, besides the views and aliases
 _LINEAR = frozenset(
-    ("add", "subtract", "negative", "reduce_sum", "concat", "cast", "real", "imag", "conj", "pad", "diagonal", "from_diagonal")
+    (
+        "add",
+        "subtract",
+        "negative",
+        "reduce_sum",
+        "concat",
+        "cast",
+        "real",
+        "imag",
+        "conj",
+        "pad",
+        "diagonal",
+        "from_diagonal",
+    )
 )
 _CUTS = frozenset(("stop_gradient", "written_value", "bitcast"))
 """Views and aliases that do not hand a tangent on, or not that of their first operand."""
@@ -68,7 +81,9 @@ class ForwardAccumulator:
             raise TapeError(f"ForwardAccumulator: {primal.type} is given twice as a primal; add its tangents up")
         direction = identity(tangent)
         if direction.dtype is not primal.dtype or tuple(direction.dims) != tuple(primal.dims):
-            error = ShapeError(f"ForwardAccumulator: the tangent of {primal.type} must be like it, got {direction.type}")
+            error = ShapeError(
+                f"ForwardAccumulator: the tangent of {primal.type} must be like it, got {direction.type}"
+            )
             error.hint = "give a tangent of the primal's shape and dtype"
             raise error
         self._tangents[id(primal)] = primal, direction
@@ -140,9 +155,7 @@ class ForwardAccumulator:
         return None if held is None else held[1]
 
     # Results ----------------------------------------------------------------------------------------------------------
-    def jvp(
-        self, primals: Any, unconnected_gradients: UnconnectedGradients | str = UnconnectedGradients.NONE
-    ) -> Any:
+    def jvp(self, primals: Any, unconnected_gradients: UnconnectedGradients | str = UnconnectedGradients.NONE) -> Any:
         """The tangents of tensors, in their structure: None (or zeros) for those that do not depend on the primals."""
         unconnected = _unconnected(unconnected_gradients)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = ["batch_jacobian", "jacobian"]
 
 UNROLLED = 4
 """Elements of the target up to which the loop of a trace is written out."""
+
 
 def jacobian(tape: Any, target: Any, sources: Any, use_batch: bool, zero: Callable[[Any], Any] | None) -> Any:
     """See GradientTape.jacobian. zero: makes the rows of a source that the target does not depend on; None leaves None."""
@@ -116,9 +118,9 @@ def _at_once(tape: Any, target: Any, sources: list[Any], cotangents: Any) -> lis
         totals = tape._backward([target], [row], list(sources), _none())
         totals = [None if t is None else trace.lift(t) for t in totals]
     captured = getattr(trace, "captures", {}).values()
-    given: dict[Any, Callable[[], Any]] = {inside._value: (lambda t=t: t) for t, inside in captured}
+    given: dict[Any, Callable[[], Any]] = {inside._value: partial(_same, t) for t, inside in captured}
     if outer is None:
-        given |= {inside._value: (lambda t=t: t) for t, inside in trace._lifted.values()}
+        given |= {inside._value: partial(_same, t) for t, inside in trace._lifted.values()}
     else:
         given |= {inside._value: variable.value for variable, inside in trace.reads.values()}
     token = recorders.set(around)
@@ -129,6 +131,10 @@ def _at_once(tape: Any, target: Any, sources: list[Any], cotangents: Any) -> lis
         recorders.reset(token)
         trace.alive = False
     return [None if t is None else _filled(*next(found), cotangents.dims[0]) for t in totals]
+
+
+def _same(tensor: Any) -> Any:
+    return tensor
 
 
 def _filled(tensor: Any, has: bool, count: Any) -> Any:

@@ -308,7 +308,7 @@ def _recurrent_reference(inputs: Arrays, steps: int) -> Arrays:
         du += states[t].T @ dz
         db += dz.sum(0)
         dh = dz @ u.T
-    return {"loss": loss, "dw": dw, "du": du, "db": db}
+    return {"loss": np.asarray(loss), "dw": dw, "du": du, "db": db}
 
 
 def _recurrent_flops() -> int:
@@ -328,7 +328,7 @@ CAPTURED = {f"k{number}": 0.5 + number / 8 for number in range(10)}
 def _captures_reference(inputs: Arrays, steps: int) -> Arrays:
     weights = list(CAPTURED.values())
     total = sum(inputs[name].astype(np.float64) * weight for name, weight in zip("abcde", weights, strict=False))
-    return {"y": total + sum(weights[5:])}
+    return {"y": np.asarray(total + sum(weights[5:]))}
 
 
 LOOP_TARGETS = (

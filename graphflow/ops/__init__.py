@@ -175,7 +175,7 @@ __all__ = [
     "print_", "python_call", "qr", "random_bits", "random_block", "random_exponential", "random_normal", "random_normal_word",
     "random_range", "random_skip", "random_state", "random_truncated_normal", "random_uniform", "read_variable", "real", "reciprocal",
     "reduce_all", "reduce_any", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum", "relu", "relu_gradient", "reshape", "reverse",
-    "round_", "rsqrt", "runtime_range", "scatter_add", "scatter_add_into", "scatter_into", "scatter_reduce", "search_sorted", "select",
+    "round_", "row_sums", "rsqrt", "runtime_range", "scatter_add", "scatter_add_into", "scatter_into", "scatter_reduce", "search_sorted", "select",
     "sigmoid", "sign", "sin", "sinh", "slogdet", "softplus", "solve", "spence", "sqrt", "square", "squared_difference", "stop_gradient",
     "strided_slice", "strided_slice_gradient", "subtract", "svd", "switch", "tan", "tanh", "transpose", "triangular_solve", "trunc",
     "truncatediv", "truncatemod", "unit_root", "update_row", "update_rows", "while_", "window_max", "windows", "written_value", "xdivy", "xlogy",

@@ -24,15 +24,15 @@ def _second(node: Any, ddy: Any) -> list[Any]:
 
 
 def _triples() -> list[Sample]:
-    pairs = binary(dtypes=("float32", "float64"), right=(0.5, 4), refuses=False)()
+    pairs = binary(dtypes=("float32", "float64"), right=(0.5, 4))()
     return [
-        Sample((*s.arrays, np.full((), 0.25, s.arrays[0].dtype)), gradient=s.gradient) for s in pairs if s.error is None
+        Sample((*s.arrays, np.full((), 0.25, s.arrays[0].dtype)), gradient=s.gradient, error=s.error) for s in pairs
     ]
 
 
 leaky_relu_gradient: Op = define_op(
     "leaky_relu_gradient", "dy x alpha",
-    infer=elementwise("leaky_relu_gradient"),
+    infer=elementwise("leaky_relu_gradient", "float"),
     kernel=Pointwise(lambda s, dy, x, alpha: s.select(x > 0, dy, dy * alpha), cost=2),
     gradient=_second,
     reference=lambda dy, x, alpha: np.where(x > 0, dy, dy * alpha),
@@ -50,10 +50,10 @@ def _first(node: Any, dy: Any) -> list[Any]:
 
 leaky_relu = define_op(
     "leaky_relu", "x alpha",
-    infer=elementwise("leaky_relu"),
+    infer=elementwise("leaky_relu", "float"),
     kernel=Pointwise(lambda s, x, alpha: s.select(x > 0, x, x * alpha), cost=2),
     gradient=_first,
     reference=lambda x, alpha: np.where(x > 0, x, x * alpha),
-    samples=binary(dtypes=("float32", "float64"), left=(0.5, 4), refuses=False),
+    samples=binary(dtypes=("float32", "float64"), left=(0.5, 4)),
     documentation="x where it is positive, else x * alpha. The gradient at 0 is alpha.",
 )  # fmt: skip

@@ -48,7 +48,11 @@ def _sums_samples() -> list[Sample]:
     for dtype in ("float32", "float64"):
         for count, wanted, rest in ((7, 5, (3,)), (6, 6, ()), (0, 2, (2,)), (3, 0, (2,)), (40, 40, (2, 2))):
             for index in ("int32", "int64"):
-                arrays = (fill((count,), index, 0, 8), fill((count, *rest), dtype), fill((wanted,), index, 0, 8, seed=1))
+                arrays = (
+                    fill((count,), index, 0, 8),
+                    fill((count, *rest), dtype),
+                    fill((wanted,), index, 0, 8, seed=1),
+                )
                 found.append(Sample(arrays, {"rows": 9}, gradient=False))
     updates = fill((2, 3), "float32")
     for bad in (9, -1):
@@ -103,7 +107,9 @@ def _update_samples() -> list[Sample]:
         empty = (fill((4,), dtype), np.zeros(0, "int32"), fill((0,), dtype), np.array(0.0, dtype))
         found.append(Sample(empty, {"operation": "add"}, gradient=False))
     zero, one = np.zeros((), "float32"), np.zeros(1, "int32")
-    found.append(Sample((fill((4, 2), "float32"), one, fill((1, 3), "float32"), zero), {"operation": "add"}, error=ShapeError))
+    found.append(
+        Sample((fill((4, 2), "float32"), one, fill((1, 3), "float32"), zero), {"operation": "add"}, error=ShapeError)
+    )
     return found
 
 

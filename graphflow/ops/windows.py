@@ -70,7 +70,7 @@ def _map(extents: Any, steps: Any, /, *, axis: int, sizes: Any, strides: Any, di
 
 def _reference(x: Any, axis: int, sizes: Any, strides: Any, dilations: Any) -> Any:
     counts = [
-        max(0, int(window_count(x.shape[axis + k], *own)))
+        max(0, int(window_count(x.shape[axis + k], *own)))  # type: ignore[arg-type]
         for k, own in enumerate(zip(sizes, strides, dilations, strict=True))
     ]
     result = np.empty((*x.shape[:axis], *counts, *sizes, *x.shape[axis + len(sizes) :]), x.dtype)
@@ -189,7 +189,7 @@ def _fold_samples() -> list[Sample]:
         own = TensorType(None, shape)  # type: ignore[arg-type]
         inner = _infer((own,), **attributes).shape
         for dtype in (*FLOATS, "int32") if seed < 2 else ("float64",):
-            found.append(Sample((fill(inner, dtype, seed=seed),), {"extents": shape, **attributes}))
+            found.append(Sample((fill(inner, dtype, seed=seed),), {"extents": shape, **attributes}))  # type: ignore[arg-type]
     shape, attributes = _CASES[0]
     found.append(Sample((fill((2, 2, 3, 3), "float32"),), {"extents": shape, **attributes}, error=ShapeError))
     return found

@@ -81,7 +81,11 @@ def _dense_strides(shape: Sequence[Dim]) -> list[Dim]:
 def reshape_of_reshape(node: Node, rewriter: Rewriter) -> Value | None:
     """reshape(reshape(x, s), t) -> reshape(x, t)"""
     inner = node.inputs[0].producer
-    if inner is None or not isinstance(inner.op.kernel, Alias) or inner.inputs[0].type.dtype is not node.output.type.dtype:
+    if (
+        inner is None
+        or not isinstance(inner.op.kernel, Alias)
+        or inner.inputs[0].type.dtype is not node.output.type.dtype
+    ):
         return None  # as_pairs and from_pairs are no reshapes
     if inner.op.name == "checkpoint":
         return None

@@ -43,7 +43,7 @@ class Buffer:
     several buffers that exchange their contents at the end of each iteration), "scratch" (a kernel's own), "snapshot" (a
     variable's old value). formula: its bytes; bytes: in this call, None where only the run decides. first, last: the
     steps between which it is used. function: the shared function that it belongs to. file, line, expression: of the
-    value it is made for. held: (step, what) of the values that lie in it, in order.
+    value it is made for. held: (step, what, place) of the values that lie in it, in order.
     """
 
     kind: str
@@ -59,14 +59,14 @@ class Buffer:
     place: str
     offset: int | None = None
     function: str = ""
-    held: tuple[tuple[int, str], ...] = ()
+    held: tuple[tuple[int, str, str], ...] = ()
 
-    def holds(self, step: int) -> str:
-        """What lies in it at a step."""
-        found = self.what
-        for begin, name in self.held:
+    def holds(self, step: int) -> tuple[str, str]:
+        """What lies in it at a step, and the place of that."""
+        found = self.what, self.place
+        for begin, name, place in self.held:
             if begin <= step:
-                found = name
+                found = name, place
         return found
 
 
@@ -171,8 +171,8 @@ class MemoryReport:
             for buffer in self.alive:
                 role = "" if buffer.kind == "temporary" else f"{buffer.kind}, "
                 inside = f" (inside {buffer.function})" if buffer.function else ""
-                made = f"{buffer.type} {buffer.holds(self.peak.number)}".strip()
-                lines.append(f"    {_sized(buffer):>9}  {role}{made}   {buffer.place}{inside}")
+                made, place = (buffer.what, buffer.place) if inside else buffer.holds(self.peak.number)
+                lines.append(f"    {_sized(buffer):>9}  {role}{f'{buffer.type} {made}'.strip()}   {place}{inside}")
         if self.unplanned:
             lines.append("  sized while it runs, beside the arena:")
             lines += [f"    {b.formula:>9}  {b.type} {b.what}   {b.place}" for b in self.unplanned]
@@ -188,14 +188,13 @@ class MemoryReport:
             kept = set(sorted(range(len(rows)), key=lambda k: (-rows[k].bytes, k))[:MOST_ROWS])
             left, rows = len(rows) - MOST_ROWS, [row for k, row in enumerate(rows) if k in kept]
         most = max(self.peak_bytes, 1)
+        sizes = [bytes_text(row.bytes) + (f" + {row.unknown} unknown" if row.unknown else "") for row in rows]
+        width = max(map(len, sizes))
         lines = ["  step by step:"]
-        for row in rows:
+        for row, size in zip(rows, sizes, strict=True):
             bar = "#" * round(20 * row.bytes / most)
-            more = f" + {row.unknown} unknown" if row.unknown else ""
-            indent = "  " * row.depth
-            lines.append(
-                f"    {row.number:>4}  {bytes_text(row.bytes) + more:>9}  {bar:<20}  {indent}{row.what}   {row.place}".rstrip()
-            )
+            made = f"{'  ' * row.depth}{row.what}   {row.place}"
+            lines.append(f"    {row.number:>4}  {size:>{width}}  {bar:<20}  {made}".rstrip())
         if left:
             lines.append(f"    ({left} steps that need less are left out)")
         return lines
@@ -317,7 +316,7 @@ class _Reporter:
                 kind = "temporary"
                 if any(v in self.carriers for _, v in values):
                     kind = "double" if key[1] in doubles else "carried"
-                names = tuple((step, self._made(v)) for step, v in values)
+                names = tuple((step, self._made(v), self._place_of(v)) for step, v in values)
                 found.append(self._buffer(kind, owner, names, facts))
                 continue
             node = by_step.get(first) if key[0] in ("scratch", "partials") else None
@@ -333,7 +332,9 @@ class _Reporter:
             )
         return found
 
-    def _buffer(self, kind: str, owner: Value, names: tuple[tuple[int, str], ...], facts: dict[str, Any]) -> Buffer:
+    def _buffer(
+        self, kind: str, owner: Value, names: tuple[tuple[int, str, str], ...], facts: dict[str, Any]
+    ) -> Buffer:
         maker = owner.producer or self.carriers.get(owner)
         file, line, expression, place = _where(maker.source) if maker is not None else ("", 0, "", "")
         return Buffer(
@@ -346,6 +347,10 @@ class _Reporter:
             return what(value.producer)
         name = f" '{value.name}'" if value.name else ""
         return f"carried value{name}" if value in self.carriers else f"a copy of{name}"
+
+    def _place_of(self, value: Value) -> str:
+        maker = value.producer or self.carriers.get(value)
+        return place_text(maker.source) if maker is not None else ""
 
     def _unplanned(self) -> list[Buffer]:
         found = []

@@ -13,10 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from ..autodiff.joint import Joint, is_float, walk_back
-from ..autodiff.record import CallRecord, Record, active_trace, record_access, recorders, stop
+from ..autodiff.narrow import operands_of
+from ..autodiff.record import CallRecord, Record, active_trace, record_access, recorders
 from ..autodiff.tape import GradientTape
 from ..errors import GraphflowError, NoGradientError, TapeError
+from ..ir.dims import evaluate
 from ..ir.graph import Graph, Value
 from ..ir.op import OPS, Effect
 from ..ir.source import Source, capture
@@ -30,6 +34,9 @@ __all__ = ["call_under_tape"]
 KEPT_READ = 1 << 16
 """Bytes up to which a variable's value is kept although the backward part does not need it (a derivative of higher order, or
 why_none, may): copying so much takes some microseconds."""
+
+KEPT_SHAPES = 64
+"""Combinations of extents whose outputs' shapes are kept."""
 
 
 @dataclass(eq=False)
@@ -76,8 +83,7 @@ def call_under_tape(concrete: Any, tensors: Sequence[Any], variables: Sequence[A
     if pair is None:
         taped.refused = True
         return None
-    with stop():
-        results = pair.forward.run(tensors, variables, extents)
+    results = _run(pair.forward, tensors, variables, extents)
     count = len(concrete.graph.outputs)
     outputs, kept = results[:count], results[count:]
     for position, array in zip(pair.kept_reads, kept[len(pair.saved_outputs) :], strict=True):
@@ -88,13 +94,32 @@ def call_under_tape(concrete: Any, tensors: Sequence[Any], variables: Sequence[A
     return outputs
 
 
+def _run(concrete: Any, tensors: Sequence[Any], variables: Sequence[Any], extents: dict[str, int]) -> list[Any]:
+    """The outputs of native code, without the structure: ConcreteFunction.run, with the outputs' shapes worked out once."""
+    binding = concrete.binding(variables, extents)
+    key = tuple(extents.values())
+    table = concrete.__dict__.setdefault("taped_outputs", {})
+    kinds = table.get(key)
+    if kinds is None:
+        values = concrete.executable.graph.outputs
+        kinds = [(tuple(evaluate(d, extents) for d in v.type.shape), v.type.dtype.numpy, v.type.dtype) for v in values]
+        if len(table) < KEPT_SHAPES:
+            table[key] = kinds
+    arrays = [t._array for t in tensors]
+    outputs = [np.empty(shape, dtype) for shape, dtype, _ in kinds]
+    status = binding.call(*arrays, *outputs)
+    if status:
+        raise concrete.error(binding, status, arrays, variables, extents)
+    return [Tensor(array, kind[2]) for array, kind in zip(outputs, kinds, strict=True)]
+
+
 def _effect(node: Any) -> str:
     return node.op.kernel.kind if isinstance(node.op.kernel, Effect) else ""
 
 
-def _stand_in(variable: Any) -> Any:
+def _stand_in(variable: Any) -> ReadTensor:
     """A tensor for a variable's value at the call; it gets the value where that is kept."""
-    tensor = Tensor.__new__(ReadTensor)
+    tensor = ReadTensor.__new__(ReadTensor)
     tensor.dtype, tensor._key, tensor.variable = variable.dtype, None, variable
     return tensor
 
@@ -103,6 +128,7 @@ class ReadTensor(Tensor):
     """The value that a variable had at a call; without an array where it was not kept."""
 
     __slots__ = ("variable",)
+    variable: Any
 
     @property
     def dims(self) -> tuple[Any, ...]:
@@ -163,7 +189,7 @@ class Call(CallRecord):
             *(sums.get(self.inputs[k]) for k in begun),
         ]
         extents = {name: self.extents[name] for name in backward.function.symbols}
-        found = backward.function.run(tensors, (), extents)
+        found = _run(backward.function, tensors, (), extents)
         for k, total in zip(backward.results, found, strict=True):
             sums.set(self.inputs[k], total)
         return True
@@ -174,7 +200,7 @@ class Call(CallRecord):
             if isinstance(tensor, ReadTensor) and not hasattr(tensor, "_array"):
                 tensor._array = self._current(tensor)
         listener = _Listener()
-        token = recorders.set((*recorders.get(), listener))
+        token = recorders.set((listener,))  # a tape opened since did not see these ops
         try:
             held: dict[Value, Any] = {}
             values = iter(self.inputs)
@@ -276,16 +302,15 @@ class Pair:
     def _compiled(self, groups: tuple[tuple[int, int], ...], begun: tuple[int, ...]) -> Backward | None:
         from .concrete import ConcreteFunction
 
-        before = len(self.joint.trace.builder.nodes)
         try:
             joint = self.walked(groups, begun)
-            if before and not set(joint.choose(set(), False, _refusal)) <= set(self.saved):
-                return None
         except GraphflowError:
             return None
         results = [k for k, total in joint.totals.items() if total is not None]
         trace = Trace(f"gradient of {self.name}", may_create=False)
         inside = [*self.saved, *(t._value for t in (*joint.cotangents.values(), *joint.partial.values()))]
+        if not _follows([joint.totals[k]._value for k in results], set(inside)):
+            return None
         with trace.tracing():
             inputs = [trace.input(f"x{k}", value.type) for k, value in enumerate(inside)]
             given = {value: (lambda t=t: t) for value, t in zip(inside, inputs, strict=True)}
@@ -297,6 +322,19 @@ class Pair:
             [Leaf(k) for k in range(len(results))], [], [], [], [], None, "the gradient of a call under a tape",
         )  # fmt: skip
         return Backward(function, results)
+
+
+def _follows(targets: Sequence[Value], given: set[Value]) -> bool:
+    """Can the targets be computed from the given values, by pure nodes?"""
+    stack, seen = list(targets), set(given)
+    while stack:
+        value = stack.pop()
+        if value not in seen:
+            seen.add(value)
+            if value.producer is None or not value.producer.is_pure:
+                return False
+            stack.extend(operands_of(value))
+    return True
 
 
 def _refusal(reason: str) -> NoGradientError:
@@ -320,8 +358,8 @@ def _make(concrete: Any, connected: Sequence[bool], mask: tuple[bool, ...]) -> P
                     variable_inputs[value] = held[value]._value
             own = [held[v] for v in graph.inputs if not v.is_variable]
             with tape:
-                for tensor, k in zip(own, connected, strict=False):
-                    if k and is_float(tensor):
+                for tensor, leads_on in zip(own, connected, strict=False):
+                    if leads_on and is_float(tensor):
                         tape._connect(tensor)
                 for node in graph.nodes:
                     results = replay_node(trace, node, [held[v] for v in node.inputs], known)
@@ -333,8 +371,8 @@ def _make(concrete: Any, connected: Sequence[bool], mask: tuple[bool, ...]) -> P
             forward_inputs = tuple(trace.builder.inputs)
             joint = Joint(trace, own, set())
             joint.outputs = [held[v] for v in graph.outputs]
-            for k, (tensor, wanted) in enumerate(zip(joint.outputs, mask, strict=True)):
-                if wanted:
+            for k, (tensor, is_wanted) in enumerate(zip(joint.outputs, mask, strict=True)):
+                if is_wanted:
                     joint.cotangents[k] = trace.input(f"d_{k}", tensor.type)
         pair = Pair(joint, tape, mask, concrete.name)
         plain = tuple((k, k) for k, (t, c) in enumerate(zip(own, connected, strict=True)) if c and is_float(t))

@@ -205,8 +205,8 @@ def _stage(stage: Stage, diff: list[list[str]]) -> dict[str, Any]:
 
 
 def diff_stages(stages: Sequence[Stage]) -> list[list[list[str]]]:
-    """What each pass changed, as [sign, line] with the signs "-", "+", " " (unchanged, near a change) and "@" (how many lines
-    are left out). The numbers of values are not compared, since every line after a removed node has others."""
+    """What each pass changed, as [sign, line] with the signs "-", "+", "~" (the same node on other operands), " " (unchanged,
+    near a change) and "@" (how many lines are left out). That values have other numbers is no change."""
     texts: dict[int, list[str]] = {}
 
     def lines(graph: Graph) -> list[str]:
@@ -238,10 +238,11 @@ def _diff(old: list[str], new: list[str]) -> Iterator[list[str]]:
     middle = [lines[start : len(lines) - stop] for lines in keys]
     if len(middle[0]) * len(middle[1]) > MOST_COMPARISONS:  # the k-th line of a kind is compared with the k-th
         middle = [_numbered(lines) for lines in middle]
-    matcher = difflib.SequenceMatcher(None, *middle, autojunk=False)
+    matcher = difflib.SequenceMatcher(None, middle[0], middle[1], autojunk=False)
     blocks = [(a + start, b + start, size) for a, b, size in matcher.get_matching_blocks() if size]
     blocks = [(0, 0, start), *blocks, (len(old) - stop, len(new) - stop, stop)]
     pairs = {b + k: a + k for a, b, size in blocks for k in range(size)}
+    rewired = _rewired(old, new, pairs)
     changes: list[list[str]] = []
     taken = 0
     for k, line in enumerate(new):
@@ -251,7 +252,7 @@ def _diff(old: list[str], new: list[str]) -> Iterator[list[str]]:
             continue
         changes += [["-", old[j]] for j in range(taken, match)]
         taken = match + 1
-        changes.append([" ", line])
+        changes.append(["~" if k in rewired else " ", line])
     changes += [["-", old[j]] for j in range(taken, len(old))]
     changed = [k for k, (sign, _) in enumerate(changes) if sign != " "]
     if not changed:
@@ -268,6 +269,33 @@ def _diff(old: list[str], new: list[str]) -> Iterator[list[str]]:
             left += 1
     if left:
         yield ["@", str(left)]
+
+
+def _rewired(old: list[str], new: list[str], pairs: dict[int, int]) -> set[int]:
+    """The lines of `new` whose operands are other values than in the line of `old` that they are paired with."""
+    found: set[int] = set()
+    known: dict[
+        int, dict[str, str]
+    ] = {}  # in each scope, given by its indentation: a value's old number -> its new one
+    for k, j in sorted(pairs.items()):
+        indent = len(new[k]) - len(new[k].lstrip())
+        for deeper in [d for d in known if d > indent]:
+            del known[deeper]
+        scope = known.setdefault(indent, {})
+        (was, before), (now, after) = _values(old[j]), _values(new[k])
+        if any(scope.get(a) != b for a, b in zip(before, after, strict=True)):
+            found.add(k)
+        scope.update(zip(was, now, strict=True))
+    return found
+
+
+def _values(line: str) -> tuple[list[str], list[str]]:
+    """The numbers of a line's results and of its operands."""
+    text = line.partition("  #")[0]
+    left, equals, right = text.partition(" = ")
+    if not equals or not left.lstrip().startswith("%"):
+        left, right = "", text
+    return re.findall(r"%\d+", left), re.findall(r"%\d+", right)
 
 
 def _numbered(lines: list[str]) -> list[str]:

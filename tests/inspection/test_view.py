@@ -176,11 +176,31 @@ def test_a_diff_says_what_a_pass_did():
     assert all(line.lstrip().startswith("#") for sign, line in merged if sign == "+")  # the other line's place
     (removed,) = [line for sign, line in merged if sign == "-"]
     assert "sin x" in removed
+    assert [line.split(" = ")[1].split()[0] for sign, line in merged if sign == "~"] == ["add"]
     for before, after, diff in zip(stages, stages[1:], diff_stages(stages)[1:], strict=False):
         if diff:  # from a diff both sides can be told
-            shown = sum(int(text) if sign == "@" else sign == " " for sign, text in diff)
+            shown = sum(int(text) if sign == "@" else sign in " ~" for sign, text in diff)
             assert shown + sum(sign == "+" for sign, _ in diff) == len(str(after.graph).splitlines())
             assert shown + sum(sign == "-" for sign, _ in diff) == len(str(before.graph).splitlines())
+
+
+def test_renumbered_values_are_no_change():
+    from graphflow.tracing.view import _diff
+
+    old = [
+        "g {",
+        "  %0: f32[] = sin x",
+        "  %1: f32[] = cos x",
+        "  %2: f32[] = exp %1",
+        "  %3: f32[] = add %2, %1",
+        "  return %3",
+        "}",
+    ]
+    new = ["g {", "  %0: f32[] = cos x", "  %1: f32[] = exp %0", "  %2: f32[] = add %1, %1", "  return %2", "}"]
+    assert [tuple(change) for change in _diff(old, new) if change[0] not in " @"] == [
+        ("-", "  %0: f32[] = sin x"),
+        ("~", "  %2: f32[] = add %1, %1"),
+    ]
 
 
 def test_large_graphs(tmp_path):
@@ -205,6 +225,19 @@ def test_the_view_of_specs_and_of_a_signature(tmp_path):
     function.view(tmp_path / "specs.html", gf.TensorSpec([None, 3], gf.float32))
     _, data = page_of(tmp_path / "specs.html")
     assert "s0" in data["signature"]
+
+
+def test_a_trace_for_a_gpu_has_a_page_without_a_plan(tmp_path):
+    function = gf.function(lambda x: gf.exp(x) + 1.0)
+    function.get_concrete_function(X).executable.backend = "cuda"
+    function.view(tmp_path / "page.html", X)
+    _, data = page_of(tmp_path / "page.html")
+    assert data["memory"] is None
+    assert "GPU" in data["kernels"]["note"]
+    for ask in (function.memory, function.profile):
+        with pytest.raises(gf.errors.UnimplementedError, match="GPU") as error:
+            ask(X)
+        assert error.value.hint
 
 
 def test_the_command_writes_the_page(tmp_path, capsys, monkeypatch):

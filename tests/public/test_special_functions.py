@@ -27,7 +27,9 @@ def test_values_eager_and_compiled(name):
     ours, theirs, arrays, bound = PAIRS[name]
     found = ours(*arrays)
     np.testing.assert_allclose(found.numpy(), theirs(*arrays), rtol=bound, atol=1e-300)
-    compiled = gf.function(lambda *values: ours(*values), input_signature=[gf.TensorSpec([None], gf.float64)] * len(arrays))
+    compiled = gf.function(
+        lambda *values: ours(*values), input_signature=[gf.TensorSpec([None], gf.float64)] * len(arrays)
+    )
     tensors = [gf.constant(a) for a in arrays]
     assert compiled(*tensors).numpy().tobytes() == ours(*tensors).numpy().tobytes()
     narrow = [gf.constant(a, gf.float32) for a in arrays]
@@ -37,9 +39,13 @@ def test_values_eager_and_compiled(name):
 
 def test_ends_of_the_domain():
     nan, inf = np.nan, np.inf
-    np.testing.assert_array_equal(gf.math.igamma([0.0, 1, -1, 1, 1, nan], [1.0, 0, 1, -1, inf, 1]).numpy(), [nan, 0, nan, nan, 1, nan])
+    np.testing.assert_array_equal(
+        gf.math.igamma([0.0, 1, -1, 1, 1, nan], [1.0, 0, 1, -1, inf, 1]).numpy(), [nan, 0, nan, nan, 1, nan]
+    )
     np.testing.assert_array_equal(gf.math.igammac([1.0, 1], [0.0, inf]).numpy(), [1, 0])
-    np.testing.assert_array_equal(gf.math.betainc([1.0, 1, 1, 0], [1.0, 1, 1, 1], [0.0, 1, 2, 0.5]).numpy(), [0, 1, nan, nan])
+    np.testing.assert_array_equal(
+        gf.math.betainc([1.0, 1, 1, 0], [1.0, 1, 1, 1], [0.0, 1, 2, 0.5]).numpy(), [0, 1, nan, nan]
+    )
     np.testing.assert_array_equal(gf.math.zeta([1.0, 2, 2, 0.5], [1.0, 0, -1, 1]).numpy(), [inf, inf, inf, nan])
     assert np.isnan(gf.math.polygamma([0.5], [1.0]).numpy()[0])
     np.testing.assert_allclose(gf.math.lbeta([1.0, 2.0, 3.0]).numpy(), np.log(1 * 1 * 2 / 120), rtol=1e-6)
@@ -72,7 +78,9 @@ def test_gradients():
     )
     assert slopes(gf.math.zeta, 2.5, 3.0)[0] is None
     np.testing.assert_allclose(slopes(gf.math.zeta, 2.5, 3.0)[1], -2.5 * scipy.special.zeta(3.5, 3.0), rtol=1e-13)
-    np.testing.assert_allclose(slopes(lambda a, x: gf.math.polygamma(a, x), 2.0, 3.0)[1], scipy.special.polygamma(3, 3.0), rtol=1e-13)
+    np.testing.assert_allclose(
+        slopes(lambda a, x: gf.math.polygamma(a, x), 2.0, 3.0)[1], scipy.special.polygamma(3, 3.0), rtol=1e-13
+    )
 
 
 def test_gradients_broadcast_back():
@@ -85,6 +93,9 @@ def test_gradients_broadcast_back():
 
 
 def test_wrong_dtypes_are_refused():
-    for call in (lambda: gf.math.igamma([1], [2]), lambda: gf.math.zeta(gf.constant([2.0]), gf.constant([2.0], gf.float64))):
+    for call in (
+        lambda: gf.math.igamma([1], [2]),
+        lambda: gf.math.zeta(gf.constant([2.0]), gf.constant([2.0], gf.float64)),
+    ):
         with pytest.raises(gf.errors.DTypeError):
             call()

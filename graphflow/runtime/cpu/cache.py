@@ -11,7 +11,8 @@ so a reader sees an entry whole or not at all. When the directory cannot be used
 cache and no error: what went wrong is kept in `problems`, which `graphflow doctor` prints.
 
 The place is `platformdirs.user_cache_dir("graphflow")`, or the directory that the flag `cache_dir` names (GRAPHFLOW_CACHE
-at the start, `config.set_flags` and `config.override` at any time); "0" turns the cache off. A hit costs about 0.1 ms (open, read, sha256 of some 10 kB).
+at the start, `config.set_flags` and `config.override` at any time); "0" turns the cache off. A hit costs about
+0.1 ms (open, read, sha256 of some 10 kB).
 """
 
 from __future__ import annotations
@@ -48,7 +49,6 @@ problems: list[str] = []
 """What went wrong with the cache in this process, in order, each message once, at most KEPT_PROBLEMS of them."""
 
 _lock = threading.Lock()
-
 
 
 def renew_locks() -> None:

@@ -472,10 +472,10 @@ def cumulative(x):
     total = gf.constant(0.0)
     sums = gf.TensorArray(gf.float32, size=0, dynamic_size=True)
     i = 0
-    for value in x:  # noqa: SIM113
+    for value in x:
         total += value
         sums = sums.write(i, total)
-        i += 1
+        i += 1  # noqa: SIM113
     return sums.stack()
 
 

@@ -11,7 +11,9 @@ from .common import new_routine, run_routine
 
 __all__ = ["emit_row_sums", "emit_update_rows"]
 
-_MIX = 0x9E3779B97F4A7C15 - (1 << 64)  # 2**64 divided by the golden ratio, odd: multiplying spreads keys (Fibonacci hashing, Knuth)
+_MIX = 0x9E3779B97F4A7C15 - (
+    1 << 64
+)  # 2**64 divided by the golden ratio, odd: multiplying spreads keys (Fibonacci hashing, Knuth)
 
 
 def emit_row_sums(step: Any, node: Any, number: int) -> None:

@@ -65,8 +65,8 @@ def test_the_text_names_the_line_and_the_expression():
     text = str(three_products.memory(square(32)))
     assert text.startswith("three_products: 16.4 kB in all: arena 12.3 kB, arguments 4.1 kB, results 4 B")
     first = three_products.python_function.__code__.co_firstlineno
-    assert f"test_memory.py:{first + 4}   a @ b: 12.3 kB" in text
-    assert f"4.1 kB  f32[32,32] matmul   test_memory.py:{first + 2}   x @ x" in text
+    assert f"test_memory_report.py:{first + 4}   a @ b: 12.3 kB" in text
+    assert f"4.1 kB  f32[32,32] matmul   test_memory_report.py:{first + 2}   x @ x" in text
     assert json.loads(json.dumps(three_products.memory(square(32)).to_dict()))["peak_bytes"] == 3 * 4096
 
 
