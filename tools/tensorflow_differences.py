@@ -27,7 +27,6 @@ TARGET = ROOT / "docs" / "tensorflow-differences.md"
 #: call -> why it may differ
 ACCEPTED: dict[str, str] = {
     "math.approx_min_k": "TensorFlow has no CPU kernel for it",
-    "linalg.lstsq": "rounding: TensorFlow solves the normal equations, whose error grows with the square of the condition number",
     "parallel_stack": "TensorFlow's works in graphs only",
 }
 

@@ -24,7 +24,7 @@ VALUES: dict[str, np.ndarray[Any, Any]] = {
     "ids": np.array([2, 0, 2], np.int32), "sorted_ids": np.array([0, 0, 2], np.int32), "vector": np.array([3, 1, 3, 2, 1, 9], np.int32),
     "lengths": np.array([2, 4, 1], np.int32), "cube": _floats(2, 3, 4), "image": _floats(2, 6, 6, 4), "volume": _floats(1, 4, 4, 4, 2),
     "line": _floats(2, 8, 3), "kernel": _floats(3, 3, 4, 2), "depth": _floats(3, 3, 4, 2), "kernel1": _floats(3, 3, 2),
-    "kernel3": _floats(2, 2, 2, 2, 3), "flat": _floats(2, 2, 4), "matrix": _floats(2, 3, 3) + 3 * np.eye(3, dtype=np.float32),
+    "kernel3": _floats(2, 2, 2, 2, 3), "mix": _floats(1, 1, 8, 3), "flat": _floats(2, 2, 4), "matrix": _floats(2, 3, 3) + 3 * np.eye(3, dtype=np.float32),
     "symmetric": (lambda a: (a @ a.T + 3 * np.eye(3)).astype(np.float32))(_floats(3, 3)), "rhs": _floats(2, 3, 2),
     "diagonals": _floats(2, 3, 3) + np.array([[0], [4], [0]], np.float32), "triangular": np.tril(_floats(3, 3)) + 3 * np.eye(3, dtype=np.float32),
     "labels": np.array([1, 0, 3], np.int32), "onehot": np.eye(4, dtype=np.float32)[[1, 0, 3]], "paths": np.array([[1, 2, 1], [3, 1, 2]], np.int32),
@@ -131,7 +131,7 @@ nn.conv_transpose: m.nn.conv_transpose(image, m.transpose(kernel, [0, 1, 3, 2]),
 nn.atrous_conv2d: m.nn.atrous_conv2d(image, kernel, 2, "SAME")
 nn.atrous_conv2d_transpose: m.nn.atrous_conv2d_transpose(image, m.transpose(kernel, [0, 1, 3, 2]), [2, 6, 6, 2], 2, "SAME")
 nn.depthwise_conv2d: m.nn.depthwise_conv2d(image, depth, [1, 1, 1, 1], "SAME")
-nn.separable_conv2d: m.nn.separable_conv2d(image, depth, m.reshape(logits, [-1])[:56][None, None, :8, None] * 1.0, [1, 1, 1, 1], "SAME")
+nn.separable_conv2d: m.nn.separable_conv2d(image, depth, mix, [1, 1, 1, 1], "SAME")
 nn.depthwise_conv2d_backprop_input: m.nn.depthwise_conv2d_backprop_input([2, 8, 8, 2], kernel[:, :, :2] * 1.0, image, [1, 1, 1, 1], "VALID")
 nn.depthwise_conv2d_backprop_filter: m.nn.depthwise_conv2d_backprop_filter(image, [1, 1, 4, 1], image, [1, 1, 1, 1], "VALID")
 nn.max_pool: m.nn.max_pool(image, 2, 2, "SAME")

@@ -10,7 +10,7 @@ import graphflow as gf
 from .calls import CALLS, arguments_of, function_of, leaves
 
 #: arrays whose extents a function must know: filters, shapes, square matrices
-KNOWN = frozenset({"kernel", "kernel1", "kernel3", "depth", "flat", "shape2", "symmetric"})
+KNOWN = frozenset({"kernel", "kernel1", "kernel3", "depth", "flat", "mix", "shape2", "symmetric"})
 
 
 def bits(found):

@@ -81,7 +81,8 @@ def test_repeats_by_tensors():
 
 COMPUTED = {
     "zeros": lambda n: gf.zeros([n, 3]), "ones": lambda n: gf.ones(gf.stack([n, 2])), "fill": lambda n: gf.fill([n], 7),
-    "tile": lambda n: gf.tile([1, 2], [n]), "reshape": lambda n: gf.reshape(gf.range(12), [n, -1]), "one_hot": lambda n: gf.one_hot([0, 2], n),
+    "tile": lambda n: gf.tile([1, 2], [n]), "reshape": lambda n: gf.reshape(gf.range(12), [n, -1]),
+    "one_hot": lambda n: gf.one_hot([0, 2], n),
     "broadcast_to": lambda n: gf.broadcast_to([1.0], gf.stack([2, n])), "repeat": lambda n: gf.repeat([1, 2], n),
     "bincount": lambda n: gf.math.bincount([n, 1, n]), "segments": lambda n: gf.math.unsorted_segment_sum([1.0, 2.0], [0, 1], n),
     "scatter_nd": lambda n: gf.scatter_nd([[1]], [5.0], [n]), "confusion": lambda n: gf.math.confusion_matrix([n, 0], [0, n]),
