@@ -149,7 +149,6 @@ _eager: dict[Any, Executable] = {}
 _eager_lock = threading.RLock()
 
 
-
 def renew_locks() -> None:
     """In a forked child."""
     global _eager_lock

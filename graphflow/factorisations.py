@@ -30,7 +30,9 @@ def _matrices(name: str, *values: Any) -> list[Any]:
         if len(x.dims) < 2:
             raise ShapeError(f"{name}: needs matrices in the last two axes, got {x.type}")
         if x.dtype.is_complex:
-            raise UnimplementedError(f"{name}: complex matrices are not factored yet, got {x.type}; solve the real form")
+            raise UnimplementedError(
+                f"{name}: complex matrices are not factored yet, got {x.type}; solve the real form"
+            )
         if not x.dtype.is_floating:
             raise DTypeError(f"{name}: needs floats, got {x.type}; use gf.cast")
     return list(found)

@@ -47,8 +47,10 @@ def array_of(value: Any, wanted: DType | None, hint: DType | None) -> tuple[Arra
         literal = dtypes.int32 if small else dtypes.int64
     fits = hint is not None and (
         hint.kind == literal.kind
-        or hint.is_floating and literal.is_integer
-        or hint.is_complex and (literal.is_integer or literal.is_floating)
+        or hint.is_floating
+        and literal.is_integer
+        or hint.is_complex
+        and (literal.is_integer or literal.is_floating)
     )
     return _converted(array, source, wanted or (hint if fits and hint is not None else literal))
 
@@ -133,8 +135,8 @@ def check_literal(value: Any, dtype: DType) -> Any:
             raise LiteralOverflowError(f"the literal {value!r} does not fit {dtype.name} (largest {dtype.max})")
         return number
     elif dtype.is_complex:
-        number = complex(value)
-        if max(_finite(number.real), _finite(number.imag)) > float(dtype.max):
+        whole = complex(value)
+        if max(_finite(whole.real), _finite(whole.imag)) > float(dtype.max):
             raise LiteralOverflowError(f"the literal {value!r} does not fit {dtype.name} (largest {dtype.max})")
     return value
 

@@ -63,9 +63,7 @@ class _Builder(ScalarBuilder):
     def check(self, value: Scalar, ok: Scalar, code: Any) -> Scalar:
         assert self.node is not None
         message = str(self.node.attributes.get("message", ""))
-        check = Check(
-            str(code), self.node.op.name, self.node.source, message, self.node.output.type.shape, self.place
-        )
+        check = Check(str(code), self.node.op.name, self.node.source, message, self.node.output.type.shape, self.place)
         if check not in self.checks:
             self.checks.append(check)
         return super().check(value, ok, self.checks.index(check))

@@ -135,6 +135,7 @@ from .shape import (
     strided_slice_gradient,
     transpose,
 )  # fmt: skip
+from .sparse import row_sums, update_rows
 from .special import (
     bessel_i0,
     bessel_i0e,
@@ -156,27 +157,30 @@ from .special import (
     polygamma_of_order,
     spence,
 )  # fmt: skip
-from .sparse import row_sums, update_rows
 from .state import assert_true, assign_variable, copy, print_, read_variable, written_value
 from .windows import fold_windows, window_max, windows
 
 __all__ = [
-    "OPS", "absolute", "acos", "acosh", "add", "angle", "append_row", "argmax", "argmin", "argsort", "as_pairs", "asin", "asinh",
-    "assert_true", "assign_variable", "atan", "atan2", "atanh", "bessel_i0", "bessel_i0e", "bessel_i1", "bessel_i1e", "bessel_j0",
-    "bessel_j1", "bessel_k0", "bessel_k0e", "bessel_k1", "bessel_k1e", "bessel_y0", "bessel_y1", "bitcast", "bitwise_and",
-    "bitwise_invert", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "broadcast_to", "call", "cast", "ceil",
-    "check_numerics", "checkpoint", "cholesky", "complex_", "concat", "conj", "constant", "copy", "copy_sign", "cos", "cosh",
-    "cumulative", "custom_gradient", "dawsn", "determinant", "diagonal", "digamma", "dimension", "divide", "divide_no_nan", "eigh",
-    "ensure_shape", "equal", "erf", "erfc", "erfinv", "exp", "expint", "expm1", "fft", "floor", "floordiv", "floormod", "fold_windows",
-    "fourier_table", "fresnel_cos", "fresnel_sin", "from_diagonal", "from_pairs", "fused", "gather", "gather_nd", "greater",
-    "greater_equal", "identity", "imag", "interleave", "iota", "is_finite", "is_inf", "is_nan", "leaky_relu", "leaky_relu_gradient", "less", "less_equal", "lgamma", "log",
-    "log1p", "logical_and", "logical_not", "logical_or", "logical_xor", "lu", "magnitude", "matmul", "maximum", "minimum", "multiply",
-    "multiply_no_nan", "negative", "nextafter", "not_equal", "one_hot", "pad", "pair_fft", "pair_products", "polygamma_of_order", "pow_",
-    "print_", "python_call", "qr", "random_bits", "random_block", "random_exponential", "random_normal", "random_normal_word",
-    "random_range", "random_skip", "random_state", "random_truncated_normal", "random_uniform", "read_variable", "real", "reciprocal",
-    "reduce_all", "reduce_any", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum", "relu", "relu_gradient", "reshape", "reverse",
-    "round_", "row_sums", "rsqrt", "runtime_range", "scatter_add", "scatter_add_into", "scatter_into", "scatter_reduce", "search_sorted", "select",
-    "sigmoid", "sign", "sin", "sinh", "slogdet", "softplus", "solve", "spence", "sqrt", "square", "squared_difference", "stop_gradient",
-    "strided_slice", "strided_slice_gradient", "subtract", "svd", "switch", "tan", "tanh", "transpose", "triangular_solve", "trunc",
-    "truncatediv", "truncatemod", "unit_root", "update_row", "update_rows", "while_", "window_max", "windows", "written_value", "xdivy", "xlogy",
+    "OPS", "absolute", "acos", "acosh", "add", "angle", "append_row", "argmax", "argmin", "argsort", "as_pairs",
+    "asin", "asinh", "assert_true", "assign_variable", "atan", "atan2", "atanh", "bessel_i0", "bessel_i0e",
+    "bessel_i1", "bessel_i1e", "bessel_j0", "bessel_j1", "bessel_k0", "bessel_k0e", "bessel_k1", "bessel_k1e",
+    "bessel_y0", "bessel_y1", "bitcast", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or",
+    "bitwise_right_shift", "bitwise_xor", "broadcast_to", "call", "cast", "ceil", "check_numerics", "checkpoint",
+    "cholesky", "complex_", "concat", "conj", "constant", "copy", "copy_sign", "cos", "cosh", "cumulative",
+    "custom_gradient", "dawsn", "determinant", "diagonal", "digamma", "dimension", "divide", "divide_no_nan", "eigh",
+    "ensure_shape", "equal", "erf", "erfc", "erfinv", "exp", "expint", "expm1", "fft", "floor", "floordiv",
+    "floormod", "fold_windows", "fourier_table", "fresnel_cos", "fresnel_sin", "from_diagonal", "from_pairs", "fused",
+    "gather", "gather_nd", "greater", "greater_equal", "identity", "imag", "interleave", "iota", "is_finite",
+    "is_inf", "is_nan", "leaky_relu", "leaky_relu_gradient", "less", "less_equal", "lgamma", "log", "log1p",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "lu", "magnitude", "matmul", "maximum", "minimum",
+    "multiply", "multiply_no_nan", "negative", "nextafter", "not_equal", "one_hot", "pad", "pair_fft",
+    "pair_products", "polygamma_of_order", "pow_", "print_", "python_call", "qr", "random_bits", "random_block",
+    "random_exponential", "random_normal", "random_normal_word", "random_range", "random_skip", "random_state",
+    "random_truncated_normal", "random_uniform", "read_variable", "real", "reciprocal", "reduce_all", "reduce_any",
+    "reduce_max", "reduce_min", "reduce_prod", "reduce_sum", "relu", "relu_gradient", "reshape", "reverse", "round_",
+    "row_sums", "rsqrt", "runtime_range", "scatter_add", "scatter_add_into", "scatter_into", "scatter_reduce",
+    "search_sorted", "select", "sigmoid", "sign", "sin", "sinh", "slogdet", "softplus", "solve", "spence", "sqrt",
+    "square", "squared_difference", "stop_gradient", "strided_slice", "strided_slice_gradient", "subtract", "svd",
+    "switch", "tan", "tanh", "transpose", "triangular_solve", "trunc", "truncatediv", "truncatemod", "unit_root",
+    "update_row", "update_rows", "while_", "window_max", "windows", "written_value", "xdivy", "xlogy",
 ]  # fmt: skip

@@ -82,7 +82,9 @@ cast = define_op(
 def _infer_bitcast(types: tuple[TensorType, ...], dtype: DType) -> TensorType:
     own = types[0].dtype
     if own.itemsize != dtype.itemsize or own.kind in ("bool", "complex") or dtype.kind in ("bool", "complex"):
-        raise DTypeError(f"bitcast: needs dtypes of one width, neither bool nor complex, got {types[0]} and {dtype.name}")
+        raise DTypeError(
+            f"bitcast: needs dtypes of one width, neither bool nor complex, got {types[0]} and {dtype.name}"
+        )
     return types[0].with_dtype(dtype)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import float32, float64, int32
+from ..dtypes import int32
 from ..errors import DTypeError, InvalidArgumentError, ShapeError, UnimplementedError
 from ..ir.dims import dim_min, require_equal
 from ..ir.op import Library, Op, Sample, define_op
@@ -44,7 +44,9 @@ __all__ = [
 def _check_matrix(name: str, own: TensorType, square: bool = True) -> None:
     if not own.dtype.is_floating:
         if own.dtype.is_complex:
-            raise UnimplementedError(f"{name}: complex matrices are not factored yet, got {own}; write the system in real parts")
+            raise UnimplementedError(
+                f"{name}: complex matrices are not factored yet, got {own}; write the system in real parts"
+            )
         raise DTypeError(f"{name}: needs float matrices, got {own}; use gf.cast")
     if own.rank < 2:
         raise ShapeError(f"{name}: needs matrices in the last two axes, got {own}")

@@ -46,6 +46,7 @@ assign_variable = define_op(
     documentation="The variable holds value from here on. No result.",
 )  # fmt: skip
 
+
 def _infer_written(types: tuple[TensorType, ...]) -> TensorType:
     value, before = types
     if value.dtype is not before.dtype:

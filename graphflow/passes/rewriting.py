@@ -167,7 +167,7 @@ def number_of(number: float, dtype: DType) -> Array | None:
         return None
     with np.errstate(all="ignore"):  # a number beyond the dtype's range becomes infinite, quietly
         if dtype.is_narrow:
-            return rounded(number, dtype)
+            return np.asarray(rounded(number, dtype))
         return np.array(int(number) if dtype.is_integer else number).astype(dtype.numpy)
 
 

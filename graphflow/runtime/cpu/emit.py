@@ -197,7 +197,9 @@ class Emitter:
             return writer.let(f"select {condition} {a[0]}, {result} {a[1]}, {result} {a[2]}")
         if operation in _COMPARE_FLOAT:
             if scalar.operands[0].dtype.is_narrow:
-                raise TypeError(f"{operation} of {scalar.operands[0].dtype.name}: narrow floats are compared in float32")
+                raise TypeError(
+                    f"{operation} of {scalar.operands[0].dtype.name}: narrow floats are compared in float32"
+                )
             if kind == "float":
                 return writer.let(f"fcmp {_COMPARE_FLOAT[operation]} {source} {a[0]}, {a[1]}")
             table = _COMPARE_SIGNED if kind == "int" else _COMPARE_UNSIGNED
@@ -211,7 +213,9 @@ class Emitter:
             value = ones if lanes == 1 else f"splat ({register_type(dtype)} {ones})"
             return writer.let(f"xor {result} {a[0]}, {value}")
         if kind == "float" and scalar.operands[0].dtype.is_narrow:
-            raise TypeError(f"{operation} of {scalar.operands[0].dtype.name}: narrow floats are computed with in float32")
+            raise TypeError(
+                f"{operation} of {scalar.operands[0].dtype.name}: narrow floats are computed with in float32"
+            )
         if kind == "float":
             if operation in _FLOAT_BINARY:
                 return writer.let(f"{_FLOAT_BINARY[operation]} {result} {a[0]}, {a[1]}")

@@ -162,7 +162,9 @@ class MemoryEmitter:
         """The mask with each lane twice."""
         lanes = self.lanes
         order = ", ".join(f"i32 {k // 2}" for k in range(2 * lanes))
-        return self.writer.let(f"shufflevector <{lanes} x i1> {self.mask}, <{lanes} x i1> poison, <{2 * lanes} x i32> <{order}>")
+        return self.writer.let(
+            f"shufflevector <{lanes} x i1> {self.mask}, <{lanes} x i1> poison, <{2 * lanes} x i32> <{order}>"
+        )
 
     def _load_part(self, access: Access, dtype: DType, part: int) -> str:
         writer, lanes, kind = self.writer, self.lanes, memory_type(dtype, 2 * self.lanes)

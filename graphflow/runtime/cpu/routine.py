@@ -1,8 +1,8 @@
 """Routines: kernels written by hand as structured programs, which are emitted as LLVM text.
 
 A routine is one function `void name(ptr table, i64 begin, i64 end, i64 worker)` over units (rows, batches ...), so that it can run on
-the pool as the nests do. Its body is written with numbers (SSA values with Python's operators), cells (mutable locals, which LLVM turns into
-registers), loops and branches:
+the pool as the nests do. Its body is written with numbers (SSA values with Python's operators), cells (mutable locals, which LLVM
+turns into registers), loops and branches:
 
     with r.loop(count) as k:
         best = r.load(source, row * count + k, dtype)
