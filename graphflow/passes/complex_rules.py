@@ -203,8 +203,8 @@ def fourier(b: Builder, node: Node, x: Any, table: Pair) -> Any:
 
 #: ops that move elements, or are linear with real factors
 _EACH_PART = (
-    "append_row broadcast_to concat diagonal ensure_shape fold_windows from_diagonal gather gather_nd identity one_hot reduce_sum "
-    "reshape reverse scatter_add scatter_add_into scatter_into scatter_reduce select stop_gradient strided_slice "
+    "append_row broadcast_to checkpoint concat diagonal ensure_shape fold_windows from_diagonal gather gather_nd identity one_hot "
+    "reduce_sum reshape reverse scatter_add scatter_add_into scatter_into scatter_reduce select stop_gradient strided_slice "
     "strided_slice_gradient transpose update_row windows written_value"
 ).split()
 
