@@ -51,14 +51,15 @@ def cause_of(entries: list[Any], arguments: Arguments, was_dropped: bool, fixed_
     same = [c for c in entries if c.key == arguments.key]
     if not same:
         return _of_keys([c.key for c in entries], arguments)
-    for concrete in reversed(same):
-        for guard in concrete.guards:
-            if not guard.is_dead and not guard.holds():
-                return _of_guard(guard)
-    for position, (old, new) in enumerate(zip(same[-1].types, arguments.tensors, strict=True)):
+    changed = [[g for g in c.guards if not g.is_dead and not g.holds()] for c in same]
+    current = [c for c, guards in zip(same, changed, strict=True) if not guards]
+    if not current:
+        return _of_guard(changed[-1][0])
+    # a trace for the present captured values is there: it is the arguments that it does not fit
+    for position, (old, new) in enumerate(zip(current[-1].types, arguments.tensors, strict=True)):
         if old.shape != new.dims:
             return _of_shapes(arguments.names[position], list(old.shape), list(new.dims), fixed_shapes)
-    if not all(c.accepts(arguments.variables) for c in same):
+    if not all(c.accepts(arguments.variables) for c in current):
         return Cause(
             "aliasing",
             "a variable is an argument and captured in other ways than before",

@@ -618,3 +618,18 @@ def test_a_failed_first_trace_hands_on_to_the_next():
         return None
 
     assert together(2, work) == [None, [2, 4]]
+
+
+def test_the_cause_is_sought_in_a_trace_for_the_present_captured_values():
+    scale = 3.0
+
+    @gf.function
+    def scaled(x):
+        return x * scale
+
+    scaled(gf.constant([1.0]))
+    scale = 4.0
+    scaled(gf.constant([1.0]))
+    scaled(gf.constant([1.0, 2.0]))
+    kinds = [trace.kind for trace in scaled.explain().traces]
+    assert kinds == ["first call", "capture", "shape"]
