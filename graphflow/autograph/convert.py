@@ -16,10 +16,11 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from ..ir.source import CodeTable
 from ..locks import renew_after_fork
 from ..tracing.bytecode import is_installed, plain_function
 from .build import HELPER, OPERATORS
-from .reasons import CodeTable, Converted, conversions, made_code
+from .reasons import Converted, conversions, made_code
 
 __all__ = [
     "block_locals",

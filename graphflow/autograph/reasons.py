@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import inspect
 import types
-import weakref
 from dataclasses import dataclass
-from typing import Any
 
+from ..ir.source import CodeTable
 from ..tracing.bytecode import is_installed
 from .options import enabled
 
-__all__ = ["CodeTable", "Converted", "conversions", "made_code", "missing_source"]
+__all__ = ["Converted", "conversions", "made_code", "missing_source"]
 
 
 @dataclass(frozen=True)
@@ -21,27 +20,6 @@ class Converted:
     code: types.CodeType | None
     reason: str = ""
     needs_source: bool = False
-
-
-class CodeTable:
-    """Values by code object: by identity, and only while the code object lives."""
-
-    def __init__(self) -> None:
-        self._entries: dict[int, tuple[weakref.ref[types.CodeType], Any]] = {}
-
-    def get(self, code: types.CodeType) -> Any:
-        found = self._entries.get(id(code))
-        return found[1] if found is not None and found[0]() is code else None
-
-    def set(self, code: types.CodeType, value: Any) -> None:
-        key, entries = id(code), self._entries
-
-        def forget(dead: Any) -> None:
-            kept = entries.get(key)
-            if kept is not None and kept[0] is dead:
-                entries.pop(key, None)
-
-        entries[key] = (weakref.ref(code, forget), value)
 
 
 conversions = CodeTable()

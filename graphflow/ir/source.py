@@ -7,12 +7,14 @@ import linecache
 import os
 import sys
 import threading
+import weakref
 from dataclasses import dataclass, replace
 from types import CodeType, FrameType
+from typing import Any
 
 from ..locks import renew_after_fork
 
-__all__ = ["Source", "capture", "is_user_frame", "merge_sources", "parse_python", "source_of", "user_frame"]
+__all__ = ["CodeTable", "Source", "capture", "is_user_frame", "merge_sources", "parse_python", "source_of", "user_frame"]
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,31 @@ def merge_sources(sources: list[Source] | tuple[Source, ...]) -> Source:
 
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_positions: dict[CodeType, list[tuple[int | None, int | None, int | None, int | None]]] = {}
-_sources: dict[tuple[CodeType, int], Source] = {}
+
+
+class CodeTable:
+    """Values by code object: by identity (code that is equal may stand in another file), and only while the code object lives."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, tuple[weakref.ref[CodeType], Any]] = {}
+
+    def get(self, code: CodeType) -> Any:
+        found = self._entries.get(id(code))
+        return found[1] if found is not None and found[0]() is code else None
+
+    def set(self, code: CodeType, value: Any) -> None:
+        key, entries = id(code), self._entries
+
+        def forget(dead: Any) -> None:
+            kept = entries.get(key)
+            if kept is not None and kept[0] is dead:
+                entries.pop(key, None)
+
+        entries[key] = (weakref.ref(code, forget), value)
+
+
+#: code object -> (the positions of its instructions, {instruction: its Source})
+_sources = CodeTable()
 
 
 def user_frame() -> FrameType | None:
@@ -102,12 +127,13 @@ def capture() -> Source:
 
 def source_of(code: CodeType, instruction: int) -> Source:
     """The Source of an instruction of a code object."""
-    key = (code, instruction)
-    found = _sources.get(key)
+    known = _sources.get(code)
+    if known is None:
+        known = list(code.co_positions()), {}
+        _sources.set(code, known)
+    positions, sources = known
+    found: Source | None = sources.get(instruction)
     if found is None:
-        positions = _positions.get(code)
-        if positions is None:
-            positions = _positions[code] = list(code.co_positions())
         line, end_line, column, end_column = (
             positions[instruction // 2] if instruction // 2 < len(positions) else (None,) * 4
         )
@@ -116,5 +142,5 @@ def source_of(code: CodeType, instruction: int) -> Source:
         if column is not None and end_column is not None:
             encoded = text.encode()
             text = encoded[column : end_column if end_line == line else None].decode(errors="replace")
-        found = _sources[key] = Source(code.co_filename, line, column or 0, " ".join(text.split()))
+        found = sources[instruction] = Source(code.co_filename, line, column or 0, " ".join(text.split()))
     return found
