@@ -22,24 +22,24 @@ newaxis = None
 
 #: module -> the public names it defines. Later modules may re-export under gf.<namespace> too.
 _NAMES = {
-    "array_ops": (
+    "functions.array_ops": (
         "boolean_mask broadcast_to clip_by_global_norm clip_by_norm clip_by_value concat expand_dims eye fill "
         "gather gather_nd global_norm identity linspace meshgrid norm one_hot ones ones_like pad range rank "
         "repeat reshape reverse roll shape size slice split squeeze stack stop_gradient strided_slice tile "
         "transpose unstack where zeros zeros_like cast"
     ),
-    "assertions": "assert_equal assert_greater assert_less assert_rank",
+    "functions.assertions": "assert_equal assert_greater assert_less assert_rank",
     "autodiff.tape": "GradientTape UnconnectedGradients",
-    "control_flow": "case cond foldl foldr map_fn scan switch_case vectorized_map while_loop",
-    "custom_gradients": "custom_gradient grad_pass_through recompute_grad",
+    "functions.control_flow": "case cond foldl foldr map_fn scan switch_case vectorized_map while_loop",
+    "functions.custom_gradients": "custom_gradient grad_pass_through recompute_grad",
     "devices": "device",
     "dtypes": (
         "DType as_dtype bfloat16 complex64 complex128 float16 float32 float64 int8 int16 int32 int64 uint8 uint16 "
         "uint32 uint64"
     ),
-    "effects": "Assert print name_scope",
-    "cumulative": "cumsum",
-    "einstein": "einsum",
+    "functions.effects": "Assert print name_scope",
+    "functions.cumulative": "cumsum",
+    "functions.einstein": "einsum",
     "linalg": "matmul matrix_square_root tensordot",
     "math": (
         "abs acos acosh add add_n argmax argmin asin asinh atan atan2 atanh cos cosh divide equal exp floor "
@@ -49,31 +49,31 @@ _NAMES = {
         "truncatediv truncatemod"
     ),
     "module": "Module",
-    "ordering": "control_dependencies group no_op tuple",
-    "python_call": "ensure_shape numpy_function py_function",
-    "initializers": (
+    "functions.ordering": "control_dependencies group no_op tuple",
+    "functions.python_call": "ensure_shape numpy_function py_function",
+    "functions.initializers": (
         "constant_initializer ones_initializer random_normal_initializer random_uniform_initializer zeros_initializer"
     ),
-    "introspection": (
+    "functions.introspection": (
         "broadcast_dynamic_shape broadcast_static_shape executing_eagerly get_current_name_scope get_logger "
         "get_static_value inside_function is_symbolic_tensor timestamp type_spec_from_value "
         "variable_creator_scope"
     ),
     "indexed_slices": "IndexedSlices",
-    "rearranging": (
+    "functions.rearranging": (
         "batch_to_space bitcast dynamic_partition dynamic_stitch extract_volume_patches guarantee_const "
         "identity_n parallel_stack required_space_to_batch_paddings reverse_sequence saturate_cast "
         "sequence_mask shape_n space_to_batch space_to_batch_nd unravel_index"
     ),
-    "static_gradients": "gradients hessians",
-    "runtime_extent": "unique unique_with_counts",
-    "segments": (
+    "functions.static_gradients": "gradients hessians",
+    "functions.runtime_extent": "unique unique_with_counts",
+    "functions.segments": (
         "histogram_fixed_width histogram_fixed_width_bins scatter_nd tensor_scatter_nd_add tensor_scatter_nd_max "
         "tensor_scatter_nd_min tensor_scatter_nd_sub tensor_scatter_nd_update"
     ),
-    "sorting": "argsort searchsorted sort",
+    "functions.sorting": "argsort searchsorted sort",
     "tensor": "Tensor TensorShape constant convert_to_tensor is_tensor",
-    "tensor_array": "TensorArray",
+    "functions.tensor_array": "TensorArray",
     "tracing.function": "Function function init_scope",
     "tracing.signature": "TensorSpec",
     "variable": "Variable",

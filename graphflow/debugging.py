@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .assertions import (
+from .functions.assertions import (
     assert_all_finite,
     assert_equal,
     assert_greater,
@@ -31,7 +31,7 @@ from .assertions import (
     check_numerics,
     is_numeric_tensor,
 )
-from .effects import Assert
+from .functions.effects import Assert
 from .tracing.debug import Breakpoint, breakpoint_at, breakpoints, debug_call
 from .tracing.find_nan import NanReport, Origin, find_nan
 from .tracing.numerics import disable_check_numerics, enable_check_numerics, is_checking_numerics

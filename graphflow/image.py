@@ -14,7 +14,7 @@ import numpy as np
 from . import ops
 from .dtypes import float32
 from .errors import DTypeError, InvalidArgumentError, ShapeError
-from .runtime_extent import as_extents
+from .functions.runtime_extent import as_extents
 from .tensor import Tensor, convert_to_tensor
 
 __all__ = ["ResizeMethod", "resize"]

@@ -57,7 +57,7 @@ class IndexedSlices:
 
     def __graphflow_tensor__(self) -> Tensor:
         """The dense tensor. Raises ShapeError if the dense shape is not known."""
-        from .segments import scatter_nd
+        from .functions.segments import scatter_nd
 
         if self._dense_shape is None:
             raise ShapeError("IndexedSlices: the dense tensor needs dense_shape; give it to the constructor")

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from . import ops
-from .clipping import global_norm
 from .dtypes import as_dtype, float32, int32
-from .einstein import einsum
 from .errors import InvalidArgumentError, ShapeError
-from .factorisations import *  # noqa: F403
-from .factorisations import __all__ as _factorisations
+from .functions.clipping import global_norm
+from .functions.einstein import einsum
+from .functions.factorisations import *  # noqa: F403
+from .functions.factorisations import __all__ as _factorisations
+from .functions.reductions import reduce_max, reduce_sum, zeros_of
+from .functions.tridiagonal import *  # noqa: F403
+from .functions.tridiagonal import __all__ as _tridiagonals
 from .ir.dims import product, require_equal
 from .math import cast, conj, l2_normalize
 from .ops.rules import normalize_axis
-from .reductions import reduce_max, reduce_sum, zeros_of
 from .tensor import Tensor, as_dim, as_shape, convert_to_tensor, operands
-from .tridiagonal import *  # noqa: F403
-from .tridiagonal import __all__ as _tridiagonals
 
 __all__ = [
     "band_part", "diag", "diag_part", "einsum", "eye", "global_norm", "l2_normalize", "matmul", "matrix_transpose", "matvec", "norm",

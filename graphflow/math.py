@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from . import ops, special
-from .cumulative import cumprod, cumsum, cumulative_logsumexp
+from . import ops
 from .dtypes import DType, as_dtype, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64
 from .errors import DTypeError, InvalidArgumentError
-from .ops.gradients import zeros_like
-from .ops.rules import equal_shapes
-from .reductions import (
+from .functions import special
+from .functions.cumulative import cumprod, cumsum, cumulative_logsumexp
+from .functions.reductions import (
     argmax,
     argmin,
     count_nonzero,
@@ -37,7 +36,7 @@ from .reductions import (
     reduce_variance,
     zero_fraction,
 )  # fmt: skip
-from .segments import (
+from .functions.segments import (
     bincount,
     confusion_matrix,
     segment_max,
@@ -52,8 +51,8 @@ from .segments import (
     unsorted_segment_sqrt_n,
     unsorted_segment_sum,
 )  # fmt: skip
-from .sorting import approx_max_k, approx_min_k, in_top_k, invert_permutation, top_k
-from .special import (
+from .functions.sorting import approx_max_k, approx_min_k, in_top_k, invert_permutation, top_k
+from .functions.special import (
     bessel_i0,
     bessel_i0e,
     bessel_i1,
@@ -69,6 +68,8 @@ from .special import (
     sobol_sample,
     zeta,
 )  # fmt: skip
+from .ops.gradients import zeros_like
+from .ops.rules import equal_shapes
 from .tensor import Tensor, TensorLike, convert_to_tensor, operands
 
 __all__ = [

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .effects import NameScope, name_scope
+from .functions.effects import NameScope, name_scope
 from .nest import flatten_with_path
 from .variable import Variable
 

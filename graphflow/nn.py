@@ -8,15 +8,29 @@ import math as _math
 from typing import Any
 
 from . import ops
-from .convolution import *  # noqa: F403
-from .convolution import __all__ as _convolutions
-from .ctc import *  # noqa: F403
-from .ctc import __all__ as _ctc
 from .errors import InvalidArgumentError, ShapeError
-from .fractional import *  # noqa: F403
-from .fractional import __all__ as _fractional
-from .losses import *  # noqa: F403
-from .losses import __all__ as _losses
+from .functions.convolution import *  # noqa: F403
+from .functions.convolution import __all__ as _convolutions
+from .functions.ctc import *  # noqa: F403
+from .functions.ctc import __all__ as _ctc
+from .functions.fractional import *  # noqa: F403
+from .functions.fractional import __all__ as _fractional
+from .functions.losses import *  # noqa: F403
+from .functions.losses import __all__ as _losses
+from .functions.pooling import *  # noqa: F403
+from .functions.pooling import __all__ as _poolings
+from .functions.rearranging import batch_to_space, depth_to_space, space_to_batch, space_to_depth
+from .functions.reductions import axes_of, reduce_mean, zeros_of
+from .functions.sampling import (
+    all_candidate_sampler,
+    compute_accidental_hits,
+    fixed_unigram_candidate_sampler,
+    nce_loss,
+    sampled_softmax_loss,
+)
+from .functions.sorting import approx_max_k, approx_min_k, in_top_k, top_k
+from .functions.statistics import *  # noqa: F403
+from .functions.statistics import __all__ as _statistics
 from .math import (
     cast,
     l2_normalize,
@@ -30,22 +44,8 @@ from .math import (
     zero_fraction,
 )
 from .ops.rules import equal_shapes, normalize_axis
-from .pooling import *  # noqa: F403
-from .pooling import __all__ as _poolings
 from .random import nn_experimental as experimental
 from .random.dropout import dropout
-from .rearranging import batch_to_space, depth_to_space, space_to_batch, space_to_depth
-from .reductions import axes_of, reduce_mean, zeros_of
-from .sampling import (
-    all_candidate_sampler,
-    compute_accidental_hits,
-    fixed_unigram_candidate_sampler,
-    nce_loss,
-    sampled_softmax_loss,
-)
-from .sorting import approx_max_k, approx_min_k, in_top_k, top_k
-from .statistics import *  # noqa: F403
-from .statistics import __all__ as _statistics
 from .tensor import Tensor, convert_to_tensor
 
 __all__ = [
@@ -194,6 +194,6 @@ def embedding_lookup(params: Any, ids: Any, max_norm: Any = None, name: str | No
     rows: Any = ops.gather(params, ids, axis=0, batch_dims=0)
     if max_norm is None:
         return rows
-    from .clipping import clip_by_norm
+    from .functions.clipping import clip_by_norm
 
     return clip_by_norm(rows, max_norm, axes=list(range(len(ids.dims), len(rows.dims))))

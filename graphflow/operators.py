@@ -17,7 +17,7 @@ class _Operators:
 
     def __init__(self) -> None:
         from . import math, ops
-        from .indexing import index_tensor
+        from .functions.indexing import index_tensor
 
         for name in (
             "add subtract multiply floordiv floormod negative less less_equal greater greater_equal equal not_equal "

@@ -272,7 +272,7 @@ def convert_to_tensor(value: Any, dtype: Any = None, dtype_hint: Any = None, nam
     if hasattr(value, "__graphflow_list__"):
         return convert_to_tensor(value.stack(0), dtype)
     if isinstance(value, (list, tuple)) and _holds_tensors(value):
-        from .array_ops import stack
+        from .functions.array_ops import stack
 
         parts = [convert_to_tensor(v, wanted, _dtype_inside(value) or hint) for v in value]
         return stack(parts)

@@ -14,10 +14,10 @@ import numpy as np
 from .autodiff.record import record_access, recorders
 from .dtypes import as_dtype
 from .errors import DTypeError, FailedPreconditionError, ShapeError, VariableCreationError
+from .functions.variable_updates import PartialUpdates
 from .ir.op import OPS
 from .ir.types import TensorType, VariableType
 from .tensor import Tensor, TensorLike, TensorShape, active_trace, convert_to_tensor
-from .variable_updates import PartialUpdates
 
 __all__ = ["Variable", "write_journal"]
 

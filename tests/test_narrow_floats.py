@@ -13,8 +13,8 @@ import graphflow as gf
 from graphflow.cli import main
 from graphflow.dtypes import rounded
 from graphflow.errors import DTypeError, LiteralOverflowError
+from graphflow.functions.rearranging import saturate_cast
 from graphflow.ir import parse, print_graph
-from graphflow.rearranging import saturate_cast
 
 NARROW = [gf.float16, gf.bfloat16]
 narrow = pytest.mark.parametrize("dtype", NARROW, ids=str)

@@ -150,8 +150,8 @@ def _extreme_row(name: str, rows: Any) -> Any:
     """The row that Python's loop ends with: the first if it is NaN (nothing compares with it), else the first of the
     largest, NaN left out."""
     from .. import math
-    from ..array_ops import where
     from ..dtypes import int32
+    from ..functions.array_ops import where
     from ..ops import cast, gather
 
     if builtins.len(rows.dims) != 1:
@@ -201,7 +201,7 @@ def python_sum(iterable: Any, /, start: Any = 0) -> Any:
     first = items.item(convert_to_tensor(0))
     zero: Any = convert_to_tensor(start, first.dtype) if not isinstance(start, TensorLike) else start
     if first.dims and not zero.dims:
-        from ..array_ops import broadcast_to
+        from ..functions.array_ops import broadcast_to
 
         zero = broadcast_to(zero, first.shape)
     return counted_loop(length, lambda k, held: [held + items.item(k)], [zero], form="sum", names=["the sum"])[0]
@@ -262,7 +262,7 @@ def python_sorted(iterable: Any, /, *, key: Any = None, reverse: bool = False) -
             f"sorted() of a tensor with a key, or of rank {builtins.len(rows.dims)}",
             "use gf.argsort, and gf.gather with its result",
         )
-    from ..sorting import sort
+    from ..functions.sorting import sort
 
     return list(sort(rows, direction="DESCENDING" if reverse else "ASCENDING"))
 

@@ -41,7 +41,7 @@ class GrowingList:
     def of(items: list[Any], template: Any, types: Sequence[TensorType]) -> GrowingList:
         """A list with these items, where an item has a structure and types of leaves. Raises AutographError for items of
         other types."""
-        from ..array_ops import stack
+        from ..functions.array_ops import stack
         from ..ops import broadcast_to, constant
 
         rows = []
@@ -107,14 +107,14 @@ class GrowingList:
     @property
     def length(self) -> Any:
         """How many items there are: an int32 tensor."""
-        from ..array_ops import shape
+        from ..functions.array_ops import shape
 
         return shape(self.rows[0])[0]
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return GrowingList(self.template, tuple(row[index] for row in self.rows))
-        from ..array_ops import where
+        from ..functions.array_ops import where
         from ..ops import gather
 
         place: Any = index
@@ -147,7 +147,7 @@ class GrowingList:
     # As tensors -------------------------------------------------------------------------------------------------------
     def stack(self, axis: int = 0) -> Any:
         """The items along a new axis. As of a Python list, there must be one at least."""
-        from ..array_ops import transpose
+        from ..functions.array_ops import transpose
 
         rows = self._only("stack")
         rank = len(rows.dims)
@@ -159,7 +159,7 @@ class GrowingList:
 
     def concat(self, axis: int = 0) -> Any:
         """The items one after another along their first axis."""
-        from ..array_ops import reshape
+        from ..functions.array_ops import reshape
 
         rows = self._only("concat")
         if axis != 0 or len(rows.dims) < 2:

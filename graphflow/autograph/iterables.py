@@ -154,7 +154,7 @@ class Zipped(Sequential):
         for other in lengths[1:]:
             shortest = math.minimum(shortest, _int32(other))
         if self.strict:
-            from ..effects import check
+            from ..functions.effects import check
 
             for other in lengths:
                 check(math.equal(_int32(other), shortest), "zip(): an argument is longer than another one")
@@ -262,8 +262,8 @@ def python_range(*bounds: Any) -> Any:
 
 def graph_range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name: str = "range") -> Any:
     """gf.range as the iterable of a for statement: no tensor is made of it."""
-    from .. import array_ops
     from ..dtypes import as_dtype
+    from ..functions import array_ops
 
     if limit is None:
         start, limit = 0, start
@@ -307,7 +307,7 @@ def python_reversed(sequence: Any) -> Any:
 
 def iterated(function: Any) -> Any:
     """What a for statement calls for the function that makes its iterable."""
-    from .. import array_ops
+    from ..functions import array_ops
     from .calls import call
     from .options import enabled
 

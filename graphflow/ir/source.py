@@ -14,7 +14,16 @@ from typing import Any
 
 from ..locks import renew_after_fork
 
-__all__ = ["CodeTable", "Source", "capture", "is_user_frame", "merge_sources", "parse_python", "source_of", "user_frame"]
+__all__ = [
+    "CodeTable",
+    "Source",
+    "capture",
+    "is_user_frame",
+    "merge_sources",
+    "parse_python",
+    "source_of",
+    "user_frame",
+]
 
 
 @dataclass(frozen=True)

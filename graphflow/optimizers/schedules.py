@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..array_ops import where
 from ..dtypes import float32
+from ..functions.array_ops import where
 from ..math import cast, cos, floor, minimum
 from ..math import pow as power
 from ..tensor import Tensor, convert_to_tensor

@@ -52,4 +52,4 @@ def __getattr__(name: str) -> Any:
     # candidate samplers are built on the draws above, so they are loaded when they are asked for
     if not name.endswith("_candidate_sampler") or name not in __all__:
         raise AttributeError(f"module 'graphflow.random' has no attribute {name!r}")
-    return getattr(importlib.import_module("..sampling", __name__), name)
+    return getattr(importlib.import_module("..functions.sampling", __name__), name)

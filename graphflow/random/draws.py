@@ -11,8 +11,8 @@ import numpy as np
 
 from .. import ops
 from ..dtypes import DType, as_dtype, bfloat16, float16, float32, float64, int32, int64, uint32, uint64
-from ..effects import Assert
 from ..errors import DTypeError, InvalidArgumentError, ShapeError
+from ..functions.effects import Assert
 from ..ir.dims import Dim, product
 from ..ir.op import Op
 from ..locks import renew_after_fork

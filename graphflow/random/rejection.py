@@ -29,7 +29,7 @@ def repeat(
         while bool(condition(*current)):
             current = list(body(*current))
         return current
-    from ..control_flow import while_loop
+    from ..functions.control_flow import while_loop
 
     return list(while_loop(condition, lambda *now: list(body(*now)), list(values)))
 

@@ -1,7 +1,7 @@
 """Control forms: a choice between functions and loops, traced into `switch` and `while` nodes (or, without a trace, run as
 plain Python).
 
-The public functions (control_flow.py) and AutoGraph build on `branch`, `loop` and `counted_loop`. The values that go in and
+The public functions (functions/control_flow.py) and AutoGraph build on `branch`, `loop` and `counted_loop`. The values that go in and
 out are structures; their leaves are tensors (anything that can be one), TensorArrays, and Python objects, which must stay
 the same. A leaf whose type only the body tells (an unwritten TensorArray, UNUSED) becomes an input of the body when it does.
 """

@@ -1,6 +1,6 @@
 """Control forms: a loop, traced into a `while` node (or, without a trace, run as plain Python).
 
-`loop` and `counted_loop` are what the public functions (control_flow.py) and AutoGraph build on; see forms.py.
+`loop` and `counted_loop` are what the public functions (functions/control_flow.py) and AutoGraph build on; see forms.py.
 """
 
 from __future__ import annotations

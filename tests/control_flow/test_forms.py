@@ -9,7 +9,7 @@ import pytest
 from control_checks import assert_same_bits, check, random
 
 import graphflow as gf
-from graphflow.control_flow import UNUSED, branch, counted_loop, loop
+from graphflow.functions.control_flow import UNUSED, branch, counted_loop, loop
 
 
 # Choices --------------------------------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import graphflow as gf
-from graphflow import array_ops, random
 from graphflow.errors import DTypeError, IndexOutOfRangeError, InvalidArgumentError, ShapeError
+from graphflow.functions import array_ops, random
 
 
 def values(found: Any) -> Any:

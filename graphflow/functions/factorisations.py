@@ -1,0 +1,336 @@
+"""gf.linalg: factorisations, systems of equations, determinants and what follows from them. Names, argument order and defaults are
+TensorFlow's; `name` is accepted for its sake and not used. Matrices are the last two axes, the axes before are a batch.
+
+float32 and float64. A singular or indefinite matrix raises MatrixError (a ValueError) that names its place in the batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..dtypes import as_dtype, float64, int32, int64
+from ..errors import DTypeError, InvalidArgumentError, ShapeError, UnimplementedError
+from ..ops.decompositions import adjoint as transposed
+from ..ops.decompositions import eye_like, triangle
+from ..ops.reduction import reduce_in_steps
+from ..tensor import Tensor, convert_to_tensor, operands
+
+__all__ = [
+    "adjoint", "cholesky", "cholesky_solve", "cross", "det", "eigh", "eigvalsh", "expm", "inv", "logdet", "lstsq", "lu",
+    "lu_matrix_inverse", "lu_reconstruct", "lu_solve", "matrix_rank", "pinv", "qr", "slogdet", "solve", "svd", "triangular_solve",
+]  # fmt: skip
+
+
+def _matrices(name: str, *values: Any) -> list[Any]:
+    found = operands(*values)
+    for x in found:
+        if len(x.dims) < 2:
+            raise ShapeError(f"{name}: needs matrices in the last two axes, got {x.type}")
+        if x.dtype.is_complex:
+            raise UnimplementedError(
+                f"{name}: complex matrices are not factored yet, got {x.type}; solve the real form"
+            )
+        if not x.dtype.is_floating:
+            raise DTypeError(f"{name}: needs floats, got {x.type}; use gf.cast")
+    return list(found)
+
+
+def _same_batch(a: Any, b: Any) -> tuple[Any, Any]:
+    """Both with the batch axes that they broadcast to."""
+    from ..ops.rules import broadcast_shapes
+
+    lead = broadcast_shapes("linalg", [t.type.with_shape(t.dims[:-2]) for t in (a, b)])
+    a, b = (t if t.dims[:-2] == lead else ops.broadcast_to(t, shape=(*lead, *t.dims[-2:])) for t in (a, b))
+    return a, b
+
+
+def adjoint(matrix: Any, name: str | None = None) -> Tensor:
+    """The transpose (of the conjugate) of each matrix."""
+    x = convert_to_tensor(matrix)
+    if len(x.dims) < 2:
+        raise ShapeError(f"adjoint: needs matrices in the last two axes, got {x.type}")
+    return transposed(ops.conj(x) if x.dtype.is_complex else x)
+
+
+# Systems of equations -----------------------------------------------------------------------------------------------
+def cholesky(input: Any, name: str | None = None) -> Tensor:
+    """The lower triangular L with L L' = input (symmetric positive definite; only its lower triangle is read)."""
+    (x,) = _matrices("cholesky", input)
+    return ops.cholesky(x)
+
+
+def cholesky_solve(chol: Any, rhs: Any, name: str | None = None) -> Tensor:
+    """X with A X = rhs, given chol, the Cholesky factor of A."""
+    factor, right = _same_batch(*_matrices("cholesky_solve", chol, rhs))
+    first = ops.triangular_solve(factor, right, lower=True, adjoint=False)
+    return ops.triangular_solve(factor, first, lower=True, adjoint=True)
+
+
+def solve(matrix: Any, rhs: Any, adjoint: bool = False, name: str | None = None) -> Tensor:
+    """X with matrix X = rhs (matrix' X = rhs, if adjoint)."""
+    a, b = _same_batch(*_matrices("solve", matrix, rhs))
+    return ops.solve(a, b, adjoint=bool(adjoint))
+
+
+def triangular_solve(
+    matrix: Any, rhs: Any, lower: bool = True, adjoint: bool = False, name: str | None = None
+) -> Tensor:
+    """X with T X = rhs, T the lower (upper) triangle of matrix (its transpose, if adjoint)."""
+    a, b = _same_batch(*_matrices("triangular_solve", matrix, rhs))
+    return ops.triangular_solve(a, b, lower=bool(lower), adjoint=bool(adjoint))
+
+
+def inv(input: Any, adjoint: bool = False, name: str | None = None) -> Tensor:
+    """The inverse of each matrix (of its transpose, if adjoint)."""
+    (x,) = _matrices("inv", input)
+    _square("inv", x)
+    return ops.solve(x, eye_like(x), adjoint=bool(adjoint))
+
+
+def _square(name: str, x: Any) -> None:
+    if x.dims[-1] != x.dims[-2]:
+        raise ShapeError(f"{name}: needs square matrices, got {x.type} ({x.dims[-2]} and {x.dims[-1]})")
+
+
+def lstsq(matrix: Any, rhs: Any, l2_regularizer: float = 0.0, fast: bool = True, name: str | None = None) -> Tensor:
+    """X with the least |matrix X - rhs|^2 + l2_regularizer |X|^2; of least norm where there are more columns than rows.
+
+    fast: through the normal equations and their Cholesky factor (for matrices of full rank). Otherwise through the singular values,
+    for any rank, as for pinv.
+    """
+    a, b = _same_batch(*_matrices("lstsq", matrix, rhs))
+    rows, columns = a.dims[-2:]
+    if not fast:
+        if l2_regularizer:
+            raise InvalidArgumentError(f"lstsq: l2_regularizer needs fast=True, got {l2_regularizer}")
+        return ops.matmul(pinv(a), b)
+    tall = not (isinstance(rows, int) and isinstance(columns, int)) or rows >= columns
+    gram = ops.matmul(a, a, transpose_a=True) if tall else ops.matmul(a, a, transpose_b=True)
+    if l2_regularizer:
+        gram = ops.add(gram, ops.multiply(eye_like(gram), float(l2_regularizer)))
+    factor = ops.cholesky(gram)
+    if tall:
+        return cholesky_solve(factor, ops.matmul(a, b, transpose_a=True))
+    return ops.matmul(a, cholesky_solve(factor, b), transpose_a=True)
+
+
+# Determinants -------------------------------------------------------------------------------------------------------
+def det(input: Any, name: str | None = None) -> Tensor:
+    """The determinant of each matrix; 0 where it is singular (and then it has no gradient: MatrixError)."""
+    (x,) = _matrices("det", input)
+    return ops.determinant(x)
+
+
+def slogdet(input: Any, name: str | None = None) -> tuple[Tensor, Tensor]:
+    """(sign, log |det|) of each matrix: 0 and -inf where it is singular."""
+    (x,) = _matrices("slogdet", input)
+    return ops.slogdet(x)
+
+
+def logdet(matrix: Any, name: str | None = None) -> Tensor:
+    """log det of a symmetric positive definite matrix, from its Cholesky factor."""
+    (x,) = _matrices("logdet", matrix)
+    diagonal = ops.diagonal(ops.cholesky(x))
+    return ops.multiply(ops.reduce_sum(ops.log(diagonal), axes=(len(x.dims) - 2,), keepdims=False), 2.0)
+
+
+# Factors ------------------------------------------------------------------------------------------------------------
+def lu(input: Any, output_idx_type: Any = int32, name: str | None = None) -> tuple[Tensor, Tensor]:
+    """(lu, p): the unit lower and the upper triangle in one matrix, and the row of the input that each row of L U is. No gradient."""
+    (x,) = _matrices("lu", input)
+    _square("lu", x)
+    factors, exchanged = ops.lu(x)
+    n, lead = x.dims[-1], x.dims[:-2]
+    if not isinstance(n, int):
+        raise ShapeError(f"lu: the number of rows must be known, got {x.type}")
+    order: Any = ops.iota(shape=(n,), axis=0, dtype=int32)
+    order = ops.broadcast_to(order, shape=(*lead, n)) if lead else order
+    places: Any = ops.iota(shape=(n,), axis=0, dtype=int32)
+    for k in range(n):  # the exchanges, one after the other: rows k and exchanged[k]
+        other = _column(exchanged, k)
+        taken = (
+            ops.gather(order, other, axis=len(lead), batch_dims=len(lead)) if lead else ops.gather(order, other, axis=0)
+        )
+        taken, other = (ops.reshape(t, shape=(*lead, 1)) for t in (taken, other))
+        own = ops.reshape(_column(order, k), shape=(*lead, 1))
+        order = ops.select(ops.equal(places, other), own, order)
+        order = ops.select(ops.equal(places, convert_to_tensor(k, int32)), taken, order)
+    kind = as_dtype(output_idx_type)
+    return factors, order if kind is int32 else ops.cast(order, dtype=kind)
+
+
+def _column(x: Any, k: int) -> Any:
+    """x[..., k]."""
+    rank = len(x.dims)
+    part = ops.strided_slice(x, begin=(*(0,) * (rank - 1), k), sizes=(*x.dims[:-1], 1), strides=(1,) * rank)
+    return ops.reshape(part, shape=x.dims[:-1])
+
+
+def _permuted(x: Any, order: Any) -> Any:
+    """The rows of x[..., n, k] in the order of order[..., n]."""
+    lead = len(order.dims) - 1
+    return ops.gather(x, order, axis=lead, batch_dims=lead)
+
+
+def lu_solve(lower_upper: Any, perm: Any, rhs: Any, validate_args: bool = False, name: str | None = None) -> Tensor:
+    """X with A X = rhs, given lu(A)."""
+    factors, right = _matrices("lu_solve", lower_upper, rhs)
+    unit = ops.add(triangle(factors, True, 0.0), eye_like(factors))
+    first = ops.triangular_solve(unit, _permuted(right, convert_to_tensor(perm)), lower=True, adjoint=False)
+    return ops.triangular_solve(factors, first, lower=False, adjoint=False)
+
+
+def lu_reconstruct(lower_upper: Any, perm: Any, validate_args: bool = False, name: str | None = None) -> Tensor:
+    """A, given lu(A)."""
+    (factors,) = _matrices("lu_reconstruct", lower_upper)
+    unit = ops.add(triangle(factors, True, 0.0), eye_like(factors))
+    order = convert_to_tensor(perm)
+    back = ops.argsort(order, descending=False)
+    return _permuted(ops.matmul(unit, triangle(factors, False)), back)
+
+
+def lu_matrix_inverse(lower_upper: Any, perm: Any, validate_args: bool = False, name: str | None = None) -> Tensor:
+    """The inverse of A, given lu(A)."""
+    (factors,) = _matrices("lu_matrix_inverse", lower_upper)
+    return lu_solve(factors, perm, eye_like(factors))
+
+
+def qr(input: Any, full_matrices: bool = False, name: str | None = None) -> tuple[Tensor, Tensor]:
+    """(q, r): orthonormal columns and an upper triangle with q r = input."""
+    (x,) = _matrices("qr", input)
+    return ops.qr(x, full_matrices=bool(full_matrices))
+
+
+def svd(tensor: Any, full_matrices: bool = False, compute_uv: bool = True, name: str | None = None) -> Any:
+    """(s, u, v) with u diag(s) v' = tensor, singular values in descending order; s alone, unless compute_uv."""
+    (x,) = _matrices("svd", tensor)
+    found = ops.svd(x, full_matrices=bool(full_matrices and compute_uv))
+    return found if compute_uv else found[0]
+
+
+def eigh(tensor: Any, name: str | None = None) -> tuple[Tensor, Tensor]:
+    """(e, v): eigenvalues in ascending order and eigenvectors (columns) of symmetric matrices, whose lower triangle is read."""
+    (x,) = _matrices("eigh", tensor)
+    _square("eigh", x)
+    return ops.eigh(x)
+
+
+def eigvalsh(tensor: Any, name: str | None = None) -> Tensor:
+    """The eigenvalues of symmetric matrices in ascending order."""
+    return eigh(tensor)[0]
+
+
+# What follows from the singular values -------------------------------------------------------------------------------
+def _resolution(x: Any, s: Any) -> float:
+    """The larger extent times eps: what is below it, relative to the largest singular value, is rounding."""
+    most = max(int(d) if isinstance(d, int) else 1 for d in x.dims[-2:])
+    return most * float(np.finfo(s.dtype.numpy).eps)
+
+
+def _small(s: Any, rcond: Any) -> Any:
+    """Which singular values count as 0: those not above rcond times the largest."""
+    largest = reduce_in_steps(ops.reduce_max, s, (len(s.dims) - 1,), keepdims=True)
+    limit = ops.multiply(largest, convert_to_tensor(rcond, s.dtype))
+    return ops.less_equal(s, limit)
+
+
+def pinv(a: Any, rcond: Any = None, validate_args: bool = False, name: str | None = None) -> Tensor:
+    """The Moore-Penrose inverse; singular values up to rcond times the largest count as 0."""
+    (x,) = _matrices("pinv", a)
+    s, u, v = ops.svd(x, full_matrices=False)
+    zero = _small(s, 10.0 * _resolution(x, s) if rcond is None else rcond)
+    one = convert_to_tensor(1.0, s.dtype)
+    inverse = ops.select(zero, convert_to_tensor(0.0, s.dtype), ops.divide(one, ops.select(zero, one, s)))
+    scaled = ops.multiply(v, ops.reshape(inverse, shape=(*s.dims[:-1], 1, s.dims[-1])))
+    return ops.matmul(scaled, u, transpose_b=True)
+
+
+def matrix_rank(a: Any, tol: Any = None, validate_args: bool = False, name: str | None = None) -> Tensor:
+    """How many singular values are above tol (eps times the larger extent times the largest one), as int32."""
+    (x,) = _matrices("matrix_rank", a)
+    s = ops.svd(x, full_matrices=False)[0]
+    if tol is None:
+        zero = _small(s, _resolution(x, s))
+    else:
+        zero = ops.less_equal(s, convert_to_tensor(tol, s.dtype))
+    counted = ops.cast(ops.logical_not(zero), dtype=int32)
+    return ops.reduce_sum(counted, axes=(len(s.dims) - 1,), keepdims=False)
+
+
+_PADE = (
+    64764752532480000.0, 32382376266240000.0, 7771770303897600.0, 1187353796428800.0, 129060195264000.0, 10559470521600.0, 670442572800.0,
+    33522128640.0, 1323241920.0, 40840800.0, 960960.0, 16380.0, 182.0, 1.0,
+)  # fmt: skip
+_LARGEST = 5.371920351148152
+_SQUARINGS = 32
+
+
+def expm(input: Any, name: str | None = None) -> Tensor:
+    """The exponential of each matrix: the [13/13] Pade approximant with scaling and squaring (Higham, 2005), up to 32 squarings, each
+    taken only by the matrices that need it."""
+    (x,) = _matrices("expm", input)
+    _square("expm", x)
+    rank = len(x.dims)
+    norm = ops.reduce_sum(ops.absolute(x), axes=(rank - 2,), keepdims=False)
+    norm = ops.stop_gradient(reduce_in_steps(ops.reduce_max, norm, (rank - 2,), keepdims=True))
+    ratio = ops.maximum(ops.divide(norm, convert_to_tensor(_LARGEST, x.dtype)), convert_to_tensor(1.0, x.dtype))
+    count = ops.minimum(ops.ceil(ops.multiply(ops.log(ratio), float(1 / np.log(2.0)))), float(_SQUARINGS))
+    count = ops.reshape(count, shape=(*x.dims[:-2], 1, 1))
+    a = ops.divide(x, _power_of_two(count))
+    unit = eye_like(a)
+    b = [float(v) for v in _PADE]
+    a2 = ops.matmul(a, a)
+    a4 = ops.matmul(a2, a2)
+    a6 = ops.matmul(a2, a4)
+
+    def total(*terms: tuple[Any, float]) -> Any:
+        result: Any = None
+        for matrix, factor in terms:
+            own = ops.multiply(matrix, factor)
+            result = own if result is None else ops.add(result, own)
+        return result
+
+    odd = ops.matmul(a6, total((a6, b[13]), (a4, b[11]), (a2, b[9])))
+    odd = ops.matmul(a, ops.add(odd, total((a6, b[7]), (a4, b[5]), (a2, b[3]), (unit, b[1]))))
+    even = ops.matmul(a6, total((a6, b[12]), (a4, b[10]), (a2, b[8])))
+    even = ops.add(even, total((a6, b[6]), (a4, b[4]), (a2, b[2]), (unit, b[0])))
+    result = ops.solve(ops.subtract(even, odd), ops.add(even, odd), adjoint=False)
+    return _squared(result, count)
+
+
+def _power_of_two(count: Any) -> Any:
+    """2 ** count for a float that holds an integer between 0 and 127, exactly: the number is the exponent's bits."""
+    whole, bits, bias = (int64, 52, 1023) if count.dtype is float64 else (int32, 23, 127)
+    exponent = ops.add(ops.cast(count, dtype=whole), bias)
+    return ops.bitcast(ops.bitwise_left_shift(exponent, bits), dtype=count.dtype)
+
+
+def _squared(x: Any, count: Any) -> Any:
+    """x squared count times, matrix by matrix."""
+    from .control_flow import while_loop
+
+    most = reduce_in_steps(ops.reduce_max, count, tuple(range(len(count.dims))), keepdims=False)
+    zero = convert_to_tensor(0.0, x.dtype)
+
+    def body(k: Any, value: Any) -> tuple[Any, Any]:
+        needs = ops.less(k, count)
+        return ops.add(k, 1.0), ops.select(needs, ops.matmul(value, value), value)
+
+    return while_loop(lambda k, value: ops.less(k, most), body, (zero, x))[1]
+
+
+def cross(a: Any, b: Any, name: str | None = None) -> Tensor:
+    """The cross product of the vectors of three elements in the last axis."""
+    a, b = operands(a, b)
+    if not a.dims or a.dims[-1] != 3 or a.dims != b.dims:
+        raise ShapeError(f"cross: needs two equal shapes whose last extent is 3, got {a.type} and {b.type}")
+    (a0, a1, a2), (b0, b1, b2) = ([_column(t, k) for k in range(3)] for t in (a, b))
+    parts = (
+        ops.subtract(ops.multiply(a1, b2), ops.multiply(a2, b1)),
+        ops.subtract(ops.multiply(a2, b0), ops.multiply(a0, b2)),
+        ops.subtract(ops.multiply(a0, b1), ops.multiply(a1, b0)),
+    )
+    return ops.concat(*(ops.reshape(p, shape=(*p.dims, 1)) for p in parts), axis=len(a.dims) - 1)
