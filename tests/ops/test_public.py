@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import graphflow as gf
+from graphflow import random
 from graphflow.errors import DTypeError, IndexOutOfRangeError, InvalidArgumentError, ShapeError
-from graphflow.functions import array_ops, random
+from graphflow.functions import array_ops
 
 
 def values(found: Any) -> Any:

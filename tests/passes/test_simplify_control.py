@@ -616,7 +616,7 @@ def test_every_rule_has_a_case():
     assert {kind for kind, rules in RULES.items() if rules} == {"switch", "while"}
 
 
-@pytest.mark.parametrize("name", rule_names())
+@pytest.mark.parametrize("name", sorted(rule_names()))
 def test_without_fuel_nothing_changes(name, check_control):
     for cases in (SWITCH, WHILE):
         if name in cases:
