@@ -1,4 +1,6 @@
-"""Element types: one frozen record per dtype, with its NumPy twin and its short name in IR text."""
+"""Element types: one frozen record per dtype, with its NumPy twin and its short name in IR text.
+
+Elements of `string` are bytes in arrays of NumPy's object dtype; only eager tensors have it (docs/strings.md), so it is not in ALL."""
 
 from __future__ import annotations
 
@@ -26,6 +28,7 @@ __all__ = [
     "int64",
     "of_numpy",
     "rounded",
+    "string",
     "uint8",
     "uint16",
     "uint32",
@@ -39,7 +42,7 @@ class DType:
 
     name: str
     short: str
-    kind: str  # "float", "int", "uint", "bool", "complex"
+    kind: str  # "float", "int", "uint", "bool", "complex", "string"
     itemsize: int
     as_numpy_dtype: Any = field(repr=False)
 
@@ -78,7 +81,11 @@ class DType:
 
     @property
     def is_numeric(self) -> bool:
-        return self.kind != "bool"
+        return self.kind not in ("bool", "string")
+
+    @property
+    def is_string(self) -> bool:
+        return self.kind == "string"
 
     @property
     def min(self) -> Any:
@@ -120,6 +127,8 @@ class DType:
 
 
 def _limits(dtype: DType) -> Any:
+    if dtype.is_string:
+        raise DTypeError("string has no smallest and no largest value")
     if dtype.is_bool:
         return _BoolLimits
     if dtype.name == "bfloat16":
@@ -147,7 +156,7 @@ class _LazyNumpy(dict[str, Any]):
         return self[name]
 
 
-_NUMPY: dict[str, np.dtype[Any]] = _LazyNumpy()
+_NUMPY: dict[str, np.dtype[Any]] = _LazyNumpy({"string": np.dtype(object)})
 
 float16 = DType("float16", "f16", "float", 2, np.float16)
 bfloat16 = DType("bfloat16", "bf16", "float", 2, None)
@@ -164,21 +173,24 @@ uint64 = DType("uint64", "u64", "uint", 8, np.uint64)
 bool_ = DType("bool", "b1", "bool", 1, np.bool_)
 complex64 = DType("complex64", "c64", "complex", 8, np.complex64)
 complex128 = DType("complex128", "c128", "complex", 16, np.complex128)
+string = DType("string", "str", "string", 0, np.object_)
 
 ALL = (
     float16, bfloat16, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64, bool_, complex64,
     complex128,
 )  # fmt: skip
-_BY_NAME = {d.name: d for d in ALL}
+_BY_NAME = {d.name: d for d in (*ALL, string)}
 _BY_SHORT = {d.short: d for d in ALL}
 _BY_NUMPY = {np.dtype(d.name): d for d in ALL if d is not bfloat16}
 _PYTHON: dict[Any, DType] = {float: float32, int: int32, bool: bool_, complex: complex128}
 
 
 def of_numpy(dtype: np.dtype[Any]) -> DType:
-    """The DType of a NumPy dtype (any byte order). Raises DTypeError for object, string and other dtypes."""
+    """The DType of a NumPy dtype (any byte order); `string` for NumPy's text, bytes and object. Raises DTypeError for others."""
     found = _BY_NUMPY.get(dtype)
     if found is None:
+        if dtype.kind in "SUO":
+            return string
         found = _BY_NUMPY.get(dtype.newbyteorder("=")) if dtype.kind in "fiubc" else _BY_NAME.get(dtype.name)
     if found is None:
         raise DTypeError(f"NumPy dtype {dtype} has no graphflow dtype; use one of {', '.join(_BY_NAME)}")
@@ -194,6 +206,8 @@ def as_dtype(type_value: Any) -> DType:
         return _BY_NAME[value]
     if isinstance(value, type) and value in _PYTHON:
         return _PYTHON[value]
+    if isinstance(value, type) and issubclass(value, (str, bytes)):
+        raise DTypeError(f"{value!r} is not a dtype; use gf.string")
     try:
         return of_numpy(np.dtype(value))
     except TypeError as error:

@@ -207,6 +207,7 @@ def test_all_gradients_none_is_an_error(make: Make) -> None:
         (np.zeros(3, np.float64), TypeError),
         (np.zeros((), np.float32), ValueError),
     ],
+    ids=lambda part: type(part).__name__,
 )
 def test_a_gradient_that_does_not_fit_changes_nothing(gradient: np.ndarray, error: type[Exception]) -> None:
     optimizer, one, two = Adam(), gf.Variable([1.0, 2.0]), gf.Variable([1.0, 2.0, 3.0])

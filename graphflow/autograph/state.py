@@ -221,6 +221,8 @@ def content_of(value: Any) -> Any:
         return list(value)
     if isinstance(value, set):
         return set(value)
+    if getattr(type(value), "__graphflow_own_state__", False):
+        return None
     if is_watchable(type(value)) or isinstance(value, types.SimpleNamespace):
         try:
             return dict(object.__getattribute__(value, "__dict__"))

@@ -18,7 +18,7 @@ import numpy as np
 from .. import ops
 from ..dtypes import bool_, int32, int64
 from ..errors import DTypeError, IndexOutOfRangeError, InvalidArgumentError, ShapeError
-from ..ir.dims import Dim, SymbolicDim
+from ..ir.dims import Dim, SymbolicDim, is_nonnegative
 from ..ops.rules import broadcast_shapes, equal_shapes, normalize_axis, slice_bounds
 from ..tensor import Tensor, TensorLike, active_trace, as_dim, as_shape, convert_to_tensor, operands
 
@@ -202,7 +202,7 @@ def _bound(value: Any) -> Dim | None:
     if isinstance(value, (bool, float)):
         raise DTypeError(f"a slice needs ints, got {value!r}")
     dim = as_dim(value)
-    if isinstance(dim, SymbolicDim) and not all(c > 0 and all(a.kind == "symbol" for a in m) for m, c in dim.terms):
+    if isinstance(dim, SymbolicDim) and not is_nonnegative(dim):
         raise _number_needed(dim)
     return dim
 

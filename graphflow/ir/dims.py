@@ -15,7 +15,7 @@ from typing import Union
 
 from ..errors import ParseError
 
-__all__ = ["Dim", "DimensionsMustAgree", "SymbolicDim", "dim_max", "dim_min", "evaluate", "parse_dim", "product",
+__all__ = ["Dim", "DimensionsMustAgree", "SymbolicDim", "dim_max", "dim_min", "evaluate", "is_nonnegative", "parse_dim", "product",
            "require_equal", "substitute", "symbol", "symbols_of"]  # fmt: skip
 
 Dim = Union[int, "SymbolicDim"]
@@ -56,7 +56,7 @@ class _Atom:
         """Surely >= 0, given that symbols are. False means: not known."""
         if self.kind == "symbol":
             return True
-        left, right = _is_nonnegative(self.left), _is_nonnegative(self.right)
+        left, right = is_nonnegative(self.left), is_nonnegative(self.right)
         return left or right if self.kind == "max" else left and right
 
     def evaluate(self, env: Mapping[str, Dim]) -> Dim:
@@ -180,7 +180,8 @@ def _operand(dim: Dim) -> str:
     return text if text.replace("_", "a").isalnum() else f"({text})"
 
 
-def _is_nonnegative(dim: Dim) -> bool:
+def is_nonnegative(dim: Dim) -> bool:
+    """Surely >= 0, given that symbols are. False means: not known."""
     if not isinstance(dim, SymbolicDim):
         return dim >= 0
     return all(c > 0 and all(atom.is_nonnegative for atom in monomial) for monomial, c in dim.terms)
@@ -215,13 +216,30 @@ def _extreme(kind: str, left: Dim, right: Dim) -> Dim:
     difference = left - right
     if isinstance(difference, int):
         return left if (difference <= 0) == (kind == "min") else right
-    if _is_nonnegative(difference):  # decided, because symbols are >= 0
+    if _is_at_most(right, left):
         return right if kind == "min" else left
-    if _is_nonnegative(-difference):
+    if _is_at_most(left, right):
         return left if kind == "min" else right
     if isinstance(right, SymbolicDim) and (not isinstance(left, SymbolicDim) or right.text < left.text):
         left, right = right, left
     return _make({(_Atom(kind, left=left, right=right),): 1})
+
+
+def _is_at_most(low: Dim, high: Dim) -> bool:
+    """Surely low <= high, given that symbols are >= 0: min(a, b) <= a <= max(a, c). False means: not known."""
+    if is_nonnegative(high - low):
+        return True
+    smallest, largest = _extreme_operands("min", low), _extreme_operands("max", high)
+    return any(_is_at_most(one, high) for one in smallest) or any(_is_at_most(low, one) for one in largest)
+
+
+def _extreme_operands(kind: str, dim: Dim) -> tuple[Dim, ...]:
+    """What `dim` is the min or max of, if it is nothing else."""
+    if isinstance(dim, SymbolicDim) and len(dim.terms) == 1:
+        ((monomial, coefficient),) = dim.terms
+        if coefficient == 1 and len(monomial) == 1 and monomial[0].kind == kind:
+            return monomial[0].left, monomial[0].right
+    return ()
 
 
 def product(dims: Iterable[Dim]) -> Dim:

@@ -37,6 +37,8 @@ class Optimizer:
 
     #: the names of a variable's slots, in the order in which they are made; a subclass may narrow them on the instance
     slot_names: tuple[str, ...] = ()
+    #: its state stands in variables: that they were made is not taken back when a branch or loop is traced once more
+    __graphflow_own_state__ = True
 
     def __init__(
         self,

@@ -216,10 +216,10 @@ def _recurrent(inputs: Arrays) -> Program:
     def step(x: Any, w: Any, u: Any, b: Any) -> Any:
         with gf.GradientTape() as tape:
             tape.watch([w, u, b])
-            h = gf.zeros([x.shape[1], units])
+            h, loss = gf.zeros([x.shape[1], units]), 0.0
             for row in x:
                 h = gf.tanh(row @ w + h @ u + b)
-            loss = gf.reduce_mean(h * h)
+                loss += gf.reduce_mean(h * h)
         return (loss, *tape.gradient(loss, [w, u, b]))
 
     arguments = [gf.constant(inputs[name]) for name in ("x", "w", "u", "b")]

@@ -232,11 +232,13 @@ def _recurrent(inputs: Arrays) -> Program:
     def loss(weights: Any, x: Any) -> Any:
         w, u, b = weights
 
-        def cell(h: Any, row: Any) -> Any:
-            return jnp.tanh(row @ w + h @ u + b), None
+        def cell(carry: Any, row: Any) -> Any:
+            h, total = carry
+            h = jnp.tanh(row @ w + h @ u + b)
+            return (h, total + jnp.mean(h * h)), None
 
-        h, _ = jax.lax.scan(cell, jnp.zeros((x.shape[1], u.shape[0]), x.dtype), x)
-        return jnp.mean(h * h)
+        start = (jnp.zeros((x.shape[1], u.shape[0]), x.dtype), jnp.zeros((), x.dtype))
+        return jax.lax.scan(cell, start, x)[0][1]
 
     compiled = jax.jit(jax.value_and_grad(loss))
     weights = tuple(jax.device_put(inputs[name]) for name in ("w", "u", "b"))

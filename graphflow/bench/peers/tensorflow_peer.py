@@ -239,12 +239,12 @@ def _recurrent(inputs: Arrays, decorate: Callable[..., Any]) -> Program:
         with tf.GradientTape() as tape:
             tape.watch([w, u, b])
 
-            def cell(t: Any, h: Any) -> Any:
-                return t + 1, tf.tanh(x[t] @ w + h @ u + b)
+            def cell(t: Any, h: Any, total: Any) -> Any:
+                h = tf.tanh(x[t] @ w + h @ u + b)
+                return t + 1, h, total + tf.reduce_mean(h * h)
 
-            start = (tf.constant(0), tf.zeros([x.shape[1], units]))
-            h = tf.while_loop(lambda t, h: t < steps, cell, start, maximum_iterations=steps)[1]
-            loss = tf.reduce_mean(h * h)
+            start = (tf.constant(0), tf.zeros([x.shape[1], units]), tf.constant(0.0))
+            loss = tf.while_loop(lambda t, h, total: t < steps, cell, start, maximum_iterations=steps)[2]
         return (loss, *tape.gradient(loss, [w, u, b]))
 
     arguments = [tf.constant(inputs[name]) for name in ("x", "w", "u", "b")]

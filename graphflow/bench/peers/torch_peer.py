@@ -235,10 +235,10 @@ def _recurrent(inputs: Arrays, compiled: bool) -> Program:
         for _ in range(count):
             for weight in (w, u, b):
                 weight.grad = None
-            h = torch.zeros(x.shape[1], u.shape[0])
+            h, loss = torch.zeros(x.shape[1], u.shape[0]), torch.zeros(())
             for row in x:
                 h = torch.tanh(torch.addmm(torch.addmm(b, row, w), h, u))
-            loss = torch.mean(h * h)
+                loss = loss + torch.mean(h * h)
             loss.backward()
             state["loss"] = loss
 

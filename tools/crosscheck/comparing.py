@@ -1,0 +1,84 @@
+"""What differs between two results, two gradients or two exceptions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import graphflow as gf
+
+#: what counts as rounding: this many units in the last place
+UNITS = 64
+
+
+def difference(ours: list[Any], theirs: list[Any], elementwise: bool) -> str:
+    """What differs between two lists of arrays, or "". elementwise: each float is as exact as itself, otherwise as the largest one (sums
+    of many elements are)."""
+    if len(ours) != len(theirs):
+        return f"{len(ours)} results, TensorFlow {len(theirs)}"
+    for mine, other in zip(ours, theirs, strict=True):
+        found = _array_difference(mine, other, elementwise)
+        if found:
+            return found
+    return ""
+
+
+def _array_difference(x: Any, y: Any, elementwise: bool) -> str:
+    if x is None or y is None:
+        return "" if x is y else f"{_kind(x)}, TensorFlow {_kind(y)}"
+    x, y = np.asarray(x), np.asarray(y)
+    if x.dtype != y.dtype:
+        return f"dtype {x.dtype}, TensorFlow {y.dtype}"
+    if x.shape != y.shape:
+        return f"shape {list(x.shape)}, TensorFlow {list(y.shape)}"
+    if x.dtype.kind not in "fcV":
+        wrong = x != y
+    else:
+        wrong = _further_than_rounding(x, y, elementwise)
+    if not np.any(wrong):
+        return ""
+    places = np.flatnonzero(wrong)
+    more = f" and {len(places) - 1} more of {x.size}" if len(places) > 1 else ""
+    return f"{x.reshape(-1)[places[0]]!s}, TensorFlow {y.reshape(-1)[places[0]]!s}{more}"
+
+
+def _kind(x: Any) -> str:
+    return "None" if x is None else f"{np.asarray(x).dtype}{list(np.shape(x))}"
+
+
+def _further_than_rounding(x: Any, y: Any, elementwise: bool) -> Any:
+    if x.dtype.kind == "c" and not elementwise:
+        parts = [_further_than_rounding(part(x), part(y), False) for part in (np.real, np.imag)]
+        return parts[0] | parts[1]
+    unit = float(np.finfo(np.float16).eps) / 8 if x.dtype.kind == "V" else float(np.finfo(x.dtype).eps)
+    if x.dtype.kind == "V":  # bfloat16, whose epsilon is 2**-7
+        unit, x, y = 2.0**-7, x.astype(np.float32), y.astype(np.float32)
+    with np.errstate(all="ignore"):
+        same = (x == y) | (np.isnan(x) & np.isnan(y))
+        gap = np.where(same, 0.0, np.abs(x - y))
+        sizes = np.abs(y)
+        if not elementwise:
+            finite = sizes[np.isfinite(sizes)]
+            sizes = np.asarray(finite.max() if finite.size else 1.0)
+        return ~(gap <= UNITS * unit * np.where(np.isfinite(sizes), sizes, 0.0))
+
+
+def uncaught(ours: BaseException, theirs: BaseException) -> str:
+    """"" if the `except` clause that catches TensorFlow's exception catches ours: the class of its name in gf.errors, or the Python class."""
+    name = type(theirs).__name__
+    if type(theirs).__module__.startswith("tensorflow"):
+        wanted = getattr(gf.errors, name, None)
+        if wanted is None:
+            return f"gf.errors has no {name}"
+    else:
+        wanted = type(theirs)
+    if isinstance(ours, wanted):
+        return ""
+    return f"{type(ours).__name__} is no {name}"
+
+
+def message(error: BaseException) -> str:
+    """The class and the first line of an exception."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:90] if lines else ''}"
