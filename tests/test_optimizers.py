@@ -310,7 +310,6 @@ def test_momentum_outside_its_range_is_an_error(setting: dict[str, float]) -> No
             lambda s: 1.0 if s <= 5 else 0.5 if s <= 10 else 0.1,
         ),
     ],
-    ids=repr,
 )
 def test_schedules_follow_their_formulas(schedule: Any, formula: Callable[[int], float]) -> None:
     for step in (0, 1, 5, 6, 9, 10, 11, 49, 50, 51, 500):

@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from .dims import SymbolicDim, symbols_of
+from .dims import Dim, SymbolicDim, symbols_of
 from .graph import Graph, Node, Value
 from .op import Alias, Effect, View
 
@@ -21,11 +21,13 @@ __all__ = [
     "definitions",
     "dependency_path",
     "descendants",
+    "effect_edges",
     "effect_kinds",
     "has_side_effect",
     "is_convex",
     "may_fail",
     "nodes_of",
+    "observable",
     "ordering_edges",
     "positions",
     "symbols_in",
@@ -120,8 +122,9 @@ _INTEGER_CHECKS: dict[str, Callable[[Any], bool]] = {
 
 def may_fail(node: Node) -> bool:
     """Can the node report a run-time error? Then it must run even if nobody uses its results: eager mode would have
-    raised. Float division never fails; an integer division by constants that are not zero neither."""
-    if node.op.fallible:
+    raised. Float division never fails; an integer division by constants that are not zero neither, nor does the write of a
+    row into the stack that differentiation has made for a loop's values."""
+    if node.op.fallible and not (node.op.name == "update_row" and node.source.backward):
         is_safe = _INTEGER_CHECKS.get(node.op.fallible)
         if is_safe is None or not node.inputs:
             return True
@@ -146,25 +149,54 @@ def variables_of(node: Node) -> tuple[Value, ...]:
     return tuple(v for v in node.inputs if v.is_variable)
 
 
-def ordering_edges(nodes: Sequence[Node]) -> list[list[int]]:
-    """For each node the positions of the nodes that must come before it: producers of its inputs, the nodes that define the
-    run-time extents it uses, and earlier effects.
+def observable(nodes: Sequence[Node]) -> list[bool]:
+    """For each node: can a user tell when it runs? It prints, asserts, calls Python, or may report an error, itself or in a
+    sub-graph. Not so a check of indices that an earlier node has checked against the same extent."""
+    checked: set[tuple[Value, Dim]] = set()
+    found = []
+    for node in nodes:
+        seen = may_fail(node) or not effect_kinds(node) <= {"read", "write"}
+        if seen and node.op.fallible == "index_out_of_range":
+            checks = _checked_indices(node)
+            seen = not checks or not checked.issuperset(checks)
+            checked.update(checks)
+        found.append(seen)
+    return found
+
+
+def _checked_indices(node: Node) -> list[tuple[Value, Dim]]:
+    """Indices that the node checks, with the extent they must be below; empty if unknown."""
+    name = node.op.name
+    if name == "gather":
+        indices, extent = node.inputs[1], node.inputs[0].type.shape[node.attributes["axis"]]
+    elif name in ("scatter_add", "row_sums"):
+        indices, extent = node.inputs[0], node.attributes["rows"] if name == "row_sums" else node.output.type.shape[0]
+    else:
+        return []
+    found, stack = [], [indices]
+    while stack:
+        value = stack.pop()
+        producer = value.producer
+        if producer is not None and (isinstance(producer.op.kernel, Alias) or producer.op.name == "concat"):
+            stack.extend(producer.inputs)
+        else:
+            found.append((value, extent))
+    return found
+
+
+def effect_edges(nodes: Sequence[Node]) -> list[list[int]]:
+    """For each node the positions of nodes that must come before it though no value leads from them to it: earlier effects.
 
     Reads of a variable may change places with each other and with effects that do not write; all other effects keep
-    their order."""
-    place = {node: k for k, node in enumerate(nodes)}
+    their order. So do all nodes that are `observable`: of several that fail the first one in the program is reported, and
+    what it prints before that is printed."""
     edges: list[list[int]] = []
-    last_effect = -1
+    last_effect = last_observable = last_barrier = -1
     last_write: dict[Value, int] = {}
     reads_since: dict[Value, list[int]] = {}
-    last_barrier = -1
     reads_since_barrier: list[int] = []
-    defined = {name: place[node] for name, node in definitions(nodes).items()}
-    for position, node in enumerate(nodes):
-        before = [place[v.producer] for v in node.inputs if v.producer is not None and v.producer in place]
-        if defined:
-            needs = [defined[name] for name in symbols_used(node) if name in defined]
-            before += [k for k in needs if k != position]
+    for position, (node, is_observable) in enumerate(zip(nodes, observable(nodes), strict=True)):
+        before: list[int] = []
         if not node.is_pure:
             kinds = effect_kinds(node)
             variables = variables_of(node)
@@ -186,7 +218,25 @@ def ordering_edges(nodes: Sequence[Node]) -> list[list[int]]:
                     for variable in variables:
                         before += reads_since.pop(variable, ())
                         last_write[variable] = position
+        if is_observable:
+            if last_observable >= 0:
+                before.append(last_observable)
+            last_observable = position
         edges.append(before)
+    return edges
+
+
+def ordering_edges(nodes: Sequence[Node]) -> list[list[int]]:
+    """For each node the positions of the nodes that must come before it: producers of its inputs, the nodes that define the
+    run-time extents it uses, and effect_edges."""
+    place = {node: k for k, node in enumerate(nodes)}
+    defined = {name: place[node] for name, node in definitions(nodes).items()}
+    edges = effect_edges(nodes)
+    for position, (node, before) in enumerate(zip(nodes, edges, strict=True)):
+        before += [place[v.producer] for v in node.inputs if v.producer is not None and v.producer in place]
+        if defined:
+            needs = [defined[name] for name in symbols_used(node) if name in defined]
+            before += [k for k in needs if k != position]
     return edges
 
 

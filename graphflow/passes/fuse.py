@@ -22,7 +22,7 @@ from ..ir.graph import Graph, Node, Value
 from ..ir.op import OPS, Alias, Effect, Indexed, Interleave, Pointwise, Reduce, View
 from ..ir.region import Refusal, Region, analyse, can_fail, is_fusable
 from ..ir.source import merge_sources
-from ..ir.walks import definitions, ordering_edges, symbols_used
+from ..ir.walks import definitions, effect_edges, symbols_used
 from .rewriting import with_subgraphs
 
 __all__ = ["fuse"]
@@ -328,14 +328,12 @@ class _Fusion:
         self.before: dict[int, set[int]] = {}
         self.bit: dict[int, int] = {}
         self.above: dict[int, int] = {}
-        effects = ordering_edges(self.graph.nodes)
+        effects = effect_edges(self.graph.nodes)
         for number, node in enumerate(self.graph.nodes):
             if self._is_copied(node) and node not in self.needed:
                 continue
             self.bit[number] = 1 << number
-            before = self.before[number] = set(self._direct(node))
-            if not node.is_pure:
-                before.update(k for k in effects[number] if not self.graph.nodes[k].is_pure)
+            before = self.before[number] = {*self._direct(node), *effects[number]}
             above = 0
             for source in before:
                 above |= self.bit[source] | self.above[source]

@@ -121,7 +121,7 @@ def test_ordering_edges(call):
         [],                 # a read of v
         [3],                # a read of w: after its write
         [3, 4, 5],          # the write of v: after the write before it, its read, and what makes its value
-        [0, 1, 4, 5, 6],    # a call may do anything: after all reads and the last effect
+        [0, 1, 2, 4, 5, 6],  # a call may do anything: after all reads, the last effect and the print
         [6, 7],             # a read after the call
     ]  # fmt: skip
 
