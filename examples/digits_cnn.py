@@ -147,7 +147,9 @@ def main() -> None:
     # The undecorated function runs op by op on the same tensors.
     eager = median_seconds(lambda: Network.step.python_function(network, *batch), 5)
     graph = median_seconds(lambda: network.step(*batch), 50)
-    print(f"a step takes {eager * 1e3:.2f} ms eager, {graph * 1e3:.2f} ms as a graph: {eager / graph:.1f} times as fast")
+    print(
+        f"a step takes {eager * 1e3:.2f} ms eager, {graph * 1e3:.2f} ms as a graph: {eager / graph:.1f} times as fast"
+    )
     print(network.step.verify(*batch).message)
 
 

@@ -126,7 +126,9 @@ class LanguageModel(gf.Module):
             total += self.step(corpus)
         return total / gf.cast(steps, gf.float32)
 
-    @gf.function(input_signature=[gf.TensorSpec([None, None], gf.int32), gf.TensorSpec([], gf.int32), gf.TensorSpec([])])
+    @gf.function(
+        input_signature=[gf.TensorSpec([None, None], gf.int32), gf.TensorSpec([], gf.int32), gf.TensorSpec([])]
+    )
     def sample(self, tokens: Any, length: Any, temperature: Any) -> Any:
         """tokens i32[batch, time] with `length` more drawn after them, one by one."""
         for _ in gf.range(length):

@@ -34,13 +34,13 @@ _NAMES = {
     "functions.custom_gradients": "custom_gradient grad_pass_through recompute_grad",
     "devices": "device",
     "dtypes": (
-        "DType as_dtype bfloat16 complex64 complex128 float16 float32 float64 int8 int16 int32 int64 uint8 uint16 "
-        "uint32 uint64"
+        "DType as_dtype bfloat16 complex64 complex128 float16 float32 float64 int8 int16 int32 int64 string "
+        "uint8 uint16 uint32 uint64"
     ),
     "functions.effects": "Assert print name_scope",
     "functions.cumulative": "cumsum",
     "functions.einstein": "einsum",
-    "linalg": "matmul matrix_square_root tensordot",
+    "linalg": "eig eigvals matmul matrix_square_root tensordot",
     "math": (
         "abs acos acosh add add_n argmax argmin asin asinh atan atan2 atanh cos cosh divide equal exp floor "
         "greater greater_equal less less_equal logical_and logical_not logical_or maximum minimum multiply "
@@ -116,7 +116,9 @@ def __getattr__(name: str) -> Any:
             "math",
         ):  # what every program uses: loaded together, so that no first call pays for it
             importlib.import_module(f".{part}", __name__)
-        found = getattr(importlib.import_module(f".{_HOME[name]}", __name__), _RENAMED.get(name, name))
+        home = importlib.import_module(f".{_HOME[name]}", __name__)
+        importlib.import_module(".arguments", __name__).guard("gf", vars(home), _NAMES.get(_HOME[name], "").split())
+        found = getattr(home, _RENAMED.get(name, name))
     else:
         raise AttributeError(f"module 'graphflow' has no attribute {name!r}")
     globals()[name] = found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import ops
+from .arguments import guard
 from .tensor import Tensor
 
 __all__ = ["bitwise_and", "bitwise_or", "bitwise_xor", "invert", "left_shift", "right_shift"]
@@ -38,3 +39,6 @@ def left_shift(x: Any, y: Any, name: str | None = None) -> Tensor:
 def right_shift(x: Any, y: Any, name: str | None = None) -> Tensor:
     """x >> y, keeping the sign; y is clamped to [0, bits - 1]."""
     return ops.bitwise_right_shift(x, y)
+
+
+guard("gf.bitwise", globals(), __all__)

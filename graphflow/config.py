@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from .devices import list_physical_devices
+from .errors import ArgumentError
 from .locks import renew_after_fork
 
 __all__ = [
@@ -189,8 +190,10 @@ def flags() -> Flags:
 
 
 def get(name: str) -> Any:
-    """The value of one flag. Raises AttributeError for an unknown one."""
-    return getattr(flags(), name)
+    """The value of one flag. Raises ArgumentError for an unknown one."""
+    if name not in (known := vars(flags())):
+        raise ArgumentError(f"config.get: there is no flag {name!r}; the flags are {', '.join(known)}")
+    return known[name]
 
 
 def set_flags(**changes: Any) -> None:
@@ -259,16 +262,16 @@ def _changed(old: Flags, changes: Mapping[str, Any]) -> Flags:
     known = {f.name: f for f in fields(Flags)}
     for name, value in changes.items():
         if name not in known:
-            raise TypeError(f"config has no flag {name!r}; the flags are {', '.join(known)}")
+            raise ArgumentError(f"config has no flag {name!r}; the flags are {', '.join(known)}")
         expected = str(known[name].type)
         if not isinstance(value, _TYPES[expected]) or (isinstance(value, bool) and expected != "bool"):
-            raise TypeError(f"config.{name} is of type {expected}, got {value!r}")
+            raise ArgumentError(f"config.{name} is of type {expected}, got {value!r}")
         choices = getattr(known[name].metadata["read"], "choices", None)
         if choices and value not in choices:
-            raise TypeError(f"config.{name} must be one of {', '.join(choices)}, got {value!r}")
+            raise ArgumentError(f"config.{name} must be one of {', '.join(choices)}, got {value!r}")
         most = getattr(known[name].metadata["read"], "most", None)
         if most is not None and value > most:
-            raise TypeError(f"config.{name} must be at most {most}, got {value!r}")
+            raise ArgumentError(f"config.{name} must be at most {most}, got {value!r}")
         if isinstance(value, int) and value < 0:
-            raise TypeError(f"config.{name} must be at least 0, got {value!r}")
+            raise ArgumentError(f"config.{name} must be at least 0, got {value!r}")
     return replace(old, **changes)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from .arguments import guard
 from .functions.assertions import (
     assert_all_finite,
     assert_equal,
@@ -110,3 +111,6 @@ def state() -> dict[str, Any]:
         "breakpoint() calls": f"{getattr(sys.breakpointhook, '__module__', '')}.{getattr(sys.breakpointhook, '__name__', '')}",
         "reproductions": config.flags().reproduce or "not written",
     }
+
+
+guard("gf.debugging", globals(), __all__)

@@ -88,6 +88,11 @@ class DType:
         return self.kind == "string"
 
     @property
+    def zero(self) -> Any:
+        """The element that gf.zeros is made of: 0, or the empty string."""
+        return b"" if self.kind == "string" else 0
+
+    @property
     def min(self) -> Any:
         """Smallest finite value."""
         return _limits(self).min
@@ -173,7 +178,7 @@ uint64 = DType("uint64", "u64", "uint", 8, np.uint64)
 bool_ = DType("bool", "b1", "bool", 1, np.bool_)
 complex64 = DType("complex64", "c64", "complex", 8, np.complex64)
 complex128 = DType("complex128", "c128", "complex", 16, np.complex128)
-string = DType("string", "str", "string", 0, np.object_)
+string = DType("string", "str", "string", 0, object)
 
 ALL = (
     float16, bfloat16, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64, bool_, complex64,
@@ -202,15 +207,17 @@ def as_dtype(type_value: Any) -> DType:
     value = type_value
     if isinstance(value, DType):
         return value
+    if value is None:  # which NumPy takes for float64
+        raise DTypeError(f"None is not a dtype; use one of {', '.join(_BY_NAME)}")
     if isinstance(value, str) and value in _BY_NAME:
         return _BY_NAME[value]
     if isinstance(value, type) and value in _PYTHON:
         return _PYTHON[value]
-    if isinstance(value, type) and issubclass(value, (str, bytes)):
+    if value in (str, bytes):
         raise DTypeError(f"{value!r} is not a dtype; use gf.string")
     try:
         return of_numpy(np.dtype(value))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise DTypeError(f"{value!r} is not a dtype; use one of {', '.join(_BY_NAME)}") from error
 
 

@@ -8,27 +8,30 @@ from collections.abc import Callable
 from typing import Any
 
 __all__ = [
+    "ArgumentError",
     "AssertionFailedError",
     "AutographError",
     "BranchError",
     "CompileError",
     "DTypeError",
-    "DTypeMismatchError",
     "DivisionByZeroError",
     "EndlessTraceError",
     "FailedPreconditionError",
     "GraphError",
     "GraphflowError",
     "IndexOutOfRangeError",
+    "InternalError",
     "InvalidArgumentError",
     "LiteralOverflowError",
     "LoopError",
     "NoGradientError",
     "NotPicklableError",
     "OpError",
+    "OperatorNotAllowedInGraphError",
     "OutOfRangeError",
     "ParseError",
     "ReproductionError",
+    "ResourceExhaustedError",
     "RetraceError",
     "RetraceWarning",
     "ShapeError",
@@ -65,10 +68,12 @@ class GraphflowError(Exception):
     to take.
 
     place: the Source blamed (file, line, column, expression), or None. hint: the next step, where the message has none.
+    call: the public function and its arguments, where the message names only a part of it ("moments(f32[3,4], [7])").
     within: where in loops and branches it happened, outermost first ("iteration 3 of the loop at train.py:12").
     """
 
     hint: str = ""
+    call: str = ""
     within: tuple[str, ...] = ()
 
     def __init__(self, *args: Any) -> None:
@@ -79,6 +84,8 @@ class GraphflowError(Exception):
         text = str(self.args[0]) if self.args else type(self).__name__
         if self.place is not None and self.place.file not in ("unknown", "eager"):
             text += f"\n  at {self.place.file}:{self.place.line}   {self.place.expression}".rstrip()
+        if self.call:
+            text += f"\n  in {self.call}"
         if self.within:
             text += f"\n  in {', in '.join(reversed(self.within))}"
         return f"{text}\n  next: {self.hint}" if self.hint else text
@@ -87,9 +94,24 @@ class GraphflowError(Exception):
 class OpError(GraphflowError):
     """Base of errors that an op raises (TensorFlow's name)."""
 
+    @property
+    def message(self) -> str:
+        """What was refused, without the line and the next step (TensorFlow's name)."""
+        return str(self.args[0]) if self.args else ""
+
 
 class InvalidArgumentError(OpError):
     """An op was given a value it cannot take."""
+
+
+class ArgumentError(InvalidArgumentError, TypeError, ValueError):
+    """A function was given an argument that it cannot take, or too few or too many of them."""
+
+
+class ResourceExhaustedError(OpError, MemoryError):
+    """There is not enough memory for a result."""
+
+    hint = "make it smaller, or compute it in parts: a loop over slices, gf.map_fn"
 
 
 class MatrixError(InvalidArgumentError, ValueError):
@@ -100,6 +122,10 @@ class OutOfRangeError(OpError):
     """An index or a range was exceeded."""
 
 
+class InternalError(OpError):
+    """What TensorFlow raises where an integer kernel fails: see DivisionByZeroError."""
+
+
 class FailedPreconditionError(OpError):
     """The state does not allow the call."""
 
@@ -108,8 +134,8 @@ class UnimplementedError(OpError, NotImplementedError):
     """The op does not exist for this dtype or target."""
 
 
-class DTypeError(InvalidArgumentError, TypeError):
-    """Operands' dtypes do not fit the op or each other."""
+class DTypeError(InvalidArgumentError, TypeError, ValueError):
+    """Operands' dtypes do not fit the op or each other. Also a ValueError, which TensorFlow raises where Python checks the dtype."""
 
 
 class ShapeError(InvalidArgumentError, ValueError):
@@ -120,12 +146,8 @@ class IndexOutOfRangeError(OutOfRangeError, InvalidArgumentError, IndexError):
     """An index lies outside its axis."""
 
 
-class DivisionByZeroError(InvalidArgumentError, ZeroDivisionError):
-    """An integer was divided by zero."""
-
-
-class DTypeMismatchError(DTypeError, ValueError):
-    """Tensors that must have one dtype have several, or it is not the kind of dtype that is asked for."""
+class DivisionByZeroError(InvalidArgumentError, InternalError, ZeroDivisionError):
+    """An integer was divided by zero. TensorFlow's truncatediv and truncatemod raise InternalError."""
 
 
 class LiteralOverflowError(InvalidArgumentError, OverflowError):
@@ -164,7 +186,11 @@ class TensorLeakError(GraphflowError, TypeError):
     """A symbolic tensor was used outside the trace that made it."""
 
 
-class TracedBoolError(GraphflowError, TypeError):
+class OperatorNotAllowedInGraphError(GraphflowError, TypeError):
+    """Python asks a symbolic tensor for what only its value tells (TensorFlow's name)."""
+
+
+class TracedBoolError(OperatorNotAllowedInGraphError):
     """A symbolic tensor was used where Python needs a bool, int or float."""
 
 

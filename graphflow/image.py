@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
+from .arguments import guard
 from .dtypes import float32
 from .errors import DTypeError, InvalidArgumentError, ShapeError
 from .functions.runtime_extent import as_extents
@@ -197,3 +198,6 @@ def resize(
         result = _along(result, 1, _taps(rows, height, method, antialias))
         result = _along(result, 2, _taps(columns, width, method, antialias))
     return ops.reshape(result, shape=result.dims[1:]) if single else result
+
+
+guard("gf.image", globals(), __all__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import ops
+from .arguments import guard
 from .dtypes import as_dtype, float32, int32
 from .errors import InvalidArgumentError, ShapeError
 from .functions.clipping import global_norm
@@ -16,7 +17,8 @@ from .functions.tridiagonal import *  # noqa: F403
 from .functions.tridiagonal import __all__ as _tridiagonals
 from .ir.dims import product, require_equal
 from .math import cast, conj, l2_normalize
-from .ops.rules import normalize_axis
+from .ops.matrices import in_dtype_of
+from .ops.rules import integer, normalize_axis
 from .tensor import Tensor, as_dim, as_shape, convert_to_tensor, operands
 
 __all__ = [
@@ -126,8 +128,9 @@ def norm(
     tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool | None = None, name: str | None = None
 ) -> Tensor:
     """The norm over axis (None: of all elements). ord: "euclidean", "fro" or 2 (root of the sum of squares), 1,
-    np.inf, or another positive number p. Over a pair of axes: "euclidean" and "fro", 1 (largest column sum) and
-    np.inf (largest row sum). Floats."""
+    np.inf, or another positive number p. Over a pair of axes: "euclidean" and "fro", 1 (largest column sum), 2
+    (largest singular value) and np.inf (largest row sum). Floats and complex numbers, of which "euclidean", "fro" and 2 over
+    one axis give a complex tensor with imaginary parts 0, the others a real one."""
     x = convert_to_tensor(tensor)
     keep = bool(keepdims)
     is_matrix = isinstance(axis, (list, tuple)) and len(axis) == 2
@@ -138,8 +141,19 @@ def norm(
     size = ops.absolute(x)
     if is_matrix:
         row, column = (normalize_axis("norm", a, len(x.dims)) for a in axis)
-        if ord not in (1, float("inf")):
-            raise InvalidArgumentError(f"norm: over two axes ord must be 'euclidean', 'fro', 1 or np.inf, got {ord!r}")
+        if ord not in (1, 2, float("inf")):
+            raise InvalidArgumentError(
+                f"norm: over two axes ord must be 'euclidean', 'fro', 1, 2 or np.inf, got {ord!r}"
+            )
+        if row == column:
+            raise InvalidArgumentError(f"norm: the two axes must differ, got {list(axis)}")
+        if ord == 2:
+            rest = [a for a in range(len(x.dims)) if a not in (row, column)]
+            values = ops.svd(ops.transpose(x, permutation=(*rest, row, column)), full_matrices=False)[0]
+            result = reduce_max(values, -1)
+            if not keep:
+                return result
+            return ops.reshape(result, shape=tuple(1 if a in (row, column) else d for a, d in enumerate(x.dims)))
         summed, largest = (row, column) if ord == 1 else (column, row)
         result = reduce_max(reduce_sum(size, summed, True), largest, True)
         return (
@@ -160,7 +174,7 @@ def normalize(tensor: Any, ord: Any = "euclidean", axis: Any = None, name: str |
     """(tensor / its norm over axis, the norm with kept axes)."""
     x = convert_to_tensor(tensor)
     length = norm(x, ord, axis, keepdims=True)
-    return ops.divide(x, length), length
+    return ops.divide(x, in_dtype_of(length, x)), length
 
 
 def eye(
@@ -189,7 +203,10 @@ def band_part(input: Any, num_lower: Any, num_upper: Any, name: str | None = Non
     extents = x.dims[-2:]
     below = ops.subtract(ops.iota(shape=extents, axis=0, dtype=int32), ops.iota(shape=extents, axis=1, dtype=int32))
     kept = None
-    for distance, limit in ((below, int(num_lower)), (ops.negative(below), int(num_upper))):
+    for distance, limit in (
+        (below, integer("band_part", "num_lower", num_lower)),
+        (ops.negative(below), integer("band_part", "num_upper", num_upper)),
+    ):
         if limit >= 0:
             own = ops.less_equal(distance, limit)
             kept = own if kept is None else ops.logical_and(kept, own)
@@ -318,3 +335,6 @@ def tensor_diag_part(input: Any, name: str | None = None) -> Tensor:
         raise ShapeError(f"tensor_diag_part: needs a shape that is one half twice, got {x.type}")
     count = product(x.dims[:half])
     return ops.reshape(ops.diagonal(ops.reshape(x, shape=(count, count))), shape=x.dims[:half])
+
+
+guard("gf.linalg", globals(), __all__)

@@ -19,21 +19,26 @@ Array = np.ndarray[Any, Any]
 
 def own_array(value: Any, dtype: DType) -> Array:
     """A dense, row-major, native copy."""
-    if dtype.is_narrow:
-        value = rounded(value, dtype)
+    if dtype.itemsize <= 2:  # among the small ones are those that NumPy does not convert as is wanted
+        if dtype is dtypes.string:
+            return _encoded(value)
+        if dtype.is_narrow:
+            value = rounded(value, dtype)
     return np.array(value, dtype=dtype.numpy, order="C", copy=True)
 
 
 def array_of(value: Any, wanted: DType | None, hint: DType | None) -> tuple[Array, DType]:
     """A copy of the value and its dtype: `wanted`, or for Python values `hint` where it can hold them, else the value's
-    own (int -> int32, int64 if it must; float -> float32). Raises DTypeError, LiteralOverflowError, ShapeError (ragged
-    lists)."""
+    own (int -> int32, int64 if it must; float -> float32; text -> string, as UTF-8). Raises DTypeError,
+    LiteralOverflowError, ShapeError (ragged lists)."""
     if isinstance(value, (bool, int, float, complex)) and not isinstance(value, np.generic):
         dtype = wanted or (hint if hint is not None and _fits_kind(value, hint) else None) or _literal_dtype(value)
         return own_array(check_literal(value, dtype), dtype), dtype
     if isinstance(value, (np.ndarray, np.generic)):
         return _converted(value, of_numpy(value.dtype), wanted)
     if value is None or isinstance(value, (str, bytes, dict, set)):
+        if isinstance(value, (str, bytes)):
+            return _converted(value, dtypes.string, wanted)
         raise _not_a_tensor(value)
     array = _array_of_sequence(value)
     source = of_numpy(array.dtype)
@@ -66,6 +71,8 @@ def _array_of_sequence(value: Any) -> Array:
     try:
         with np.errstate(over="ignore"):
             array = np.array(value)
+    except UnicodeDecodeError:  # bytes that are no text, beside text
+        array = np.array(value, dtype=object)
     except ValueError as error:
         raise ShapeError(f"convert_to_tensor: rows of different lengths in {_short(value)}") from error
     except OverflowError as error:
@@ -78,15 +85,37 @@ def _array_of_sequence(value: Any) -> Array:
             isinstance(v, int) for v in leaves
         ):
             raise LiteralOverflowError(f"convert_to_tensor: an integer in {_short(value)} does not fit int64")
-    if kind == "O":
-        raise _not_a_tensor(value)
+    if kind in "SUO":  # NumPy makes text of numbers beside text, and cuts zero bytes off: the elements as they are
+        elements = np.array(value, dtype=object)
+        if not all(isinstance(v, (str, bytes)) for v in elements.reshape(-1)):
+            raise _not_a_tensor(value)
+        return elements
     return array
+
+
+def _encoded(value: Any) -> Array:
+    """Text and bytes as an array of bytes objects. Raises DTypeError for other elements."""
+    source = np.asarray(value, dtype=object)
+    result = np.empty(source.shape, object)
+    result.reshape(-1)[:] = [v if v.__class__ is bytes else _bytes_of(v) for v in source.reshape(-1).tolist()]
+    return result
+
+
+def _bytes_of(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return bytes(value)
+    if not isinstance(value, str):
+        raise DTypeError(f"a string tensor has elements of str or bytes, got {_short(value)} ({type(value).__name__})")
+    try:
+        return value.encode()
+    except UnicodeEncodeError as error:
+        raise DTypeError(f"the text {_short(value)} has no UTF-8 form ({error.reason}); pass bytes") from error
 
 
 def _not_a_tensor(value: Any) -> DTypeError:
     return DTypeError(
-        f"convert_to_tensor: {_short(value)} ({type(value).__name__}) is not a tensor value; use numbers, lists or "
-        f"arrays"
+        f"convert_to_tensor: {_short(value)} ({type(value).__name__}) is not a tensor value; use numbers, text, lists "
+        f"of one of them, or arrays"
     )
 
 
@@ -118,6 +147,8 @@ def _fits_kind(value: Any, dtype: DType) -> bool:
 def check_literal(value: Any, dtype: DType) -> Any:
     """A Python number as a value of dtype. Raises DTypeError (wrong kind) or LiteralOverflowError (does not fit)."""
     if not _fits_kind(value, dtype):
+        if dtype is dtypes.string:
+            raise DTypeError(f"the literal {value!r} ({type(value).__name__}) cannot be string; write it as text")
         raise DTypeError(
             f"the literal {value!r} ({type(value).__name__}) cannot be {dtype.name}; use gf.cast or write a "
             f"{dtype.name} literal"
@@ -149,6 +180,10 @@ def _finite(part: float) -> float:
 def _check_array_fits(array: Any, source: DType, dtype: DType) -> None:
     """Array values converted to another dtype: int -> float and widening are fine; what loses kind or range raises. An empty list is of any
     dtype."""
+    if source is dtypes.string or dtype is dtypes.string:
+        if np.size(array):
+            raise DTypeError(f"convert_to_tensor: {_short(array)} ({source.name}) cannot become {dtype.name}")
+        return
     if not array.size:
         return
     if source.is_floating and not (dtype.is_floating or dtype.is_complex) or source.is_bool != dtype.is_bool:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
+from .arguments import guard
 from .dtypes import DType, as_dtype, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64
 from .errors import DTypeError, InvalidArgumentError
 from .functions import special
@@ -119,13 +120,18 @@ def scalar_mul(scalar: Any, x: Any, name: str | None = None) -> Tensor:
 def divide(x: Any, y: Any, name: str | None = None) -> Tensor:
     """x / y. Integers are cast first: to float32 up to 16 bits, else to float64, so 7 / 2 is 3.5. A zero divisor
     gives inf or NaN."""
+    return ops.divide(*_divided(x, y))
+
+
+def _divided(x: Any, y: Any) -> tuple[Any, Any]:
+    """Operands of a true division."""
     if isinstance(x, TensorLike) and x.dtype.is_floating:
-        return ops.divide(x, y)
+        return x, y
     x, y = operands(x, y)
     wide = _TRUE_DIVISION.get(x.dtype)
     if wide is not None and x.dtype is y.dtype:
-        x, y = ops.cast(x, dtype=wide), ops.cast(y, dtype=wide)
-    return ops.divide(x, y)
+        return ops.cast(x, dtype=wide), ops.cast(y, dtype=wide)
+    return x, y
 
 
 truediv = divide
@@ -158,8 +164,8 @@ def truncatemod(x: Any, y: Any, name: str | None = None) -> Tensor:
 
 
 def divide_no_nan(x: Any, y: Any, name: str | None = None) -> Tensor:
-    """x / y of floats, but 0 where y is 0."""
-    return ops.divide_no_nan(x, y)
+    """x / y, but 0 where y is 0. Integers are cast first, as by divide."""
+    return ops.divide_no_nan(*_divided(x, y))
 
 
 def multiply_no_nan(x: Any, y: Any, name: str | None = None) -> Tensor:
@@ -594,3 +600,7 @@ def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, name: str | N
     total = reduce_sum(squares, axis, keepdims=True)
     scale = ops.rsqrt(ops.maximum(total, epsilon))
     return ops.multiply(x, ops.cast(scale, dtype=x.dtype) if x.dtype.is_complex else scale)
+
+
+guard("gf.math", globals(), __all__)
+guard("gf.math.special", vars(special), special.__all__)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import tree
+from .arguments import guard
 from .tree import is_nested, register
 
 __all__ = [
@@ -100,3 +101,6 @@ def _check_types(name: str, func: Any, structures: tuple[Any, ...], kwargs: dict
     if kwargs:
         raise ValueError(f"{name}: the keywords are check_types and expand_composites, got {', '.join(sorted(kwargs))}")
     return check_types
+
+
+guard("gf.nest", globals(), __all__)

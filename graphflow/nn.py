@@ -8,6 +8,7 @@ import math as _math
 from typing import Any
 
 from . import ops
+from .arguments import guard
 from .errors import InvalidArgumentError, ShapeError
 from .functions.convolution import *  # noqa: F403
 from .functions.convolution import __all__ as _convolutions
@@ -197,3 +198,6 @@ def embedding_lookup(params: Any, ids: Any, max_norm: Any = None, name: str | No
     from .functions.clipping import clip_by_norm
 
     return clip_by_norm(rows, max_norm, axes=list(range(len(ids.dims), len(rows.dims))))
+
+
+guard("gf.nn", globals(), __all__)

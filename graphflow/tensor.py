@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
 import numpy as np
 
 from . import dtypes
-from .autodiff.record import record_operation, recorders, set_trace
+from .autodiff.record import record_departure, record_operation, recorders, set_trace
 from .dtypes import DType, as_dtype, of_numpy
-from .errors import DTypeError, GraphflowError, ShapeError, TracedBoolError, set_locator
+from .errors import DTypeError, GraphflowError, IndexOutOfRangeError, ShapeError, TracedBoolError, set_locator
 from .ir.dims import Dim, SymbolicDim, product, require_equal
 from .ir.graph import comparable
 from .ir.op import OPS, Effect, Op, set_dispatcher
@@ -56,6 +56,8 @@ def as_shape(shape: Any) -> tuple[Dim, ...]:
         return known
     if isinstance(shape, (int, np.integer)) and not isinstance(shape, bool):
         return (int(shape),)
+    if isinstance(shape, (str, bytes, dict, set)) or not isinstance(shape, Iterable):
+        raise DTypeError(f"a shape is an int or a list of ints, got {shape!r} ({type(shape).__name__})")
     return tuple(as_dim(d) for d in shape)
 
 
@@ -109,9 +111,11 @@ class Tensor(TensorLike):
 
     def set_shape(self, shape: Any) -> None:
         """Check the shape; None extents are not checked, and a symbolic extent becomes the one given. Raises ShapeError."""
-        declared = tuple(shape)
+        declared = tuple(
+            None if d is None else as_dim(d) for d in (shape if isinstance(shape, (list, tuple)) else as_shape(shape))
+        )
         agree = len(declared) == len(self.dims) and all(
-            d is None or require_equal(as_dim(d), e) for d, e in zip(declared, self.dims, strict=True)
+            d is None or require_equal(d, e) for d, e in zip(declared, self.dims, strict=True)
         )
         if not agree:
             shown = ", ".join(str(d) for d in declared)
@@ -129,6 +133,8 @@ class Tensor(TensorLike):
         """The values of a small integer tensor as dims (shape arguments), or None where they are not known."""
         if not self.dtype.is_integer:
             raise DTypeError(f"a shape needs an integer tensor, got {self.type}")
+        if self._array.ndim > 1:
+            raise ShapeError(f"a shape needs a tensor of rank 0 or 1, got {self.type}")
         return tuple(int(v) for v in np.atleast_1d(self._array))
 
     @property
@@ -142,19 +148,27 @@ class Tensor(TensorLike):
     # Values -----------------------------------------------------------------------------------------------------------
     def numpy(self) -> Any:
         """A NumPy copy (a NumPy scalar for rank 0, as in TensorFlow). Never aliases the tensor."""
+        if recorders.get():
+            record_departure(self, "numpy")
         return self._array.copy() if self._array.shape else self._array[()]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if copy is False:
             raise ValueError("a tensor is immutable and gives NumPy a copy; use copy=None or True")
+        if recorders.get():
+            record_departure(self, "numpy")
         return np.array(self._array, dtype=dtype)
 
     def tolist(self) -> Any:
+        if recorders.get():
+            record_departure(self, "numpy")
         return self._array.tolist()
 
     def _one(self, kind: str) -> Any:
         if self._array.size != 1:
             raise ShapeError(f"{kind}() needs a tensor of one element, got {self.type}; reduce it first")
+        if recorders.get():
+            record_departure(self, "numpy")
         return self._array.reshape(()).item()
 
     def __float__(self) -> float:
@@ -188,7 +202,7 @@ class Tensor(TensorLike):
         return (self[k] for k in range(len(self)))
 
     def __repr__(self) -> str:
-        return f"<gf.Tensor: shape={self._array.shape}, dtype={self.dtype.name}, numpy={np.array_repr(self._array)}>"
+        return f"<gf.Tensor: shape={self._array.shape}, dtype={self.dtype.name}, numpy={shown_array(self._array)}>"
 
     def __str__(self) -> str:
         return f"gf.Tensor({np.array_str(self._array)}, shape={self._array.shape}, dtype={self.dtype.name})"
@@ -219,6 +233,11 @@ class Tensor(TensorLike):
         raise TypeError("tensors are immutable; use gf.tensor_scatter_nd_update or a gf.Variable")
 
 
+def shown_array(array: np.ndarray[Any, Any]) -> str:
+    """An array as the repr of a tensor or variable has it: a string of rank 0 is its bytes."""
+    return repr(array.item()) if array.dtype == object and not array.ndim else np.array_repr(array)
+
+
 def _unpickle(array: np.ndarray[Any, Any], dtype: str) -> Tensor:
     return Tensor(np.ascontiguousarray(array).reshape(array.shape), as_dtype(dtype))
 
@@ -230,9 +249,9 @@ def is_tensor(x: Any) -> bool:
 
 # Conversion -----------------------------------------------------------------------------------------------------------
 def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None = None) -> Tensor:
-    """A tensor from Python numbers, nested lists or an array (copied). int -> int32 (int64 if it must), float ->
-    float32, NumPy keeps its dtype. shape: reshape, or fill from one element. Raises DTypeError, LiteralOverflowError,
-    ShapeError."""
+    """A tensor from Python numbers or text, nested lists or an array (copied). int -> int32 (int64 if it must), float ->
+    float32, str and bytes -> string, NumPy keeps its dtype. shape: reshape, or fill from one element. Raises DTypeError,
+    LiteralOverflowError, ShapeError."""
     found: Tensor = convert_to_tensor(value, dtype)
     if shape is not None:
         dims = as_shape(shape)
@@ -415,7 +434,10 @@ def _execute(op: Op, tensors: Sequence[Tensor], attributes: Mapping[str, Any]) -
 def _plan(
     op: Op, tensors: Sequence[Tensor], attributes: Mapping[str, Any]
 ) -> Callable[[Sequence[np.ndarray[Any, Any]]], tuple[Tensor, ...]]:
-    results = op.result_types(tuple(t.type for t in tensors), attributes)
+    types = tuple(t.type for t in tensors)
+    if not op.takes_strings and any(t.dtype.is_string for t in types):
+        raise _no_strings(f"{op.name}: does not take strings, got {' and '.join(map(str, types))}")
+    results = op.result_types(types, attributes)
     out_dtypes = [r.dtype for r in results]
     if isinstance(op.kernel, Effect) and op.kernel.kind == "constant":
         value = attributes["value"]
@@ -429,6 +451,8 @@ def _plan(
 
         return run_effect
     function = op.numpy_call([*(t.dtype for t in tensors), *out_dtypes])
+    if dtypes.string in out_dtypes:
+        function = _moving_strings(op, types, function)
     if function is not None:
         if len(out_dtypes) == 1:
             result_dtype, numpy_dtype = out_dtypes[0], out_dtypes[0].numpy
@@ -458,6 +482,31 @@ def _plan(
         return tuple(Tensor(r, d) for r, d in zip(run(arrays), out_dtypes, strict=True))
 
     return run_kernel
+
+
+def _no_strings(text: str) -> DTypeError:
+    error = DTypeError(text)
+    error.hint = "work on the text in Python (tensor.numpy() gives bytes), or in gf.numpy_function"
+    return error
+
+
+def _moving_strings(op: Op, types: tuple[TensorType, ...], function: Any) -> Callable[..., Any]:
+    """The NumPy call (or reference) of an op that gives strings, with the kernels' errors. Raises DTypeError for an op that can not."""
+    if not op.takes_strings:
+        raise _no_strings(f"{op.name}: gives no strings, got {' and '.join(map(str, types)) or 'gf.string'}")
+
+    def call(*arrays: Any, **attributes: Any) -> Any:
+        try:
+            return function(*arrays, **attributes)
+        except IndexError:
+            from .runtime.faults import fault_text
+
+            text = fault_text(f"{op.name}: index out of range", op, arrays, attributes)
+            error = IndexOutOfRangeError(text)
+            error.hint = "clip the indices, or check how they are made"
+            raise error from None
+
+    return call
 
 
 def _new_trace(name: str) -> Any:

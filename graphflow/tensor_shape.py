@@ -29,6 +29,9 @@ class TensorShape(tuple[Any, ...]):
             values = dims
         found = tuple.__new__(cls, values)
         found._unknown = dims is None
+        for extent in tuple.__iter__(found):
+            if extent.__class__ is not int and not _is_extent(extent) or extent.__class__ is int and extent < 0:
+                raise ShapeError(f"TensorShape: an extent must be an int from 0 or None, got {extent!r} in {dims!r}")
         return found
 
     @property
@@ -190,6 +193,16 @@ class TensorShape(tuple[Any, ...]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TensorShape, (None if self._unknown else tuple(self),)
+
+
+def _is_extent(value: Any) -> bool:
+    """None, an integer of NumPy, or an extent of a trace?"""
+    return (
+        value is None
+        or hasattr(value, "__graphflow_dim__")
+        or hasattr(value, "__index__")
+        and not isinstance(value, bool)
+    )
 
 
 def _same(a: Any, b: Any) -> bool:

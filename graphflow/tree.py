@@ -16,6 +16,8 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from .errors import ArgumentError
+
 __all__ = [
     "assert_same_structure",
     "children_of",
@@ -73,9 +75,9 @@ def register(
     ValueError for one that is a container already.
     """
     if not isinstance(cls, type):
-        raise TypeError(f"register: expected a class, got {cls!r}")
+        raise ArgumentError(f"register: expected a class, got {cls!r}")
     if form_of(cls) is not None:
-        raise ValueError(f"register: {cls.__qualname__} is a container already")
+        raise ArgumentError(f"register: {cls.__qualname__} is a container already")
     _keep(cls, _custom(flatten, unflatten))
     return cls
 
@@ -163,9 +165,9 @@ def _rebuild_sequence(container: Any, children: Iterable[Any]) -> Any:
         raise _cannot(container) from None
 
 
-def _cannot(container: Any) -> TypeError:
+def _cannot(container: Any) -> ArgumentError:
     name = type(container).__qualname__
-    return TypeError(
+    return ArgumentError(
         f"{name} cannot be made again from its items: its constructor takes something else; "
         f"gf.nest.register({name}, flatten, unflatten) says how"
     )
@@ -235,7 +237,7 @@ def is_nested(seq: Any) -> bool:
 def _form(container: Any) -> Form:
     form = form_of(type(container))
     if form is None:
-        raise TypeError(f"{short(container)} is no container")
+        raise ArgumentError(f"{short(container)} is no container")
     return form
 
 
@@ -299,7 +301,7 @@ def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any]) -> Any:
     leaves = list(flat_sequence)
     wanted = len(flatten(structure))
     if len(leaves) != wanted:
-        raise ValueError(f"pack_sequence_as: the structure has {wanted} leaves, the sequence {len(leaves)}")
+        raise ArgumentError(f"pack_sequence_as: the structure has {wanted} leaves, the sequence {len(leaves)}")
     iterator = iter(leaves)
     return map_structure(lambda _: next(iterator), structure)
 
@@ -312,9 +314,11 @@ def assert_same_structure(a: Any, b: Any, check_types: bool = True) -> None:
     if form is None:
         return
     if check_types and not _same_type(a, b):
-        raise TypeError(f"structures differ in type: {type(a).__name__} and {type(b).__name__}")
+        raise ArgumentError(f"structures differ in type: {type(a).__name__} and {type(b).__name__}")
     if check_types and form.metadata(a) != metadata_of(b):
-        raise ValueError(f"structures differ in what is static: {short(form.metadata(a))} and {short(metadata_of(b))}")
+        raise ArgumentError(
+            f"structures differ in what is static: {short(form.metadata(a))} and {short(metadata_of(b))}"
+        )
     for x, y in zip(children_of(a), children_of(b), strict=True):
         assert_same_structure(x, y, check_types)
 
@@ -336,11 +340,11 @@ def _same_type(a: Any, b: Any) -> bool:
 def _assert_same_level(a: Any, b: Any) -> None:
     """Raises ValueError where two structures differ in kind, length or keys here."""
     if is_nested(a) != is_nested(b) or isinstance(a, Mapping) != isinstance(b, Mapping):
-        raise ValueError(f"structures differ: {short(a)} and {short(b)}")
+        raise ArgumentError(f"structures differ: {short(a)} and {short(b)}")
     if is_nested(a) and (
         len(list(children_of(a))) != len(list(children_of(b))) or isinstance(a, Mapping) and set(a) != set(b)
     ):
-        raise ValueError(f"structures differ in size or keys: {short(a)} and {short(b)}")
+        raise ArgumentError(f"structures differ in size or keys: {short(a)} and {short(b)}")
 
 
 def short(value: Any) -> str:

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from .autodiff.record import record_access, recorders
+from .autodiff.record import record_access, record_departure, recorders
 from .dtypes import as_dtype
 from .errors import DTypeError, FailedPreconditionError, ShapeError, VariableCreationError
 from .functions.variable_updates import PartialUpdates
 from .ir.op import OPS
 from .ir.types import TensorType, VariableType
-from .tensor import Tensor, TensorLike, TensorShape, active_trace, convert_to_tensor
+from .tensor import Tensor, TensorLike, TensorShape, active_trace, convert_to_tensor, shown_array
 
 __all__ = ["Variable", "write_journal"]
 
@@ -177,7 +177,7 @@ class Variable(PartialUpdates, TensorLike, metaclass=_Created):
     def __repr__(self) -> str:
         return (
             f"<gf.Variable '{self.name}' shape={self._array.shape} dtype={self.dtype.name}, "
-            f"numpy={np.array_repr(self._array)}>"
+            f"numpy={shown_array(self._array)}>"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -214,6 +214,8 @@ class Variable(PartialUpdates, TensorLike, metaclass=_Created):
 
     def _combined(self, op: str, delta: Any) -> Tensor:
         step = self._new_value(delta, f"assign_{op[:3]}")
+        if recorders.get():
+            record_departure(step, "assign")
         from .autodiff.record import stop
 
         with stop():
@@ -240,6 +242,8 @@ class Variable(PartialUpdates, TensorLike, metaclass=_Created):
         return new
 
     def _write(self, new: Tensor) -> None:
+        if recorders.get():
+            record_departure(new, "assign")
         trace = active_trace.get()
         if trace is not None:
             trace.assign_variable(self, new)
@@ -257,6 +261,8 @@ class Variable(PartialUpdates, TensorLike, metaclass=_Created):
 
 def _aligned_copy(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """A copy whose data begins on a cache line, so that vector loads of parameters never straddle two."""
+    if array.dtype == object:  # strings, which no kernel loads
+        return array.copy()
     raw = np.empty(array.nbytes + 64, np.uint8)
     start = -raw.ctypes.data % 64
     copy = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)

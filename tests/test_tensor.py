@@ -101,7 +101,8 @@ def test_literal_that_does_not_fit(value, dtype):
         (np.array(2.5), "int32"),
         (1j, "float32"),
         (None, None),
-        ("text", None),
+        ("text", "int32"),
+        (["text", 1], None),
         ({}, None),
         (object(), None),
     ],
@@ -156,8 +157,8 @@ def test_complex_and_half_arrays_hold_their_values():
 
 def test_unsupported_numpy_dtype():
     with pytest.raises(TypeError, match="no graphflow dtype"):
-        gf.constant(np.array(["a"]))
-    with pytest.raises(TypeError):
+        gf.constant(np.array(["2020-01-01"], "datetime64[D]"))
+    with pytest.raises(TypeError, match="object"):
         gf.constant(np.array([object()]))
 
 

@@ -7,14 +7,15 @@ walks without one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..errors import GraphflowError, ShapeError
+from ..dtypes import int32, int64
+from ..errors import GraphflowError
+from ..ir.dims import product
 from ..ir.types import TensorType
 from ..tree import flatten, pack_sequence_as
 from .batching import NoBatch, batched
@@ -30,11 +31,8 @@ def jacobian(tape: Any, target: Any, sources: Any, use_batch: bool, zero: Callab
     """See GradientTape.jacobian. zero: makes the rows of a source that the target does not depend on; None leaves None."""
     from ..ops import reshape
 
-    own = _known(target, target.dims)
-    count = math.prod(own)
     flat = flatten(sources)
-    unit = np.eye(count, dtype=target.dtype.numpy).reshape((count, *own))
-    rows = _rows(tape, target, flat, unit, use_batch)
+    rows = _rows(tape, target, flat, _unit_matrix(target, target.dims), use_batch)
 
     def shaped(row: Any, source: Any) -> Any:
         if row is None:
@@ -46,13 +44,13 @@ def jacobian(tape: Any, target: Any, sources: Any, use_batch: bool, zero: Callab
 
 def batch_jacobian(tape: Any, target: Any, source: Any, use_batch: bool) -> Any:
     """See GradientTape.batch_jacobian; None where the target does not depend on the source."""
-    from ..ops import constant, reshape, transpose
+    from ..ops import reshape, transpose
     from ..ops.shape import broadcast_to
 
-    own = _known(target, target.dims[1:])
-    count, batch = math.prod(own), target.dims[0]
-    unit = np.eye(count, dtype=target.dtype.numpy).reshape((count, 1, *own))
-    whole = broadcast_to(constant(value=unit), shape=(count, batch, *own))
+    own, batch = tuple(target.dims[1:]), target.dims[0]
+    unit = _unit_matrix(target, own)
+    count = unit.dims[0]
+    whole = broadcast_to(reshape(unit, shape=(count, 1, *own)), shape=(count, batch, *own))
     row = _rows(tape, target, [source], whole, use_batch)[0]
     if row is None:
         return None
@@ -61,21 +59,25 @@ def batch_jacobian(tape: Any, target: Any, source: Any, use_batch: bool) -> Any:
     return reshape(front, shape=(batch, *own, *inner))
 
 
-def _known(target: Any, dims: Sequence[Any]) -> tuple[int, ...]:
-    if not all(isinstance(d, int) for d in dims):
-        raise ShapeError(f"jacobian: the extents of the target must be known, got {target.type}")
-    return tuple(dims)
+def _unit_matrix(target: Any, dims: Sequence[Any]) -> Any:
+    """The cotangents of all elements of a target with these extents: [count, *dims], 1 for one element in each row."""
+    from ..ops import constant, equal, iota, reshape, select
+    from ..ops.gradients import constant_like
+
+    count = product(dims)
+    if isinstance(count, int):
+        return constant(value=np.eye(count, dtype=target.dtype.numpy).reshape((count, *dims)))
+    rows, columns = (iota(shape=(count, count), axis=axis, dtype=int64) for axis in (0, 1))
+    unit = select(equal(rows, columns), constant_like(1, target), constant_like(0, target))
+    return reshape(unit, shape=(count, *dims))
 
 
-def _rows(tape: Any, target: Any, sources: list[Any], unit: Any, use_batch: bool) -> list[Any]:
-    """For each source the gradients for all cotangents (the first axis of `unit`), or None."""
-    from ..ops import constant
-
-    cotangents = constant(value=unit) if isinstance(unit, np.ndarray) else unit
+def _rows(tape: Any, target: Any, sources: list[Any], cotangents: Any, use_batch: bool) -> list[Any]:
+    """For each source the gradients for all cotangents (the first axis), or None."""
     count = cotangents.dims[0]
-    if count == 0:
+    if isinstance(count, int) and count == 0:
         return _no_rows(tape, target, sources)
-    if use_batch and count > 1:
+    if use_batch and not (isinstance(count, int) and count == 1):
         try:
             return _at_once(tape, target, sources, cotangents)
         except NoBatch as missing:
@@ -94,13 +96,11 @@ def _remark(missing: NoBatch) -> None:
 
 
 def _no_rows(tape: Any, target: Any, sources: list[Any]) -> list[Any]:
-    from ..ops import constant
+    from ..ops.gradients import constant_like
+    from ..ops.shape import broadcast_to
 
     found = tape._backward([target], [None], sources, _none())
-    return [
-        None if g is None else constant(value=np.zeros((0, *_known(g, g.dims)), g.dtype.numpy))
-        for g in found
-    ]  # fmt: skip
+    return [None if g is None else broadcast_to(constant_like(0, g), shape=(0, *g.dims)) for g in found]
 
 
 def _none() -> Any:
@@ -145,30 +145,32 @@ def _filled(tensor: Any, has: bool, count: Any) -> Any:
 
 def _one_by_one(tape: Any, target: Any, sources: list[Any], cotangents: Any, count: Any) -> list[Any]:
     from ..ops import concat, constant, gather, less, reshape, update_row
+    from ..ops.gradients import constant_like
     from ..ops.shape import broadcast_to
 
-    def walk(k: Any) -> list[Any]:
-        row = gather(cotangents, k, axis=0)
+    def walk(row: Any) -> list[Any]:
         return flatten(tape._backward([target], [row], list(sources), _none()))
 
     trace = active_trace()
-    if trace is None or count <= UNROLLED:
-        rows = [walk(constant(value=np.array(k, np.int32))) for k in range(count)]
+    if trace is None or isinstance(count, int) and count <= UNROLLED:
+        rows = [walk(gather(cotangents, constant(value=np.array(k, np.int32)), axis=0)) for k in range(count)]
         found = []
         for column in zip(*rows, strict=True):
             parts = [None if g is None else reshape(g, shape=(1, *g.dims)) for g in column]
             found.append(None if None in parts else concat(*parts, axis=0) if count > 1 else parts[0])
         return found
-    first = walk(constant(value=np.array(0, np.int32)))  # which sources have gradients; its nodes are dropped if unused
+    # which sources have gradients; its nodes are dropped if unused
+    first = walk(broadcast_to(constant_like(0, target), shape=tuple(cotangents.dims[1:])))
     reached = [k for k, g in enumerate(first) if g is not None]
-    number, one = constant(value=np.array(count, np.int32)), constant(value=np.array(1, np.int32))
+    one = constant(value=np.array(1, np.int32))
+    number = constant(value=np.array(count, np.int32)) if isinstance(count, int) else trace.dimension(count, int32)
     starts = []
     for k in reached:
         zero = constant(value=np.zeros((), first[k].dtype.numpy))
         starts.append(broadcast_to(zero, shape=(count, *first[k].dims)))
 
     def step(k: Any, *stacks: Any) -> list[Any]:
-        gradients = walk(k)
+        gradients = walk(gather(cotangents, k, axis=0))
         return [k + one, *(update_row(s, k, gradients[r]) for s, r in zip(stacks, reached, strict=True))]
 
     names = ["(the row)", *(f"the rows of source {k}" for k in reached)]

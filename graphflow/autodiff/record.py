@@ -18,6 +18,7 @@ __all__ = [
     "active_trace",
     "new_trace",
     "record_access",
+    "record_departure",
     "record_operation",
     "recorders",
     "set_trace",
@@ -116,6 +117,14 @@ def record_access(variable: Any, value: Any) -> None:
     """Tell every active tape that a variable was read, giving `value`."""
     for recorder in recorders.get():
         recorder.accessed(variable, value)
+
+
+def record_departure(value: Any, way: str) -> None:
+    """Tell the active tapes that a tensor's value went where no tape sees it, such as to NumPy."""
+    for recorder in recorders.get():
+        departed = getattr(recorder, "departed", None)
+        if departed is not None:
+            departed(value, way)
 
 
 class stop:  # noqa: N801 (used as `with stop():`, like a function)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import enum
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..errors import NoGradientError, ShapeError, TapeError
+from ..ir.dims import require_equal
 from ..ir.source import Source, capture
 from ..tree import flatten, map_structure
 from .control import add_control_gradients, reach_through
@@ -55,14 +56,19 @@ class GradientTape:
         self._watched: dict[int, Any] = {}
         #: id of a tensor -> id of what it was read from: all reads of a variable add to one sum, in the tape's order
         self._alias: dict[int, int] = {}
+        #: values that went where the tape does not see them: (id of the tensor, or None for all; how; where; number of records then)
+        self._departures: list[tuple[int | None, str, Source, int]] = []
         self._recording = False
         self._used = False
+        self._keeps = False  # something was None: the records are kept for why_none
 
     # Recording --------------------------------------------------------------------------------------------------------
     def __enter__(self) -> GradientTape:
         """Record. A tape that was left records on where it stopped; one whose gradient was taken starts anew."""
         if self._recording:
             raise TapeError("this tape is already recording; leave its `with` block first")
+        if self._used:
+            self.reset()
         self._used = False
         self._start()
         return self
@@ -136,11 +142,20 @@ class GradientTape:
         if watch:
             self.add_read(variable, value)
 
-    @contextmanager
-    def stop_recording(self) -> Iterator[None]:
-        """Inside this block nothing is recorded on this tape."""
+    def departed(self, tensor: Any, way: str) -> None:
+        """The value of a tensor left for where nothing is recorded."""
+        if self._recording and id(tensor) in self._connected:
+            self._departures.append((id(tensor), way, capture(), len(self._records)))
+
+    def stop_recording(self) -> AbstractContextManager[None]:
+        """Inside this block nothing is recorded on this tape. Raises TapeError if nothing is anyway."""
         if not self._recording:
             raise TapeError("stop_recording: the tape is not recording")
+        self._departures.append((None, "stop_recording", capture(), len(self._records)))
+        return self._pause()
+
+    @contextmanager
+    def _pause(self) -> Iterator[None]:
         self._stop()
         try:
             yield
@@ -155,6 +170,7 @@ class GradientTape:
         self._reads.clear()
         self._alias.clear()
         self._watched.clear()
+        self._departures.clear()
 
     def watched_variables(self) -> tuple[Any, ...]:
         """Variables this tape watches, in order of their first read."""
@@ -213,31 +229,32 @@ class GradientTape:
         experimental_use_pfor: bool = True,
     ) -> Any:
         """d target[b] / d source[b] with shape [batch] + target.shape[1:] + source.shape[1:], where row b of the target
-        depends on row b of the source only; see jacobian. Raises ShapeError where the batches differ."""
+        depends on row b of the source only; see jacobian. Zeros where the target does not depend on the source, whatever
+        unconnected_gradients says, as in TensorFlow. Raises ShapeError where the batches differ."""
         del parallel_iterations
         self._require_unused()
-        if not target.dims or not source.dims or target.dims[0] != source.dims[0]:
+        if not target.dims or not source.dims or not require_equal(target.dims[0], source.dims[0]):
             raise ShapeError(
                 f"batch_jacobian: target and source need one first extent, got {target.type} and {source.type}"
             )
-        unconnected = _unconnected(unconnected_gradients)
+        _unconnected(unconnected_gradients)
         with self._last_use():
             found = batch_jacobian(self, target, source, experimental_use_pfor)
-        if found is None and unconnected is UnconnectedGradients.ZERO:
-            return _zeros_of(source, (*target.dims, *source.dims[1:]))
-        return found
+        return _zeros_of(source, (*target.dims, *source.dims[1:])) if found is None else found
 
     @contextmanager
     def _last_use(self) -> Iterator[None]:
-        """Ends the recording of a tape that is not persistent, and forgets what it recorded."""
+        """Ends the recording of a tape that is not persistent, and forgets what it recorded, unless there is a None to explain."""
         if self._recording and not self._persistent:
             self._stop()
+        self._keeps = False
         try:
             yield
         finally:
             if not self._persistent:
                 self._used = True
-                self.reset()
+                if not self._keeps:
+                    self.reset()
 
     def _require_unused(self) -> None:
         if self._used and not self._persistent:
@@ -269,6 +286,7 @@ class GradientTape:
                 if id(tensor) in alone and tensor is not source and sums.get(tensor) is not None:
                     total = sums.get(tensor) if total is None else total + sums.get(tensor)
             if total is None:
+                self._keeps = True
                 return None if unconnected is UnconnectedGradients.NONE else _zeros(source)
             return total
 
@@ -373,8 +391,19 @@ class GradientTape:
         return reached, cuts
 
     def why_none(self, target: Any, source: Any) -> str:
-        """Why `gradient(target, source)` is None: the edge that cuts the path, with its line. Call it instead of
-        gradient."""
+        """Why `gradient(target, source)` is None: the edge that cuts the path, with its line. Before or after gradient.
+
+        target: a tensor or a structure of them. source: a tensor or variable. Raises TapeError for anything else, and on a tape
+        that is not persistent and has given a gradient that was not None.
+        """
+        targets = flatten(target)
+        for label, value in [("target", t) for t in targets] + [("source", source)]:
+            if not hasattr(value, "dims"):
+                raise TapeError(f"why_none: the {label} {value!r} is not a tensor or variable")
+        if self._used and not self._records and not self._watched:
+            error = TapeError("why_none: the tape has given its gradients, none of which was None, and has forgotten its ops")
+            error.hint = "call why_none before gradient, or use GradientTape(persistent=True)"
+            raise error
         if not (source.dtype.is_floating or source.dtype.is_complex):
             return f"the source is {source.dtype.name}; only floats have gradients"
         starts = {id(source), *(id(t) for t in self._reads.get(id(source), ()))}
@@ -383,27 +412,62 @@ class GradientTape:
                 "the source is not watched: use tape.watch(source), or a trainable variable, and compute the target "
                 "inside the tape"
             )
-        records = self._all_records()
+        records: list[Any] = []
+        place: dict[int, float] = {}  # id of a record -> when it was recorded
+        for number, record in enumerate(self._records):
+            own = self._opened(record, set()) if isinstance(record, CallRecord) else [record]
+            place.update((id(each), number) for each in own)
+            records += own
         reached, cuts = self.reach(starts, records)
-        if id(target) in reached:
+        if any(id(t) in reached for t in targets):
             return "the path is connected; the gradient is not None"
-        if not cuts:
-            return "no recorded op leads from the source to the target"
-        leading = {id(target)}  # tensors that the target was computed from
+        leading = set(map(id, targets))  # tensors that the target was computed from
         for record in reversed(records):
             if any(id(t) in leading for t in record.outputs):
                 leading.update(map(id, record.inputs))
-        _, cut = next((pair for pair in reversed(cuts) if any(id(t) in leading for t in pair[0].outputs)), cuts[-1])
-        result = cut.outputs[0].dtype
-        reason = cut.op.no_gradient or (
-            f"its result is {result.name}" if not result.is_floating else "its derivative is zero everywhere"
-        )
-        if getattr(cut.op.kernel, "name", "") == "custom_gradient":
-            reason = "its gradient function returns None for the source"
+        for record, cut in reversed(cuts):
+            if any(id(t) in leading for t in record.outputs):
+                return _explained(cut)
+        # no op on the way is known to cut: what was computed from the source and is not followed further, the latest first
+        ends = [(place[id(record)], _explained(cut)) for record, cut in cuts]
+        for tensor, way, line, count in self._departures:
+            if tensor is None or tensor in reached:
+                ends.append((count - 0.5, f"{way} cuts the gradient: {_DEPARTURES[way]}{_at(line)}"))
+        if ends:
+            return max(ends, key=lambda end: end[0])[1]
         return (
-            f"{cut.op.name} cuts the gradient: {reason}\n  at {cut.source.file}:{cut.source.line}   "
-            f"{cut.source.expression}"
+            "no recorded op leads from the source to the target (it was computed from something else, from shapes alone, or outside "
+            "the tape)"
         )
+
+
+_DEPARTURES = {
+    "numpy": "the value went to NumPy or Python, where nothing is recorded",
+    "numpy_function": "it works on NumPy arrays, where nothing is recorded; gf.py_function is differentiable",
+    "assign": "a variable's reads after it depend on the variable, not on what was assigned",
+    "stop_recording": "what is computed inside is not recorded",
+}
+"""Ways out of a tape, and why the gradient does not follow."""
+
+_REASONS = {"stop_gradient": "that is its purpose"}
+
+
+def _explained(cut: Any) -> str:
+    """That a record cuts the gradient, why, and where."""
+    name, result = cut.op.name, cut.outputs[0].dtype
+    if getattr(cut.op.kernel, "name", "") == "custom_gradient":
+        name = getattr(cut.attributes.get("gradient"), "name", name)
+        reason = "its gradient function returns None for the source"
+    else:
+        reason = cut.op.no_gradient or _REASONS.get(name, "")
+    if not reason:
+        is_float = result.is_floating or result.is_complex
+        reason = "its derivative is zero everywhere" if is_float else f"its result is {result.name}"
+    return f"{name} cuts the gradient: {reason}{_at(cut.source)}"
+
+
+def _at(source: Source) -> str:
+    return f"\n  at {source.file}:{source.line}   {source.expression}"
 
 
 def _unconnected(value: UnconnectedGradients | str) -> UnconnectedGradients:
@@ -421,7 +485,8 @@ def _warn_once(message: str) -> None:
     place = capture()
     if (place.file, place.line, message) not in _warned:
         _warned.add((place.file, place.line, message))
-        warnings.warn(f"{message}\n  at {place.file}:{place.line}   {place.expression}", UserWarning, stacklevel=3)
+        text = f"{message}\n  at {place.file}:{place.line}   {place.expression}"
+        warnings.warn_explicit(text, UserWarning, place.file, place.line)
 
 
 def _zeros_of(tensor: Any, shape: tuple[Any, ...]) -> Any:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 
-Arrays = dict[str, np.ndarray]
+from graphflow.bench import networks
+from graphflow.bench.networks import Arrays
 
 LEARNING_RATE = 0.01
 RISK_FREE_RATE = 0.02
 VOLATILITY = 0.3
 LAYER_NORM_EPSILON = 1e-5
-ADAM = {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
-MLP_SIZES = (784, 512, 512, 10)
-MLP_BATCH = 128
 
 
 @dataclass(frozen=True)
@@ -171,74 +168,6 @@ def _layer_norm_reference(inputs: Arrays, steps: int) -> Arrays:
     return {"y": centred / np.sqrt(variance + LAYER_NORM_EPSILON) * scale + offset}
 
 
-# --- MLP -------------------------------------------------------------------------------------------------------------
-
-
-def _mlp_inputs() -> Arrays:
-    random = np.random.default_rng(4)
-    arrays = {
-        "x": random.random((MLP_BATCH, MLP_SIZES[0]), dtype=np.float32),
-        "labels": random.integers(0, MLP_SIZES[-1], MLP_BATCH).astype(np.int32),
-    }
-    for layer, (inputs, outputs) in enumerate(pairwise(MLP_SIZES)):
-        limit = np.sqrt(6.0 / (inputs + outputs))
-        arrays[f"w{layer}"] = random.uniform(-limit, limit, (inputs, outputs)).astype(np.float32)
-        arrays[f"b{layer}"] = np.zeros(outputs, np.float32)
-    return arrays
-
-
-def mlp_parameter_names() -> list[str]:
-    """`w0 b0 w1 b1 w2 b2`, the order in which every contender keeps the parameters."""
-    return [f"{kind}{layer}" for layer in range(len(MLP_SIZES) - 1) for kind in ("w", "b")]
-
-
-def _mlp_reference(inputs: Arrays, steps: int) -> Arrays:
-    names = mlp_parameter_names()
-    weights = {name: inputs[name].astype(np.float64) for name in names}
-    first = {name: np.zeros_like(value) for name, value in weights.items()}
-    second = {name: np.zeros_like(value) for name, value in weights.items()}
-    x, labels = inputs["x"].astype(np.float64), inputs["labels"]
-    loss = np.zeros(())
-    for step in range(1, steps + 1):
-        h0 = np.maximum(x @ weights["w0"] + weights["b0"], 0.0)
-        h1 = np.maximum(h0 @ weights["w1"] + weights["b1"], 0.0)
-        logits = h1 @ weights["w2"] + weights["b2"]
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        log_probability = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        rows = np.arange(len(labels))
-        loss = -log_probability[rows, labels].mean()
-        d2 = np.exp(log_probability)
-        d2[rows, labels] -= 1.0
-        d2 /= len(labels)
-        d1 = (d2 @ weights["w2"].T) * (h1 > 0)
-        d0 = (d1 @ weights["w1"].T) * (h0 > 0)
-        gradients = {
-            "w0": x.T @ d0,
-            "b0": d0.sum(0),
-            "w1": h0.T @ d1,
-            "b1": d1.sum(0),
-            "w2": h1.T @ d2,
-            "b2": d2.sum(0),
-        }
-        rate = ADAM["learning_rate"] * np.sqrt(1 - ADAM["beta_2"] ** step) / (1 - ADAM["beta_1"] ** step)
-        for name in names:
-            gradient = gradients[name]
-            first[name] += (1 - ADAM["beta_1"]) * (gradient - first[name])
-            second[name] += (1 - ADAM["beta_2"]) * (gradient**2 - second[name])
-            weights[name] -= rate * first[name] / (np.sqrt(second[name]) + ADAM["epsilon"])
-    # Adam turns a gradient of 1e-7 into a full step of either sign, so single weights differ between float32 programs;
-    # the loss and the norms of the weights do not.
-    return {"loss": np.asarray(loss)} | {
-        f"norm_{name}": np.asarray(np.linalg.norm(weights[name])) for name in ("w0", "w1", "w2")
-    }
-
-
-def _mlp_flops() -> int:
-    inputs, hidden0, hidden1, classes = MLP_SIZES
-    products = 2 * inputs * hidden0 + 3 * hidden0 * hidden1 + 3 * hidden1 * classes
-    return 2 * MLP_BATCH * products
-
-
 # --- call overhead ---------------------------------------------------------------------------------------------------
 
 
@@ -389,16 +318,38 @@ WORKLOADS: dict[str, Workload] = {
         Workload(
             name="mlp",
             title="MLP 784-512-512-10, batch 128, Adam step",
-            inputs=_mlp_inputs,
-            reference=_mlp_reference,
+            inputs=networks.mlp_inputs,
+            reference=networks.trained(networks.mlp_gradients),
             targets=(
                 Target("best peer", 0.85, "at most 0.85 of the best peer"),
                 Target("blas", 1.4, "within 1.4x of its BLAS calls alone"),
             ),
             tolerance=2e-3,
             check_steps=5,
-            flops=_mlp_flops(),
+            flops=networks.mlp_flops(),
             baselines={"blas": "the step's 8 matrix products alone, through NumPy"},
+        ),
+        Workload(
+            name="cnn",
+            title="CNN on 32 images of 32x32x3, Adam step",
+            inputs=networks.cnn_inputs,
+            reference=networks.trained(networks.cnn_gradients),
+            targets=(BEST_OF_PEERS,),
+            tolerance=2e-3,
+            check_steps=3,
+            flops=networks.cnn_flops(),
+            notes="two 3x3 convolutions to 32 and 64 channels, each with batch normalisation, relu and pooling; a linear layer",
+        ),
+        Workload(
+            name="transformer",
+            title="transformer on 16 texts of 64 bytes, Adam step",
+            inputs=networks.transformer_inputs,
+            reference=networks.trained(networks.transformer_gradients),
+            targets=(BEST_OF_PEERS,),
+            tolerance=2e-3,
+            check_steps=3,
+            flops=networks.transformer_flops(),
+            notes="2 layers of width 128 with 4 heads, causal attention, layer norm before, tanh-GELU, tied embedding",
         ),
         Workload(
             name="call",

@@ -46,8 +46,9 @@ def _filled(shape: tuple[Dim, ...], value: Any) -> Any:
 
 
 def zeros(shape: Any, dtype: Any = float32, name: str | None = None, layout: Any = None) -> Tensor:
-    """A tensor of zeros (False for bool)."""
-    return _filled(as_extents(shape), _scalar(0, as_dtype(dtype)))
+    """A tensor of zeros (False for bool, "" for string)."""
+    wanted = as_dtype(dtype)
+    return _filled(as_extents(shape), _scalar(wanted.zero, wanted))
 
 
 def ones(shape: Any, dtype: Any = float32, name: str | None = None, layout: Any = None) -> Tensor:
@@ -67,7 +68,8 @@ def fill(dims: Any, value: Any, name: str | None = None, layout: Any = None) -> 
 def zeros_like(input: Any, dtype: Any = None, name: str | None = None, layout: Any = None) -> Tensor:
     """Zeros of input's shape, and dtype unless one is given."""
     x = convert_to_tensor(input)
-    return _filled(x.dims, _scalar(0, x.dtype if dtype is None else as_dtype(dtype)))
+    wanted = x.dtype if dtype is None else as_dtype(dtype)
+    return _filled(x.dims, _scalar(wanted.zero, wanted))
 
 
 def ones_like(input: Any, dtype: Any = None, name: str | None = None, layout: Any = None) -> Tensor:
@@ -96,7 +98,7 @@ def one_hot(
     on = convert_to_tensor(on_value if on_value is not None else np.ones((), wanted.numpy), wanted)
     off = convert_to_tensor(off_value if off_value is not None else np.zeros((), wanted.numpy), wanted)
     rank = len(indices.dims) + 1
-    where_ = normalize_axis("one_hot", -1 if axis is None else int(axis), rank)
+    where_ = normalize_axis("one_hot", -1 if axis is None else axis, rank)
     return ops.one_hot(indices, on, off, depth=as_extent(depth), axis=where_)
 
 
@@ -341,7 +343,7 @@ def repeat(input: Any, repeats: Any, axis: Any = None, name: str | None = None) 
     x = convert_to_tensor(input)
     if axis is None:
         x, axis = ops.reshape(x, shape=(product(x.dims),)), 0
-    place = normalize_axis("repeat", int(axis), len(x.dims))
+    place = normalize_axis("repeat", axis, len(x.dims))
     before, extent, after = x.dims[:place], x.dims[place], x.dims[place + 1 :]
     if isinstance(repeats, TensorLike):
         repeats = convert_to_tensor(repeats)
@@ -466,8 +468,10 @@ def pad(
     pairs = tuple((as_dim(before), as_dim(after)) for before, after in table)
     kind = mode.lower() if isinstance(mode, str) else mode
     if kind == "constant" and isinstance(constant_values, TensorLike):
-        constant_values = convert_to_tensor(constant_values, x.dtype).numpy().item()
-    value = convert_to_tensor(constant_values if kind == "constant" else 0, None if x.dtype.is_bool else x.dtype)
+        constant_values = np.asarray(convert_to_tensor(constant_values, x.dtype)).item()
+    if isinstance(constant_values, int) and constant_values == 0 or kind != "constant":
+        constant_values = x.dtype.zero
+    value = convert_to_tensor(constant_values, None if x.dtype.is_bool else x.dtype)
     return ops.pad(x, paddings=pairs, mode=kind, constant=np.asarray(value).item() if kind == "constant" else 0)
 
 

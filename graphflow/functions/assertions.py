@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import math, ops
 from ..dtypes import DType, as_dtype, float32
-from ..errors import DTypeError, DTypeMismatchError, ShapeError, SignatureError
+from ..errors import DTypeError, ShapeError, SignatureError
 from ..tensor import Tensor, TensorLike, active_trace, convert_to_tensor, is_tensor
 from .effects import check, known_array
 
@@ -184,7 +184,7 @@ def assert_near(
     the dtype by default."""
     x, y = _pair(x, y)
     if not (x.dtype.is_floating or x.dtype.is_complex):
-        raise DTypeMismatchError(f"assert_near: needs float tensors, got {x.type} and {y.type}")
+        raise DTypeError(f"assert_near: needs float tensors, got {x.type} and {y.type}")
     real = as_dtype(x.dtype.numpy.type(0).real.dtype) if x.dtype.is_complex else x.dtype
     import ml_dtypes
 
@@ -383,7 +383,7 @@ def assert_integer(x: Any, message: str | None = None, name: str | None = None) 
 
 def assert_same_float_dtype(tensors: Sequence[Any] | None = None, dtype: Any = None) -> DType:
     """The one float dtype of all tensors (None among them is skipped), which must be `dtype` if that is given; float32
-    where neither is. Raises DTypeMismatchError (a ValueError and a TypeError)."""
+    where neither is. Raises DTypeError."""
     wanted = None if dtype is None else as_dtype(dtype)
     leader = "dtype" if wanted is not None else ""
     for number, tensor in enumerate(tensors or ()):
@@ -392,14 +392,14 @@ def assert_same_float_dtype(tensors: Sequence[Any] | None = None, dtype: Any = N
         if wanted is None:
             wanted, leader = tensor.dtype, f"tensor {number}"
         elif tensor.dtype is not wanted:
-            raise DTypeMismatchError(
+            raise DTypeError(
                 f"assert_same_float_dtype: tensors must have one dtype, got {wanted.name} ({leader}) and "
                 f"{tensor.dtype.name} (tensor {number})"
             )
     if wanted is None:
         return float32
     if not wanted.is_floating:
-        raise DTypeMismatchError(f"assert_same_float_dtype: the dtype must be a float, got {wanted.name} ({leader})")
+        raise DTypeError(f"assert_same_float_dtype: the dtype must be a float, got {wanted.name} ({leader})")
     return wanted
 
 

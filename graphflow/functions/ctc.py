@@ -67,7 +67,7 @@ def ctc_loss(
             f"ctc_loss: labels and lengths must have the logits' batch, got {places.type}, {own_length.type}, {time_length.type} "
             f"and {x.type}"
         )
-    blank = normalize_axis("ctc_loss", 0 if blank_index is None else int(blank_index), int(classes))
+    blank = normalize_axis("ctc_loss", 0 if blank_index is None else blank_index, int(classes))
     wide = 2 * count + 1
     numbers = ops.cast(places, dtype=int64)
     # blank, label, blank, label ... blank

@@ -217,6 +217,20 @@ class TracedGradient:
     def __repr__(self) -> str:
         return f"<gradient of {self.name}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        from ..tracing.pickling import graph_state
+
+        failure = None if self.error is None else str(self.error)
+        return _loaded, (self.name, self.graph and graph_state(self.graph), self.skipped, self.places, failure)
+
+
+def _loaded(name: str, graph: Any, skipped: int, places: list[int], failure: str | None) -> TracedGradient:
+    """A pickled TracedGradient again."""
+    from ..tracing.pickling import load_graph
+
+    error = None if failure is None else GradientFunctionError(failure)
+    return TracedGradient(name, graph and load_graph(graph), skipped, places, error)
+
 
 def _traced(name: str, results: list[Any], tensors: list[Any], gradients: Callable[..., list[Any]]) -> list[Any]:
     outer = active_trace.get()

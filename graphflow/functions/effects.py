@@ -43,7 +43,10 @@ def print(
 
     def template(value: Any, inside: bool = False) -> str:
         if isinstance(value, (TensorLike, np.ndarray)) or hasattr(value, "__graphflow_dim__"):
-            tensors.append(convert_to_tensor(value))
+            tensor = convert_to_tensor(value)
+            if len(inputs) == 1 and not inside and tensor.dtype.is_string and not tensor.dims:
+                return _literal(tensor.numpy().decode("utf-8", "backslashreplace"))  # alone it has no quotes
+            tensors.append(tensor)
             return "{}"
         if isinstance(value, Mapping):
             return "{{" + ", ".join(f"{_literal(repr(k))}: {template(v, True)}" for k, v in value.items()) + "}}"

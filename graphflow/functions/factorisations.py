@@ -1,7 +1,9 @@
 """gf.linalg: factorisations, systems of equations, determinants and what follows from them. Names, argument order and defaults are
 TensorFlow's; `name` is accepted for its sake and not used. Matrices are the last two axes, the axes before are a batch.
 
-float32 and float64. A singular or indefinite matrix raises MatrixError (a ValueError) that names its place in the batch.
+float32, float64, complex64 and complex128; float16 and bfloat16 are computed in float32. Where a docstring says A', it is the transpose
+of a real and the adjoint of a complex matrix. A singular or indefinite matrix raises MatrixError (a ValueError) that names its place
+in the batch. Batch axes of the operands of a system broadcast. docs/complex.md says what NaN and infinities give.
 """
 
 from __future__ import annotations
@@ -11,15 +13,16 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..dtypes import as_dtype, float64, int32, int64
-from ..errors import DTypeError, InvalidArgumentError, ShapeError, UnimplementedError
-from ..ops.decompositions import adjoint as transposed
-from ..ops.decompositions import eye_like, triangle
+from ..dtypes import as_dtype, float32, float64, int32, int64
+from ..errors import DTypeError, ShapeError
+from ..ops.decompositions import permuted
+from ..ops.matrices import adjoint as transposed
+from ..ops.matrices import eye_like, in_dtype_of, product_of, triangle
 from ..ops.reduction import reduce_in_steps
 from ..tensor import Tensor, convert_to_tensor, operands
 
 __all__ = [
-    "adjoint", "cholesky", "cholesky_solve", "cross", "det", "eigh", "eigvalsh", "expm", "inv", "logdet", "lstsq", "lu",
+    "adjoint", "cholesky", "cholesky_solve", "cross", "det", "eig", "eigh", "eigvals", "eigvalsh", "expm", "inv", "logdet", "lstsq", "lu",
     "lu_matrix_inverse", "lu_reconstruct", "lu_solve", "matrix_rank", "pinv", "qr", "slogdet", "solve", "svd", "triangular_solve",
 ]  # fmt: skip
 
@@ -29,12 +32,8 @@ def _matrices(name: str, *values: Any) -> list[Any]:
     for x in found:
         if len(x.dims) < 2:
             raise ShapeError(f"{name}: needs matrices in the last two axes, got {x.type}")
-        if x.dtype.is_complex:
-            raise UnimplementedError(
-                f"{name}: complex matrices are not factored yet, got {x.type}; solve the real form"
-            )
-        if not x.dtype.is_floating:
-            raise DTypeError(f"{name}: needs floats, got {x.type}; use gf.cast")
+        if not (x.dtype.is_floating or x.dtype.is_complex):
+            raise DTypeError(f"{name}: needs floats or complex numbers, got {x.type}; use gf.cast")
     return list(found)
 
 
@@ -52,7 +51,7 @@ def adjoint(matrix: Any, name: str | None = None) -> Tensor:
     x = convert_to_tensor(matrix)
     if len(x.dims) < 2:
         raise ShapeError(f"adjoint: needs matrices in the last two axes, got {x.type}")
-    return transposed(ops.conj(x) if x.dtype.is_complex else x)
+    return transposed(x)
 
 
 # Systems of equations -----------------------------------------------------------------------------------------------
@@ -98,23 +97,21 @@ def _square(name: str, x: Any) -> None:
 def lstsq(matrix: Any, rhs: Any, l2_regularizer: float = 0.0, fast: bool = True, name: str | None = None) -> Tensor:
     """X with the least |matrix X - rhs|^2 + l2_regularizer |X|^2; of least norm where there are more columns than rows.
 
-    fast: through the normal equations and their Cholesky factor (for matrices of full rank). Otherwise through the singular values,
-    for any rank, as for pinv.
+    fast: through the normal equations and their Cholesky factor (for matrices of full rank; extents that the trace does not know count
+    as at least as many rows as columns). Otherwise through the singular values, for any rank, as for pinv, without l2_regularizer.
     """
     a, b = _same_batch(*_matrices("lstsq", matrix, rhs))
     rows, columns = a.dims[-2:]
     if not fast:
-        if l2_regularizer:
-            raise InvalidArgumentError(f"lstsq: l2_regularizer needs fast=True, got {l2_regularizer}")
         return ops.matmul(pinv(a), b)
     tall = not (isinstance(rows, int) and isinstance(columns, int)) or rows >= columns
-    gram = ops.matmul(a, a, transpose_a=True) if tall else ops.matmul(a, a, transpose_b=True)
+    gram = product_of(a, a, adjoint_a=tall, adjoint_b=not tall)
     if l2_regularizer:
         gram = ops.add(gram, ops.multiply(eye_like(gram), float(l2_regularizer)))
     factor = ops.cholesky(gram)
     if tall:
-        return cholesky_solve(factor, ops.matmul(a, b, transpose_a=True))
-    return ops.matmul(a, cholesky_solve(factor, b), transpose_a=True)
+        return cholesky_solve(factor, product_of(a, b, adjoint_a=True))
+    return product_of(a, cholesky_solve(factor, b), adjoint_a=True)
 
 
 # Determinants -------------------------------------------------------------------------------------------------------
@@ -125,61 +122,36 @@ def det(input: Any, name: str | None = None) -> Tensor:
 
 
 def slogdet(input: Any, name: str | None = None) -> tuple[Tensor, Tensor]:
-    """(sign, log |det|) of each matrix: 0 and -inf where it is singular."""
+    """(sign, log |det|) of each matrix, both of its dtype: 0 and -inf where it is singular."""
     (x,) = _matrices("slogdet", input)
     return ops.slogdet(x)
 
 
 def logdet(matrix: Any, name: str | None = None) -> Tensor:
-    """log det of a symmetric positive definite matrix, from its Cholesky factor."""
+    """log det of a symmetric (Hermitian) positive definite matrix, from its Cholesky factor; real."""
     (x,) = _matrices("logdet", matrix)
     diagonal = ops.diagonal(ops.cholesky(x))
+    diagonal = ops.real(diagonal) if x.dtype.is_complex else diagonal
     return ops.multiply(ops.reduce_sum(ops.log(diagonal), axes=(len(x.dims) - 2,), keepdims=False), 2.0)
 
 
 # Factors ------------------------------------------------------------------------------------------------------------
 def lu(input: Any, output_idx_type: Any = int32, name: str | None = None) -> tuple[Tensor, Tensor]:
-    """(lu, p): the unit lower and the upper triangle in one matrix, and the row of the input that each row of L U is. No gradient."""
+    """(lu, p): the unit lower and the upper triangle in one matrix, and the row of the input that each row of L U is. A singular matrix
+    raises MatrixError."""
     (x,) = _matrices("lu", input)
-    _square("lu", x)
-    factors, exchanged = ops.lu(x)
-    n, lead = x.dims[-1], x.dims[:-2]
-    if not isinstance(n, int):
-        raise ShapeError(f"lu: the number of rows must be known, got {x.type}")
-    order: Any = ops.iota(shape=(n,), axis=0, dtype=int32)
-    order = ops.broadcast_to(order, shape=(*lead, n)) if lead else order
-    places: Any = ops.iota(shape=(n,), axis=0, dtype=int32)
-    for k in range(n):  # the exchanges, one after the other: rows k and exchanged[k]
-        other = _column(exchanged, k)
-        taken = (
-            ops.gather(order, other, axis=len(lead), batch_dims=len(lead)) if lead else ops.gather(order, other, axis=0)
-        )
-        taken, other = (ops.reshape(t, shape=(*lead, 1)) for t in (taken, other))
-        own = ops.reshape(_column(order, k), shape=(*lead, 1))
-        order = ops.select(ops.equal(places, other), own, order)
-        order = ops.select(ops.equal(places, convert_to_tensor(k, int32)), taken, order)
+    factors, order = ops.lu(x)
     kind = as_dtype(output_idx_type)
     return factors, order if kind is int32 else ops.cast(order, dtype=kind)
 
 
-def _column(x: Any, k: int) -> Any:
-    """x[..., k]."""
-    rank = len(x.dims)
-    part = ops.strided_slice(x, begin=(*(0,) * (rank - 1), k), sizes=(*x.dims[:-1], 1), strides=(1,) * rank)
-    return ops.reshape(part, shape=x.dims[:-1])
-
-
-def _permuted(x: Any, order: Any) -> Any:
-    """The rows of x[..., n, k] in the order of order[..., n]."""
-    lead = len(order.dims) - 1
-    return ops.gather(x, order, axis=lead, batch_dims=lead)
-
-
 def lu_solve(lower_upper: Any, perm: Any, rhs: Any, validate_args: bool = False, name: str | None = None) -> Tensor:
     """X with A X = rhs, given lu(A)."""
-    factors, right = _matrices("lu_solve", lower_upper, rhs)
+    factors, right = _same_batch(*_matrices("lu_solve", lower_upper, rhs))
+    order = convert_to_tensor(perm)
+    order = order if order.dims == right.dims[:-1] else ops.broadcast_to(order, shape=right.dims[:-1])
     unit = ops.add(triangle(factors, True, 0.0), eye_like(factors))
-    first = ops.triangular_solve(unit, _permuted(right, convert_to_tensor(perm)), lower=True, adjoint=False)
+    first = ops.triangular_solve(unit, permuted(right, order), lower=True, adjoint=False)
     return ops.triangular_solve(factors, first, lower=False, adjoint=False)
 
 
@@ -189,7 +161,7 @@ def lu_reconstruct(lower_upper: Any, perm: Any, validate_args: bool = False, nam
     unit = ops.add(triangle(factors, True, 0.0), eye_like(factors))
     order = convert_to_tensor(perm)
     back = ops.argsort(order, descending=False)
-    return _permuted(ops.matmul(unit, triangle(factors, False)), back)
+    return permuted(ops.matmul(unit, triangle(factors, False)), back)
 
 
 def lu_matrix_inverse(lower_upper: Any, perm: Any, validate_args: bool = False, name: str | None = None) -> Tensor:
@@ -205,58 +177,76 @@ def qr(input: Any, full_matrices: bool = False, name: str | None = None) -> tupl
 
 
 def svd(tensor: Any, full_matrices: bool = False, compute_uv: bool = True, name: str | None = None) -> Any:
-    """(s, u, v) with u diag(s) v' = tensor, singular values in descending order; s alone, unless compute_uv."""
+    """(s, u, v) with u diag(s) v' = tensor, singular values in descending order, real; s alone, unless compute_uv."""
     (x,) = _matrices("svd", tensor)
     found = ops.svd(x, full_matrices=bool(full_matrices and compute_uv))
     return found if compute_uv else found[0]
 
 
 def eigh(tensor: Any, name: str | None = None) -> tuple[Tensor, Tensor]:
-    """(e, v): eigenvalues in ascending order and eigenvectors (columns) of symmetric matrices, whose lower triangle is read."""
+    """(e, v): eigenvalues in ascending order and eigenvectors (columns) of symmetric (Hermitian) matrices, whose lower triangle is read.
+    e has the matrices' dtype: of complex ones it is complex, with imaginary parts 0."""
     (x,) = _matrices("eigh", tensor)
-    _square("eigh", x)
-    return ops.eigh(x)
+    e, v = ops.eigh(x)
+    return in_dtype_of(e, v), v
 
 
 def eigvalsh(tensor: Any, name: str | None = None) -> Tensor:
-    """The eigenvalues of symmetric matrices in ascending order."""
+    """The eigenvalues of symmetric (Hermitian) matrices in ascending order, in the matrices' dtype."""
     return eigh(tensor)[0]
 
 
+def eig(tensor: Any, name: str | None = None) -> tuple[Tensor, Tensor]:
+    """(e, v): eigenvalues and eigenvectors (columns of length 1 whose largest element is real) of square matrices, complex for real ones
+    too, in LAPACK's order. Differentiable where the eigenvalues are distinct and the loss does not depend on the vectors' phases."""
+    (x,) = _matrices("eig", tensor)
+    return ops.eig(x)
+
+
+def eigvals(tensor: Any, name: str | None = None) -> Tensor:
+    """The eigenvalues of square matrices, complex, in the order of eig."""
+    return eig(tensor)[0]
+
+
 # What follows from the singular values -------------------------------------------------------------------------------
+def epsilon(dtype: Any) -> float:
+    """The distance from 1 to the next number of a float or complex dtype."""
+    import ml_dtypes
+
+    return float(ml_dtypes.finfo(dtype.numpy).eps)
+
+
 def _resolution(x: Any, s: Any) -> float:
     """The larger extent times eps: what is below it, relative to the largest singular value, is rounding."""
     most = max(int(d) if isinstance(d, int) else 1 for d in x.dims[-2:])
-    return most * float(np.finfo(s.dtype.numpy).eps)
+    return most * epsilon(s.dtype)
 
 
-def _small(s: Any, rcond: Any) -> Any:
-    """Which singular values count as 0: those not above rcond times the largest."""
+def _limit(s: Any, rcond: Any) -> Any:
+    """What singular values count as 0 up to: rcond (one, or one for each matrix) times the largest."""
     largest = reduce_in_steps(ops.reduce_max, s, (len(s.dims) - 1,), keepdims=True)
-    limit = ops.multiply(largest, convert_to_tensor(rcond, s.dtype))
-    return ops.less_equal(s, limit)
+    part = convert_to_tensor(rcond, s.dtype)
+    return ops.multiply(largest, ops.reshape(part, shape=(*part.dims, 1)) if part.dims else part)
 
 
 def pinv(a: Any, rcond: Any = None, validate_args: bool = False, name: str | None = None) -> Tensor:
     """The Moore-Penrose inverse; singular values up to rcond times the largest count as 0."""
     (x,) = _matrices("pinv", a)
     s, u, v = ops.svd(x, full_matrices=False)
-    zero = _small(s, 10.0 * _resolution(x, s) if rcond is None else rcond)
+    zero = ops.less_equal(s, _limit(s, 10.0 * _resolution(x, s) if rcond is None else rcond))
     one = convert_to_tensor(1.0, s.dtype)
     inverse = ops.select(zero, convert_to_tensor(0.0, s.dtype), ops.divide(one, ops.select(zero, one, s)))
-    scaled = ops.multiply(v, ops.reshape(inverse, shape=(*s.dims[:-1], 1, s.dims[-1])))
-    return ops.matmul(scaled, u, transpose_b=True)
+    inverse = in_dtype_of(ops.reshape(inverse, shape=(*s.dims[:-1], 1, s.dims[-1])), v)
+    return product_of(ops.multiply(v, inverse), u, adjoint_b=True)
 
 
 def matrix_rank(a: Any, tol: Any = None, validate_args: bool = False, name: str | None = None) -> Tensor:
-    """How many singular values are above tol (eps times the larger extent times the largest one), as int32."""
+    """How many singular values are above tol (eps times the larger extent times the largest one), as int32. 0 for a matrix that is not
+    finite."""
     (x,) = _matrices("matrix_rank", a)
     s = ops.svd(x, full_matrices=False)[0]
-    if tol is None:
-        zero = _small(s, _resolution(x, s))
-    else:
-        zero = ops.less_equal(s, convert_to_tensor(tol, s.dtype))
-    counted = ops.cast(ops.logical_not(zero), dtype=int32)
+    limit = _limit(s, _resolution(x, s)) if tol is None else convert_to_tensor(tol, s.dtype)
+    counted = ops.cast(ops.greater(s, limit), dtype=int32)
     return ops.reduce_sum(counted, axes=(len(s.dims) - 1,), keepdims=False)
 
 
@@ -273,13 +263,15 @@ def expm(input: Any, name: str | None = None) -> Tensor:
     taken only by the matrices that need it."""
     (x,) = _matrices("expm", input)
     _square("expm", x)
+    if x.dtype.is_narrow:
+        return ops.cast(expm(ops.cast(x, dtype=float32)), dtype=x.dtype)
     rank = len(x.dims)
-    norm = ops.reduce_sum(ops.absolute(x), axes=(rank - 2,), keepdims=False)
-    norm = ops.stop_gradient(reduce_in_steps(ops.reduce_max, norm, (rank - 2,), keepdims=True))
-    ratio = ops.maximum(ops.divide(norm, convert_to_tensor(_LARGEST, x.dtype)), convert_to_tensor(1.0, x.dtype))
+    norm = ops.stop_gradient(ops.reduce_sum(ops.absolute(x), axes=(rank - 2,), keepdims=False))
+    norm = reduce_in_steps(ops.reduce_max, norm, (rank - 2,), keepdims=True)
+    ratio = ops.maximum(ops.divide(norm, convert_to_tensor(_LARGEST, norm.dtype)), convert_to_tensor(1.0, norm.dtype))
     count = ops.minimum(ops.ceil(ops.multiply(ops.log(ratio), float(1 / np.log(2.0)))), float(_SQUARINGS))
     count = ops.reshape(count, shape=(*x.dims[:-2], 1, 1))
-    a = ops.divide(x, _power_of_two(count))
+    a = ops.divide(x, in_dtype_of(_power_of_two(count), x))
     unit = eye_like(a)
     b = [float(v) for v in _PADE]
     a2 = ops.matmul(a, a)
@@ -313,13 +305,20 @@ def _squared(x: Any, count: Any) -> Any:
     from .control_flow import while_loop
 
     most = reduce_in_steps(ops.reduce_max, count, tuple(range(len(count.dims))), keepdims=False)
-    zero = convert_to_tensor(0.0, x.dtype)
+    zero = convert_to_tensor(0.0, count.dtype)
 
     def body(k: Any, value: Any) -> tuple[Any, Any]:
         needs = ops.less(k, count)
         return ops.add(k, 1.0), ops.select(needs, ops.matmul(value, value), value)
 
     return while_loop(lambda k, value: ops.less(k, most), body, (zero, x))[1]
+
+
+def _column(x: Any, k: int) -> Any:
+    """x[..., k]."""
+    rank = len(x.dims)
+    part = ops.strided_slice(x, begin=(*(0,) * (rank - 1), k), sizes=(*x.dims[:-1], 1), strides=(1,) * rank)
+    return ops.reshape(part, shape=x.dims[:-1])
 
 
 def cross(a: Any, b: Any, name: str | None = None) -> Tensor:

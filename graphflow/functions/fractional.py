@@ -13,6 +13,7 @@ from ..autodiff.tape import GradientTape
 from ..dtypes import float64, int64
 from ..errors import DTypeError, InvalidArgumentError, ShapeError
 from ..math import operands
+from ..ops.rules import integer
 from ..random.stateful import shuffle, uniform
 from ..tensor import Tensor, as_shape, convert_to_tensor
 from .convolution import depthwise_conv2d
@@ -108,7 +109,7 @@ def _pool(
     if x.dtype.is_bool or kind == "sum" and not x.dtype.is_floating:
         raise DTypeError(f"{name}: needs {'floats' if kind == 'sum' else 'numbers'}, got {x.type}; use gf.cast")
     high, wide = _ratios(name, ratio)
-    seed = None if not seed else int(seed)
+    seed = integer(name, "seed", seed) or None
     rows, row_count, row_most = _cells(name, x.dims[1], high, pseudo_random, seed)
     columns, column_count, column_most = _cells(
         name, x.dims[2], wide, pseudo_random, None if seed is None else seed + 1

@@ -133,7 +133,10 @@ def _item(item: Any) -> Any:
         raise DTypeError(
             f"{item!r} ({type(item).__name__}) is not an index; use ints, slices, `...`, None, lists, arrays or tensors"
         )
-    array = np.asarray(item)
+    try:
+        array = np.asarray(item)
+    except ValueError as error:
+        raise ShapeError(f"an index list must have rows of one length, got {item!r}"[:200]) from error
     if array.size == 0 and array.dtype.kind == "f":
         array = array.astype(np.int64)
     if array.dtype.kind not in "iub":
@@ -293,8 +296,8 @@ def gather(
     IndexOutOfRangeError otherwise, negative ones too."""
     params = convert_to_tensor(params)
     indices = convert_to_tensor(indices)
-    batch_dims = normalize_axis("gather", batch_dims, len(indices.dims) + 1) if batch_dims else 0
-    axis = batch_dims if axis is None else normalize_axis("gather", int(axis), len(params.dims))
+    batch_dims = normalize_axis("gather", batch_dims, len(indices.dims) + 1)
+    axis = batch_dims if axis is None else normalize_axis("gather", axis, len(params.dims))
     return ops.gather(params, indices, axis=axis, batch_dims=batch_dims)
 
 
@@ -407,5 +410,5 @@ def boolean_mask(tensor: Any, mask: Any, axis: Any = None, name: str = "boolean_
     mask = mask if isinstance(mask, TensorLike) else np.asarray(mask)
     if mask.dtype != bool_:
         raise DTypeError(f"boolean_mask: the mask must be bool, got {mask.dtype}")
-    start = normalize_axis("boolean_mask", int(axis), len(tensor.dims)) if axis is not None else 0
+    start = normalize_axis("boolean_mask", axis, len(tensor.dims)) if axis is not None else 0
     return index_tensor(tensor, (*[builtins.slice(None)] * start, mask))

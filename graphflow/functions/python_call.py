@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..autodiff.record import record_departure
 from ..autodiff.tape import GradientTape
-from ..dtypes import DType, as_dtype, int32, int64, of_numpy
+from ..dtypes import DType, as_dtype, int32, int64, of_numpy, string
 from ..errors import (
     DTypeError,
     FailedPreconditionError,
@@ -80,6 +81,9 @@ def _call(label: str, func: Any, inp: Any, wanted: Any, differentiable: bool) ->
     several = isinstance(wanted, (list, tuple))
     specs = [_spec(label, item) for item in (wanted if several else [wanted])]
     tensors = [convert_to_tensor(v) for v in (inp if inp is not None else ())]
+    if not differentiable:
+        for tensor in tensors:
+            record_departure(tensor, label)
     function = PythonFunction(label, func, specs, differentiable, tensors)
     if active_trace.get() is None:
         results = function.apply(tensors)
@@ -218,6 +222,10 @@ class PythonFunction:
         dtypes: list[DType] = []
         shapes: list[tuple[Dim, ...]] = []
         extents: list[str] = []
+        if string in (dtype for dtype, _ in self.specs):
+            error = DTypeError(f"{self.label}: string tensors are eager only, and {self.name} declares one as a result")
+            error.hint = "return numbers, or call it outside the compiled function"
+            raise error
         if self.has_ticket:
             dtypes, shapes = [int64], [()]
         for number, (dtype, declared) in enumerate(self.specs):

@@ -15,7 +15,7 @@ from ..dtypes import as_dtype, bool_, float32, int32, int64, uint8, uint16, uint
 from ..errors import DTypeError, InvalidArgumentError, ShapeError
 from ..ir.dims import Dim, SymbolicDim, product
 from ..math import cast
-from ..ops.rules import equal_shapes, normalize_axis
+from ..ops.rules import equal_shapes, integer, normalize_axis
 from ..tensor import Tensor, as_shape, convert_to_tensor, operands
 from .array_ops import boolean_mask, stack
 from .effects import Assert
@@ -142,7 +142,7 @@ def _images(name: str, input: Any, block_size: Any, data_format: str) -> tuple[A
         raise InvalidArgumentError(f"{name}: data_format must be 'NHWC' or 'NCHW', got {data_format!r}")
     if len(x.dims) != 4:
         raise ShapeError(f"{name}: the input must have rank 4, got {x.type}")
-    if int(block_size) < 2:
+    if integer(name, "block_size", block_size) < 2:
         raise InvalidArgumentError(f"{name}: block_size must be at least 2, got {block_size}")
     first = data_format == "NCHW"
     return (ops.transpose(x, permutation=(0, 2, 3, 1)) if first else x), int(block_size), first
@@ -197,8 +197,8 @@ def reverse_sequence(
     if seq_axis is None:
         raise InvalidArgumentError("reverse_sequence: needs seq_axis")
     rank = len(x.dims)
-    sequence = normalize_axis("reverse_sequence", int(seq_axis), rank)
-    batch = normalize_axis("reverse_sequence", int(batch_axis or 0), rank)
+    sequence = normalize_axis("reverse_sequence", seq_axis, rank)
+    batch = normalize_axis("reverse_sequence", 0 if batch_axis is None else batch_axis, rank)
     if sequence == batch:
         raise InvalidArgumentError(f"reverse_sequence: seq_axis and batch_axis must differ, got {sequence} twice")
     if (
@@ -251,12 +251,15 @@ def dynamic_partition(data: Any, partitions: Any, num_partitions: int, name: str
         )
     count = product(numbers.dims)
     x, flat = ops.reshape(x, shape=(count, *x.dims[rank:])), ops.reshape(numbers, shape=(count,))
-    inside = ops.logical_and(ops.greater_equal(flat, 0), ops.less(flat, int(num_partitions)))
+    parts = integer("dynamic_partition", "num_partitions", num_partitions)
+    if parts < 1:
+        raise InvalidArgumentError(f"dynamic_partition: num_partitions must be at least 1, got {parts}")
+    inside = ops.logical_and(ops.greater_equal(flat, 0), ops.less(flat, parts))
     Assert(
         ops.reduce_all(inside, axes=(0,), keepdims=False),
         [f"dynamic_partition: numbers must be in [0, {num_partitions}), got", flat],
     )
-    return [boolean_mask(x, ops.equal(flat, k)) for k in builtins.range(int(num_partitions))]
+    return [boolean_mask(x, ops.equal(flat, k)) for k in builtins.range(parts)]
 
 
 def dynamic_stitch(indices: Sequence[Any], data: Sequence[Any], name: str | None = None) -> Tensor:
@@ -285,7 +288,7 @@ def dynamic_stitch(indices: Sequence[Any], data: Sequence[Any], name: str | None
     joined = rows[0] if len(rows) == 1 else ops.concat(*rows, axis=0)
     padded = ops.pad(where, paddings=((1, 0),), mode="constant", constant=-1)
     size = extent_of(ops.add(ops.reduce_max(padded, axes=(0,), keepdims=False), 1))
-    empty = ops.broadcast_to(convert_to_tensor(0, joined.dtype), shape=(size, *rest))
+    empty = ops.broadcast_to(convert_to_tensor(joined.dtype.zero, joined.dtype), shape=(size, *rest))
     return ops.scatter_into(empty, where, joined, kind="set")
 
 
@@ -342,7 +345,7 @@ def bitcast(input: Any, type: Any, name: str | None = None) -> Tensor:
     """The same bits as another dtype (no bool). A narrower one adds a last axis of parts, the lowest bits first; a wider one takes the
     last axis away."""
     x, wanted = convert_to_tensor(input), as_dtype(type)
-    if x.dtype.is_bool or wanted.is_bool or x.dtype.is_complex or wanted.is_complex:
+    if not all(d.is_integer or d.is_floating for d in (x.dtype, wanted)):
         raise DTypeError(f"bitcast: needs numbers that are not complex, got {x.type} and {wanted.name}")
     have, need = x.dtype.itemsize, wanted.itemsize
     if x.dtype is wanted:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..dtypes import as_dtype, int64
+from ..dtypes import as_dtype, int64, uint8
 from ..errors import DTypeError
 from ..ir.dims import product
 from ..ops.reduction import reduce_in_steps
@@ -127,8 +127,8 @@ def reduce_logsumexp(input_tensor: Any, axis: Any = None, keepdims: bool = False
 
 
 def zeros_of(x: Any) -> Any:
-    """A scalar zero of x's dtype."""
-    return convert_to_tensor(np.zeros((), x.dtype.numpy))
+    """A scalar zero of x's dtype ("" for string)."""
+    return convert_to_tensor(np.full((), x.dtype.zero, x.dtype.numpy))
 
 
 def reduce_euclidean_norm(
@@ -172,5 +172,7 @@ def _position(op: Any, input: Any, axis: Any, output_type: Any) -> Any:
     x = convert_to_tensor(input)
     if isinstance(axis, TensorLike):
         (axis,) = as_shape(axis)
-    where = normalize_axis(op.name, 0 if axis is None else int(axis), len(x.dims))
+    if x.dtype.is_bool:
+        x = ops.cast(x, dtype=uint8)
+    where = normalize_axis(op.name, 0 if axis is None else axis, len(x.dims))
     return op(x, axis=where, output_type=as_dtype(output_type))

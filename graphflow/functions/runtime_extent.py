@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..dtypes import int32, int64
+from ..dtypes import DType, as_dtype, int32, int64
 from ..errors import InvalidArgumentError, ShapeError
 from ..ir.dims import Dim, product
 from ..ir.graph import comparable
@@ -173,11 +173,11 @@ def _clamped(places: Any) -> Any:
 
 def _unique(name: str, x: Any, out_idx: Any) -> tuple[Any, Any, Any]:
     """The values in order of first appearance, for each element the number of its value, and how often each occurs."""
-    from ..dtypes import as_dtype
-
     x, kind = convert_to_tensor(x), as_dtype(out_idx)
     if kind not in (int32, int64):
         raise InvalidArgumentError(f"{name}: out_idx must be int32 or int64, got {kind.name}")
+    if x.dtype.is_string:
+        return _unique_strings(name, x, kind)
     order, begins, group = _groups(name, x)
     starts = true_positions(begins)  # where each group begins in the sorted order
     rows = starts.dims[0]
@@ -190,6 +190,16 @@ def _unique(name: str, x: Any, out_idx: Any) -> tuple[Any, Any, Any]:
     one = ops.broadcast_to(convert_to_tensor(1, kind), shape=x.dims)
     counts = ops.scatter_reduce(back, one, rows=rows, kind="sum")
     return values, back if kind is int64 else ops.cast(back, dtype=kind), counts
+
+
+def _unique_strings(name: str, x: Any, kind: DType) -> tuple[Any, Any, Any]:
+    """See _unique."""
+    if len(x.dims) != 1:
+        raise ShapeError(f"{name}: needs a vector, got {x.type}")
+    numbers: dict[bytes, int] = {}
+    places = np.array([numbers.setdefault(v, len(numbers)) for v in x.tolist()], kind.numpy)
+    counts = np.bincount(places, minlength=len(numbers)).astype(kind.numpy)
+    return convert_to_tensor(list(numbers), x.dtype), convert_to_tensor(places), convert_to_tensor(counts)
 
 
 def unique(x: Any, out_idx: Any = int32, name: str | None = None) -> tuple[Tensor, Tensor]:

@@ -323,9 +323,12 @@ def ignores_bad_indices(name: str, policy: str) -> bool:
 
 
 def scatter_nd(indices: Any, updates: Any, shape: Any, bad_indices_policy: str = "", name: str | None = None) -> Tensor:
-    """Zeros of `shape` with updates[...] added at the positions indices[...]; rows named twice add up, in order. Raises
+    """Zeros of `shape` with updates[...] added at the positions indices[...]; rows named twice add up (join), in order. Raises
     IndexOutOfRangeError for a position outside (bad_indices_policy="IGNORE" leaves it out), ShapeError where the parts do not fit."""
     updates, target = convert_to_tensor(updates), as_extents(shape)
+    if updates.dtype.is_string:
+        empty = ops.broadcast_to(convert_to_tensor(b""), shape=target)
+        return _scatter_into("scatter_nd", "sum", empty, indices, updates, bad_indices_policy)
     drops = ignores_bad_indices("scatter_nd", bad_indices_policy)
     place, rows, count, _ = _flat("scatter_nd", indices, updates, target)
     return ops.reshape(ops.scatter_reduce(place, rows, rows=count, kind="sum", drop_negative=drops), shape=target)
@@ -340,7 +343,7 @@ def _scatter_into(name: str, kind: str, tensor: Any, indices: Any, updates: Any,
     if not ignores_bad_indices(name, policy):
         return ops.reshape(ops.scatter_into(flat, place, rows, kind=kind), shape=tensor.dims)
     # positions outside go to one more row, which is cut off again
-    wide = ops.pad(flat, paddings=((0, 1), *((0, 0),) * len(inner)), mode="constant", constant=0)
+    wide = ops.pad(flat, paddings=((0, 1), *((0, 0),) * len(inner)), mode="constant", constant=flat.dtype.zero)
     place = ops.select(ops.less(place, convert_to_tensor(0, int64)), _dim_tensor(count), place)
     found = ops.scatter_into(wide, place, rows, kind=kind)
     begin, ones = (0,) * len(found.dims), (1,) * len(found.dims)

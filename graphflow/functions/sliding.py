@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from .. import ops
 from ..errors import DTypeError, InvalidArgumentError, ShapeError
 from ..ir.dims import Dim, dim_max
 from ..math import operands
+from ..ops.rules import integer
 from ..ops.windows import window_count
 from ..tensor import as_shape
 
@@ -52,7 +51,7 @@ class Geometry:
 def per_axis(name: str, what: str, value: Any, spatial: int, channels_first: bool) -> tuple[int, ...]:
     """strides, dilations or a window's size as one int for each spatial axis."""
     values: tuple[int, ...]
-    values = (int(value),) if isinstance(value, (int, np.integer)) else tuple(int(v) for v in as_shape(value))  # type: ignore[arg-type]
+    values = tuple(int(v) for v in as_shape(value))  # type: ignore[arg-type]
     if len(values) == 1:
         values = values * spatial
     elif len(values) == spatial + 2:
@@ -74,7 +73,7 @@ def checked_padding(name: str, padding: Any, spatial: int, channels_first: bool,
         if padding.upper() in ("SAME", "VALID"):
             return padding.upper()
         raise InvalidArgumentError(f"{name}: padding must be 'SAME', 'VALID' or pairs, got {padding!r}")
-    pairs = [tuple(int(v) for v in pair) for pair in padding]
+    pairs = [tuple(integer(name, "padding", v) for v in pair) for pair in padding]
     if not explicit or len(pairs) != spatial + 2 or any(len(p) != 2 or min(p) < 0 for p in pairs):
         raise InvalidArgumentError(
             f"{name}: padding must be 'SAME', 'VALID'"

@@ -13,7 +13,7 @@ from .. import ops
 from ..dtypes import as_dtype, int32, int64
 from ..errors import DTypeError, InvalidArgumentError, ShapeError
 from ..ir.dims import SymbolicDim
-from ..ops.rules import equal_shapes, normalize_axis
+from ..ops.rules import equal_shapes, integer, normalize_axis
 from ..ops.search import search_sorted
 from ..tensor import Tensor, as_dim, convert_to_tensor, operands
 
@@ -150,7 +150,7 @@ def in_top_k(targets: Any, predictions: Any, k: Any, name: str | None = None) ->
     row = ops.reshape(own, shape=(*targets.dims, 1))
     better = ops.reduce_sum(ops.cast(ops.greater(predictions, row), dtype=int64), axes=(1,), keepdims=False)
     sound = ops.logical_and(ops.is_finite(own), inside) if classes != 0 else inside
-    return ops.logical_and(sound, ops.less(better, convert_to_tensor(int(k), int64)))
+    return ops.logical_and(sound, ops.less(better, convert_to_tensor(integer("in_top_k", "k", k), int64)))
 
 
 def searchsorted(

@@ -18,6 +18,7 @@ from ..dtypes import DType, as_dtype, int32
 from ..errors import DTypeError, IndexOutOfRangeError, InvalidArgumentError, ShapeError, UnimplementedError
 from ..ir.dims import Dim, SymbolicDim, require_equal
 from ..ir.types import TensorType
+from ..ops.rules import integer
 from ..tensor import Tensor, TensorLike, TensorShape, active_trace, as_dim, convert_to_tensor
 from .array_ops import concat, stack, unstack
 
@@ -63,7 +64,10 @@ class TensorArray:
         self._read: set[int] = set()
         self._extent: Dim = 0
         if active_trace.get() is None:
-            self._items = [None] * int(size)
+            count = integer("TensorArray", "size", size)
+            if count < 0:
+                raise ShapeError(f"TensorArray: size must be at least 0, got {count}")
+            self._items = [None] * count
         else:
             self._extent = _extent_of(size)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
+from ..errors import DTypeError
 from .graph import Graph, Node, Value
 from .op import Op
 from .source import Source
@@ -26,7 +27,8 @@ class GraphBuilder:
         self.nodes: list[Node] = []
 
     def input(self, name: str, type: TensorType) -> Value:
-        """Add a graph input; its name is made unique."""
+        """Add a graph input; its name is made unique. Raises DTypeError for strings."""
+        self._check_dtype(type, f"the input '{name}'")
         taken = {v.name for v in self.inputs}
         unique, count = name, 1
         while unique in taken:
@@ -36,10 +38,18 @@ class GraphBuilder:
         return value
 
     def add(self, op: Op, inputs: Sequence[Value], attributes: Mapping[str, Any], source: Source) -> tuple[Value, ...]:
-        """Append a node and return its outputs. Raises what the op's type rule raises."""
+        """Append a node and return its outputs. Raises what the op's type rule raises, and DTypeError for strings."""
         node = Node(op, inputs, attributes, source)
+        for value in node.outputs:
+            self._check_dtype(value.type, "a tensor" if op.name == "constant" else f"the result of {op.name}")
         self.nodes.append(node)
         return node.outputs
+
+    def _check_dtype(self, type: TensorType, what: str) -> None:
+        if type.dtype.is_string:
+            error = DTypeError(f"string tensors are eager only, and {what} of '{self.name}' is one: {type}")
+            error.hint = "pass the Python string, or work on the tensor outside the function or in gf.py_function"
+            raise error
 
     def finish(self, outputs: Sequence[Value], metadata: Mapping[str, Any] | None = None) -> Graph:
         return Graph(self.name, tuple(self.inputs), tuple(self.nodes), tuple(outputs), dict(metadata or {}))

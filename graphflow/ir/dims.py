@@ -282,7 +282,7 @@ def require_equal(left: Dim, right: Dim) -> bool:
     """True if equal, False if surely different; raises DimensionsMustAgree when that depends on symbols."""
     if left == right:
         return True
-    if isinstance(left - right, int):
+    if not (isinstance(left, SymbolicDim) or isinstance(right, SymbolicDim)) or isinstance(left - right, int):
         return False
     raise DimensionsMustAgree(left, right)
 

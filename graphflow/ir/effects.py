@@ -1,4 +1,4 @@
-"""The effects of a graph in program order, and what a pass has to keep of them."""
+"""The effects of a graph in program order, and what a pass has to keep of them and of checks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from ..errors import VerifyError
 from .graph import Graph, Node, Value
 from .op import Control, Effect
 from .source import Source
+from .walks import observable
 
-__all__ = ["EffectGroup", "EffectRecord", "check_effects_kept", "effect_sequence"]
+__all__ = ["EffectGroup", "EffectRecord", "check_effects_kept", "check_observable_order", "effect_sequence"]
 
 _ON_VARIABLE = ("read", "write")
 
@@ -235,3 +236,73 @@ def _check_same(
             raise VerifyError(
                 f"the order of effects changed: among the {what} expected {old or 'no more'}, found {new or 'no more'}"
             )
+
+
+# The order of what can be observed -------------------------------------------------------------------------------------
+
+
+def check_observable_order(before: Graph, after: Graph) -> None:
+    """Raise VerifyError unless the observable nodes of `after` (walks.observable: prints, assertions, calls and checks) come in the
+    order in which they, or the nodes they stand for, came in `before`. A check may go (where it cannot fail, or an earlier node makes
+    it), and a branch or loop whose way is known may be replaced by what runs. Nodes are known by their sources."""
+    _follow(after, list(_observed(before)), 0)
+
+
+def _observed(graph: Graph) -> Iterator[Node]:
+    """The observable nodes in program order, those of sub-graphs in the place of their node."""
+    nodes = _unfused(graph)
+    for node, is_observable in zip(nodes, observable(nodes), strict=True):
+        if is_observable:
+            inner = [n for g in node.subgraphs() for n in _observed(g)]
+            yield from inner or [node]
+
+
+def _unfused(graph: Graph) -> list[Node]:
+    """The graph's nodes, those of fused nodes in their place."""
+    nodes: list[Node] = []
+
+    def add(node: Node, known: dict[Value, Value]) -> None:
+        inputs = tuple(known.get(v, v) for v in node.inputs)
+        if inputs != node.inputs:
+            new = Node(node.op, inputs, node.attributes, node.source, [v.type for v in node.outputs])
+            known.update(zip(node.outputs, new.outputs, strict=True))
+            node = new
+        nodes.append(node)
+
+    mapping: dict[Value, Value] = {}
+    for node in graph.nodes:
+        if node.op.name != "fused":
+            add(node, mapping)
+            continue
+        body: Graph = node.attributes["body"]
+        inside = {v: mapping.get(given, given) for v, given in zip(body.inputs, node.inputs, strict=True)}
+        for inner in body.nodes:
+            add(inner, inside)
+        mapping.update((v, inside.get(result, result)) for v, result in zip(node.outputs, body.outputs, strict=True))
+    return nodes
+
+
+def _follow(graph: Graph, old: Sequence[Node], start: int) -> int:
+    """Find the graph's observable nodes among the old ones, from start on; where the last one is."""
+    nodes = _unfused(graph)
+    for node, is_observable in zip(nodes, observable(nodes), strict=True):
+        if not is_observable:
+            continue
+        parts = list(node.subgraphs())
+        if isinstance(node.op.kernel, Control) and node.op.kernel.kind == "switch":  # one of the branches runs
+            start = max(_follow(part, old, start) for part in parts)
+            continue
+        for part in parts:
+            start = _follow(part, old, start)
+        if not parts:
+            start = _next_place(node, old, start)
+    return start
+
+
+def _next_place(node: Node, old: Sequence[Node], start: int) -> int:
+    places = set(node.source.all())
+    for k in range(start, len(old)):
+        if not places.isdisjoint(old[k].source.all()):
+            return k
+    last = f"comes after {old[start].op.name} at {old[start].source}" if start < len(old) else "is new"
+    raise VerifyError(f"the order of what can be observed changed: {node.op.name} at {node.source} {last}")

@@ -104,12 +104,14 @@ class Effect(Kernel):
 @dataclass(frozen=True)
 class Sample:
     """One test input of an op: arrays (NumPy) for the operands, attributes, and the error class if it must fail. `gradient` says
-    that central differences are meaningful here (away from kinks)."""
+    that central differences are meaningful here (away from kinks). `program(variable, *operands)` is how a program reaches an op
+    whose first operand is a variable, which then holds the first array."""
 
     arrays: tuple[Any, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     error: type[Exception] | None = None
     gradient: bool = True
+    program: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +135,12 @@ class Op:
     documentation: str = ""
     fallible: str = ""
     narrow: bool = False
+    strings: bool = False
+
+    @cached_property
+    def takes_strings(self) -> bool:
+        """Are string operands taken? By eager tensors alone, which NumPy moves."""
+        return self.strings or isinstance(self.kernel, (View, Alias))
 
     @cached_property
     def takes_narrow(self) -> bool:
@@ -143,6 +151,8 @@ class Op:
         """The NumPy call with the kernel's bits for operands and results of these dtypes, if there is one: NumPy rounds narrow floats
         in ways of its own, and may fuse the operations of complex arithmetic, so with them it may only move elements."""
         found = tuple(dtypes)
+        if any(d.is_string for d in found):
+            return self.numpy or self.reference
         if any(d.is_complex for d in found) and isinstance(self.kernel, (Pointwise, Reduce, Composite)):
             return None
         if self.numpy is None or not any(d.is_narrow for d in found):
@@ -223,6 +233,7 @@ def define_op(
     documentation: str = "",
     fallible: str = "",
     narrow: bool = False,
+    strings: bool = False,
 ) -> Op:
     """Define an op and register it.
 
@@ -230,10 +241,12 @@ def define_op(
     attributes: name -> default (`...` marks a required one). infer(types, **attributes) -> TensorType(s).
     kernel: what it computes. gradient(node, *output gradients) -> one gradient (or None) per operand, built with ops, where
     node.inputs, node.outputs, node.attributes are those of the forward op; else no_gradient says why there is none.
-    reference(*arrays, **attributes) -> array(s): NumPy, the definition. samples() -> test inputs.
+    reference(*arrays, **attributes) -> array(s): NumPy, the definition; a variable's array is written in place. samples() -> test
+    inputs.
     numpy: a NumPy call with exactly the kernel's bits, used by eager mode. commutative/unit/zero/idempotent: algebra.
     fallible: the run-time error its kernel can report ("division_by_zero", "index_out_of_range"). narrow: the kernel only moves or
-    converts elements, and takes float16 and bfloat16 as they are (other kernels get float32: passes/widen_narrow.py).
+    converts elements, and takes float16 and bfloat16 as they are (other kernels get float32: passes/widen_narrow.py). strings: eager
+    string tensors are taken too, by the NumPy call or the reference (views and aliases take them anyway).
     """
     if name in OPS:
         raise ValueError(f"op {name!r} is defined twice")
@@ -241,6 +254,6 @@ def define_op(
         raise ValueError(f"op {name!r} needs a gradient rule or a no_gradient reason, and not both")
     op = OPS[name] = Op(
         name, tuple(operands.split()), dict(attributes or {}), infer, kernel, gradient, no_gradient, reference, samples,
-        numpy, commutative, unit, zero, idempotent, documentation, fallible, narrow,
+        numpy, commutative, unit, zero, idempotent, documentation, fallible, narrow, strings,
     )  # fmt: skip
     return op

@@ -49,20 +49,22 @@ class _Token:
         return "the end of the text" if self.kind == "end" else f"'{self.text}'"
 
 
-def parse(text: str, file: str = "<text>") -> Graph:
+def parse(text: str, file: str = "<text>", stand_in: Callable[[str], Any] | None = None) -> Graph:
     """The graph that `text` describes; parse(print_graph(g, full_paths=True)) == g.
 
     A node line without a source comment gets its place in the text (`file`, line, column) as its source, so
-    hand-written graphs have provenance too. Raises ParseError for text that does not follow the grammar, unknown ops
+    hand-written graphs have provenance too. stand_in: makes what stands for a Python object from what the text says of it;
+    without it such a text is an error. Raises ParseError for text that does not follow the grammar, unknown ops
     and attributes, undefined or doubly defined values, and output types that differ from what the op's type rule gives.
     """
-    return _Parser(text, file).run()
+    return _Parser(text, file, stand_in).run()
 
 
 class _Parser:
-    def __init__(self, text: str, file: str) -> None:
+    def __init__(self, text: str, file: str, stand_in: Callable[[str], Any] | None = None) -> None:
         self.lines = text.split("\n")
         self.file = file
+        self.stand_in = stand_in
         self.tokens = self._tokenize(text)
         self.position = 0
         self.paths: dict[str, str] = {}
@@ -417,7 +419,7 @@ class _Parser:
             if token.text == "base64":
                 return self._base64()
             if token.text == "object":
-                raise self.failure("a Python object in a graph's text cannot be read back")
+                return self._object()
             if token.text == "dim":
                 self.take()
                 self.expect("(")
@@ -509,6 +511,15 @@ class _Parser:
         if (dtype.is_integer and not isinstance(number, int)) or (isinstance(number, complex) and not dtype.is_complex):
             raise self.failure(f"expected an element of {dtype.name}, got {token}", token)
         return number
+
+    def _object(self) -> Any:
+        if self.stand_in is None:
+            raise self.failure("a Python object in a graph's text cannot be read back")
+        self.take()
+        self.expect("(")
+        text = self._string("what the object prints as")
+        self.expect(")")
+        return self.stand_in(text)
 
     def _base64(self) -> np.ndarray[Any, Any]:
         self.take()

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import ALL, DType, of_numpy
+from ..dtypes import ALL, DType, of_numpy, string
 from ..errors import GraphflowError
 from .dims import SymbolicDim, symbols_of
 from .graph import Graph, Node, Value, comparable
@@ -294,7 +294,9 @@ def _number_text(value: Any) -> str:
 def _array_text(array: np.ndarray[Any, Any]) -> str:
     try:
         dtype = of_numpy(array.dtype)
-    except GraphflowError:  # not a tensor's dtype: shown, but not readable
+    except GraphflowError:
+        dtype = string
+    if dtype is string:  # not the dtype of a value in a graph: shown, but not readable
         return f"object({json.dumps(repr(array))})"
     array = np.ascontiguousarray(array, dtype.numpy).reshape(array.shape)
     if array.size <= INLINE_ELEMENTS and 0 not in array.shape and _has_plain_nan(array, dtype):

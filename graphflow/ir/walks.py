@@ -122,46 +122,42 @@ _INTEGER_CHECKS: dict[str, Callable[[Any], bool]] = {
 
 def may_fail(node: Node) -> bool:
     """Can the node report a run-time error? Then it must run even if nobody uses its results: eager mode would have
-    raised. Float division never fails; an integer division by constants that are not zero neither, nor does the write of a
-    row into the stack that differentiation has made for a loop's values."""
-    if node.op.fallible and not (node.op.name == "update_row" and node.source.backward):
-        is_safe = _INTEGER_CHECKS.get(node.op.fallible)
-        if is_safe is None or not node.inputs:
-            return True
-        last = node.inputs[-1]
-        if last.type.dtype.is_integer:
-            number = _constant_seen_through_views(last)
-            if number is None or not is_safe(number):
-                return True
+    raised. Float division never fails; an integer division by constants that are not zero neither, nor a look-up at constants
+    or counted positions that are inside, nor the write of a row into the stack that differentiation has made for a loop's
+    values."""
+    if node.op.fallible and not _is_surely_fine(node):
+        return True
     return any(may_fail(inner) for graph in node.subgraphs() for inner in graph.nodes)
 
 
-def _constant_seen_through_views(value: Value) -> Any:
-    """The array of the constant that value is or views, else None."""
-    producer = value.producer
-    while producer is not None and isinstance(producer.op.kernel, (View, Alias)):
-        producer = producer.inputs[0].producer
-    return producer.attributes.get("value") if producer is not None and producer.op.name == "constant" else None
+def _is_surely_fine(node: Node) -> bool:
+    """Does what is known of the operands show that the node's check holds?"""
+    if node.op.fallible == "index_out_of_range":
+        if node.op.name == "update_row":
+            return node.source.backward
+        checks = _checked_indices(node)
+        return bool(checks) and all(_is_inside(indices, extent) for indices, extent in checks)
+    is_safe = _INTEGER_CHECKS.get(node.op.fallible)
+    if is_safe is None or not node.inputs:
+        return False
+    last = node.inputs[-1]
+    if not last.type.dtype.is_integer:
+        return True
+    number = _constant_seen_through_views(last)
+    return number is not None and is_safe(number)
 
 
-def variables_of(node: Node) -> tuple[Value, ...]:
-    """The variables that the node reads or writes."""
-    return tuple(v for v in node.inputs if v.is_variable)
-
-
-def observable(nodes: Sequence[Node]) -> list[bool]:
-    """For each node: can a user tell when it runs? It prints, asserts, calls Python, or may report an error, itself or in a
-    sub-graph. Not so a check of indices that an earlier node has checked against the same extent."""
-    checked: set[tuple[Value, Dim]] = set()
-    found = []
-    for node in nodes:
-        seen = may_fail(node) or not effect_kinds(node) <= {"read", "write"}
-        if seen and node.op.fallible == "index_out_of_range":
-            checks = _checked_indices(node)
-            seen = not checks or not checked.issuperset(checks)
-            checked.update(checks)
-        found.append(seen)
-    return found
+def _is_inside(indices: Value, extent: Dim) -> bool:
+    """Are these surely in [0, extent): a constant, or positions counted along an axis?"""
+    origin = _origin(indices)
+    if origin is None:
+        return False
+    if origin.op.name == "iota":
+        along = origin.output.type.shape[origin.attributes["axis"]]
+        counted = along == extent or isinstance(along, int) and isinstance(extent, int) and along <= extent
+        return counted and origin.output.type.dtype.itemsize >= 4  # smaller integers wrap
+    array = origin.attributes["value"] if origin.op.name == "constant" else None
+    return array is not None and isinstance(extent, int) and bool(((array >= 0) & (array < extent)).all())
 
 
 def _checked_indices(node: Node) -> list[tuple[Value, Dim]]:
@@ -181,6 +177,42 @@ def _checked_indices(node: Node) -> list[tuple[Value, Dim]]:
             stack.extend(producer.inputs)
         else:
             found.append((value, extent))
+    return found
+
+
+def _origin(value: Value) -> Node | None:
+    """The node whose elements value has, seen through views; None: a graph input, or unknown."""
+    producer = value.producer
+    while producer is not None and isinstance(producer.op.kernel, (View, Alias)):
+        if producer.inputs[0].type.dtype is not value.type.dtype:
+            return None  # the same bytes as other elements
+        producer = producer.inputs[0].producer
+    return producer
+
+
+def _constant_seen_through_views(value: Value) -> Any:
+    """The array of the constant that value is or views, else None."""
+    origin = _origin(value)
+    return origin.attributes.get("value") if origin is not None and origin.op.name == "constant" else None
+
+
+def variables_of(node: Node) -> tuple[Value, ...]:
+    """The variables that the node reads or writes."""
+    return tuple(v for v in node.inputs if v.is_variable)
+
+
+def observable(nodes: Sequence[Node]) -> list[bool]:
+    """For each node: can a user tell when it runs? It prints, asserts, calls Python, or may report an error, itself or in a
+    sub-graph. Not so a check of indices that an earlier node has checked against the same extent."""
+    checked: set[tuple[Value, Dim]] = set()
+    found = []
+    for node in nodes:
+        seen = may_fail(node) or not effect_kinds(node) <= {"read", "write"}
+        if seen and node.op.fallible == "index_out_of_range":
+            checks = _checked_indices(node)
+            seen = not checks or not checked.issuperset(checks)
+            checked.update(checks)
+        found.append(seen)
     return found
 
 

@@ -157,7 +157,7 @@ _COST = {
 def print_nest(nest: Nest) -> str:
     """The readable form that fn.kernels() shows."""
     lines = []
-    places = ", ".join(str(s.location) for s in nest.source.all())
+    places = ", ".join(dict.fromkeys(str(s.location) for s in nest.source.all()))
     arguments = ", ".join(f"{b.name}: {b.dtype.short}[{','.join(map(str, b.shape))}]" for b in nest.inputs)
     results = ", ".join(f"{b.name}: {b.dtype.short}[{','.join(map(str, b.shape))}]" for b in nest.outputs)
     lines.append(f"kernel {nest.name}({arguments}) -> ({results})    # {places}")

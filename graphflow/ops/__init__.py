@@ -53,9 +53,10 @@ from .complex import (
 )  # fmt: skip
 from .control import call, switch, while_
 from .custom import checkpoint, custom_gradient
-from .decompositions import cholesky, determinant, eigh, lu, qr, slogdet, solve, svd, triangular_solve
+from .decompositions import cholesky, lu, qr, svd
 from .diagonal import diagonal, from_diagonal
 from .division import floordiv, floormod, pow_, truncatediv, truncatemod
+from .eigenvalues import eig, eigh, matrix_square_root
 from .elementwise import (
     acos,
     acosh,
@@ -158,6 +159,7 @@ from .special import (
     spence,
 )  # fmt: skip
 from .state import assert_true, assign_variable, copy, print_, read_variable, written_value
+from .systems import determinant, slogdet, solve, triangular_solve, tridiagonal_solve
 from .windows import fold_windows, window_max, windows
 
 __all__ = [
@@ -167,12 +169,12 @@ __all__ = [
     "bessel_y0", "bessel_y1", "bitcast", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or",
     "bitwise_right_shift", "bitwise_xor", "broadcast_to", "call", "cast", "ceil", "check_numerics", "checkpoint",
     "cholesky", "complex_", "concat", "conj", "constant", "copy", "copy_sign", "cos", "cosh", "cumulative",
-    "custom_gradient", "dawsn", "determinant", "diagonal", "digamma", "dimension", "divide", "divide_no_nan", "eigh",
+    "custom_gradient", "dawsn", "determinant", "diagonal", "digamma", "dimension", "divide", "divide_no_nan", "eig", "eigh",
     "ensure_shape", "equal", "erf", "erfc", "erfinv", "exp", "expint", "expm1", "fft", "floor", "floordiv",
     "floormod", "fold_windows", "fourier_table", "fresnel_cos", "fresnel_sin", "from_diagonal", "from_pairs", "fused",
     "gather", "gather_nd", "greater", "greater_equal", "identity", "imag", "interleave", "iota", "is_finite",
     "is_inf", "is_nan", "leaky_relu", "leaky_relu_gradient", "less", "less_equal", "lgamma", "log", "log1p",
-    "logical_and", "logical_not", "logical_or", "logical_xor", "lu", "magnitude", "matmul", "maximum", "minimum",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "lu", "magnitude", "matmul", "matrix_square_root", "maximum", "minimum",
     "multiply", "multiply_no_nan", "negative", "nextafter", "not_equal", "one_hot", "pad", "pair_fft",
     "pair_products", "polygamma_of_order", "pow_", "print_", "python_call", "qr", "random_bits", "random_block",
     "random_exponential", "random_normal", "random_normal_word", "random_range", "random_skip", "random_state",
@@ -181,6 +183,6 @@ __all__ = [
     "row_sums", "rsqrt", "runtime_range", "scatter_add", "scatter_add_into", "scatter_into", "scatter_reduce",
     "search_sorted", "select", "sigmoid", "sign", "sin", "sinh", "slogdet", "softplus", "solve", "spence", "sqrt",
     "square", "squared_difference", "stop_gradient", "strided_slice", "strided_slice_gradient", "subtract", "svd",
-    "switch", "tan", "tanh", "transpose", "triangular_solve", "trunc", "truncatediv", "truncatemod", "unit_root",
+    "switch", "tan", "tanh", "transpose", "triangular_solve", "tridiagonal_solve", "trunc", "truncatediv", "truncatemod", "unit_root",
     "update_row", "update_rows", "while_", "window_max", "windows", "written_value", "xdivy", "xlogy",
 ]  # fmt: skip

@@ -18,13 +18,13 @@ from .select import select
 
 add = define_op(
     "add", "x y",
-    infer=elementwise("add", "number"),
+    infer=elementwise("add", "number or string"),
     kernel=Pointwise(lambda s, x, y: x + y),
     gradient=lambda node, dy: [sum_to(dy, node.inputs[0]), sum_to(dy, node.inputs[1])],
     reference=np.add, numpy=np.add,
     samples=binary(dtypes=NUMBERS),
-    commutative=True, unit=-0.0,
-    documentation="x + y. Integers wrap.",
+    commutative=True, unit=-0.0, strings=True,
+    documentation="x + y. Integers wrap; strings are joined.",
 )  # fmt: skip
 
 subtract = define_op(
@@ -84,14 +84,24 @@ def _emit_sign(s: Any, x: Any) -> Any:
     return s.select(s.is_nan(x), x, result) if x.dtype.is_floating else result
 
 
+def _sign_gradient(node: Any, dy: Any) -> list[Any]:
+    """Of z / |z|: what is at right angles to the result, over |z|. 0 at 0."""
+    x, y = node.inputs[0], node.outputs[0]
+    if not x.dtype.is_complex:
+        return [zeros_like(x)]
+    along = real(dy) * real(y) + imag(dy) * imag(y)
+    size = absolute(x)
+    return [complex_(divide_no_nan(real(dy) - along * real(y), size), divide_no_nan(imag(dy) - along * imag(y), size))]
+
+
 sign = define_op(
     "sign", "x",
     infer=elementwise("sign", "number"),
     kernel=Pointwise(_emit_sign, cost=4),
-    gradient=lambda node, dy: [zeros_like(node.inputs[0])],
+    gradient=_sign_gradient,
     reference=np.sign,
     samples=unary(dtypes=NUMBERS),
-    documentation="-1, 0 or 1; NaN for NaN; z / |z| of complex numbers. The gradient is zero.",
+    documentation="-1, 0 or 1; NaN for NaN; z / |z| of complex numbers. The gradient of real numbers is zero.",
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import DType, float32, float64, int8, int32, int64, of_numpy, rounded, uint8
+from ..dtypes import DType, float32, float64, int8, int32, int64, of_numpy, rounded, string, uint8
 from ..dtypes import bool_ as boolean
 from ..errors import DTypeError
 from ..ir.op import Pointwise, Sample, define_op
@@ -17,6 +17,8 @@ __all__ = ["bitcast", "cast"]
 
 
 def _infer(types: tuple[TensorType, ...], dtype: DType) -> TensorType:
+    if types[0].dtype.is_string or dtype.is_string:
+        raise DTypeError(f"cast: strings are no numbers, got {types[0]} and the dtype {dtype.name}")
     return types[0].with_dtype(dtype)
 
 
@@ -59,6 +61,7 @@ def _samples() -> list[Sample]:
             found.append(Sample((values,), {"dtype": end}, gradient=False))
     found.append(Sample((fill((3, 5), "float64"),), {"dtype": float64}))
     found.append(Sample((fill((3, 5), "float64"),), {"dtype": int32}, gradient=False))
+    found.append(Sample((fill((3,), "float64"),), {"dtype": string}, error=DTypeError))
     return found
 
 

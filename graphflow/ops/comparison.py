@@ -30,7 +30,7 @@ def _compare(name: str, emit: Any, function: Any, sign: str, any_dtype: bool = F
         no_gradient=_BOOL_RESULT,
         reference=function, numpy=function,
         samples=binary(dtypes=dtypes, gradient=False, refuses=not any_dtype),
-        commutative=commutative,
+        commutative=commutative, strings=any_dtype,
         documentation=f"x {sign} y as bool.",
     )  # fmt: skip
 

@@ -14,12 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from ..errors import DTypeError, GraphError, ShapeError
 from ..ir.dims import Dim, SymbolicDim, symbol, symbols_of
 from ..ir.graph import Graph
-from ..ir.op import Control, define_op
+from ..ir.op import Control, Sample, define_op
 from ..ir.types import TensorType, VariableType
 from .reference import call_reference, switch_reference, while_reference
+from .samples import fill, graph_of
 
 __all__ = ["call", "call_results", "switch", "switch_results", "while_", "while_results"]
 
@@ -107,6 +110,30 @@ def _infer_switch(types: Types, branches: tuple[Graph, ...], extents: tuple[str,
     return _from_names("switch", extents, lambda fresh: switch_results(branches, fresh))
 
 
+def _switch_samples() -> list[Sample]:
+    found = []
+    for dtype, short in (("float32", "f32"), ("float64", "f64"), ("int32", "i32")):
+        for shape in ((), (3,), (2, 0)):
+            type = f"{short}[{','.join(map(str, shape))}]"
+            branches = tuple(graph_of(f"x: {type}", f"%0: {type} = {op} x, x") for op in ("add", "multiply", "maximum"))
+            x = fill(shape, dtype)
+            for index in (np.array(False), np.array(True), *(np.array(k, np.int32) for k in (0, 2, 3, -1))):
+                found.append(Sample((index, x), {"branches": branches}, gradient=False))
+    sizes = tuple(graph_of("x: f32[3]", f"%0: f32[{n}] = pad x {{paddings=((0, {n - 3}),)}}") for n in (4, 6))
+    for index in (False, True):  # the run decides the extent
+        found.append(Sample((np.array(index), fill((3,), "float32")), {"branches": sizes, "extents": ("u0",)}, gradient=False))
+    one = (graph_of("x: f32[]", "%0: f32[] = negative x"),)
+    other = graph_of("x: f32[]", "%0: i32[] = cast x {dtype=i32}")
+    x, yes = fill((), "float32"), np.array(True)
+    return [
+        *found,
+        Sample((x, x), {"branches": one}, error=DTypeError),
+        Sample((yes, x), {"branches": (*one, other)}, error=DTypeError),
+        Sample((yes, x), {"branches": ()}, error=GraphError),
+        Sample((yes, fill((2,), "float32")), {"branches": one}, error=GraphError),
+    ]
+
+
 switch = define_op(
     "switch", "index *operands",
     attributes={"branches": ..., "extents": ()},
@@ -114,6 +141,7 @@ switch = define_op(
     kernel=Control("switch"),
     no_gradient="differentiated by the tape itself, branch by branch",
     reference=switch_reference,
+    samples=_switch_samples,
     documentation="The results of branches[index] (a bool counts as 0 and 1; an int outside picks the last branch).",
 )  # fmt: skip
 
@@ -203,6 +231,41 @@ def _infer_while(
     return _from_names("while", extents, lambda fresh: while_results(types, body, carried, fresh))
 
 
+def _while_samples() -> list[Sample]:
+    """Doubling while the sum is below a bound; a row for each iteration."""
+    found = []
+    for dtype, short in (("float32", "f32"), ("float64", "f64"), ("int32", "i32")):
+        for shape in ((), (3,), (2, 0)):
+            type = f"{short}[{','.join(map(str, shape))}]"
+            axes = "".join(f"{a}, " for a in range(len(shape)))
+            inputs = f"k: i32[], x: {type}, most: i32[]"
+            condition = graph_of(inputs, "%0: b1[] = less k, most")
+            body = graph_of(inputs, "%0: i32[] = constant {value=i32 1}", "%1: i32[] = add k, %0", f"%2: {short}[] = reduce_sum x {{axes=({axes})}}",
+                            f"%3: {type} = add x, %2", results="%1, %3")  # fmt: skip
+            for most in (0, 1, 5):
+                arrays = (np.array(0, np.int32), fill(shape, dtype), np.array(most, np.int32))
+                found.append(Sample(arrays, {"condition": condition, "body": body, "carried": 2}, gradient=False))
+    inputs = "k: i32[], rows: f32[k0], most: i32[]"
+    grow = {
+        "condition": graph_of(inputs, "%0: b1[] = less k, most"),
+        "body": graph_of(inputs, "%0: i32[] = constant {value=i32 1}", "%1: i32[] = add k, %0", "%2: f32[] = constant {value=f32 7.0}",
+                         "%3: f32[k0+1] = append_row rows, %2", results="%1, %3"),
+        "carried": 2, "extents": ("u0",),
+    }  # fmt: skip
+    for most in (0, 4):
+        found.append(Sample((np.array(0, np.int32), fill((2,), "float32"), np.array(most, np.int32)), grow, gradient=False))
+    x = fill((), "float32")
+    halve = graph_of("x: f32[]", "%0: f32[] = square x")
+    positive = graph_of("x: f32[]", "%0: f32[] = constant {value=f32 0.0}", "%1: b1[] = greater x, %0", results="%1")
+    whole = graph_of("x: f32[]", "%0: i32[] = cast x {dtype=i32}")
+    return [
+        *found,
+        Sample((x,), {"condition": halve, "body": halve, "carried": 1}, error=DTypeError),
+        Sample((x,), {"condition": positive, "body": whole, "carried": 1}, error=DTypeError),
+        Sample((x,), {"condition": positive, "body": halve, "carried": 2}, error=GraphError),
+    ]
+
+
 while_ = define_op(
     "while", "*operands",
     attributes={"condition": ..., "body": ..., "carried": ..., "extents": (), "most": None},
@@ -210,6 +273,7 @@ while_ = define_op(
     kernel=Control("while"),
     no_gradient="differentiated by the tape itself, through a loop that runs backwards",
     reference=while_reference,
+    samples=_while_samples,
     documentation="""The first `carried` operands are replaced by the body's results while the condition holds; the others stay.
 `most` bounds the number of iterations where it is known.""",
 )  # fmt: skip
@@ -234,6 +298,24 @@ def _infer_call(types: Types, function: Graph, extents: tuple[str, ...] = ()) ->
     return _from_names("call", extents, lambda fresh: call_results(function, fresh))
 
 
+def _call_samples() -> list[Sample]:
+    found = []
+    for dtype, short in (("float32", "f32"), ("float64", "f64"), ("int32", "i32")):
+        for shape in ((), (2, 3), (0,)):
+            type = f"{short}[{','.join(map(str, shape))}]"
+            function = graph_of(f"x: {type}, y: {type}", f"%0: {type} = multiply x, y", f"%1: {type} = subtract %0, y", results="%1, %0")
+            found.append(Sample((fill(shape, dtype), fill(shape, dtype, seed=1)), {"function": function}, gradient=False))
+    grow = graph_of("x: f32[2]", "%0: i64[] = constant {value=i64 5}", "%1: i64[k0] = runtime_range %0 {extents=(\"k0\",)}", results="%1")
+    two = graph_of("x: f32[], y: f32[]", "%0: f32[] = add x, y")
+    x = fill((), "float32")
+    return [
+        *found,
+        Sample((fill((2,), "float32"),), {"function": grow, "extents": ("u0",)}, gradient=False),
+        Sample((x,), {"function": two}, error=GraphError),
+        Sample((x, fill((), "float64")), {"function": two}, error=GraphError),
+    ]
+
+
 call = define_op(
     "call", "*operands",
     attributes={"function": ..., "extents": ()},
@@ -241,5 +323,6 @@ call = define_op(
     kernel=Control("call"),
     no_gradient="differentiated by the tape itself",
     reference=call_reference,
+    samples=_call_samples,
     documentation="The results of a sub-graph whose code is emitted once, whatever the number of places that call it.",
 )  # fmt: skip

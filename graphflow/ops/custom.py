@@ -38,6 +38,22 @@ def _first(*values: Any, count: int, gradient: Any) -> Any:
     return values[0] if count == 1 else values[:count]
 
 
+class _Doubled:
+    """The sample's gradient: twice that of the result."""
+
+    def apply(self, arguments: Sequence[Any], gradients: Sequence[Any]) -> list[Any]:
+        return [gradients[0] + gradients[0]]
+
+
+def _custom_samples() -> list[Sample]:
+    own = _Doubled()
+    return [
+        *(Sample((fill(shape, dtype), fill(shape, dtype, seed=1)), {"count": count, "gradient": own}, gradient=False)
+          for shape in ((), (3, 4), (0, 2)) for dtype in ("float32", "float64", "int32") for count in (1, 2)),
+        *(Sample((fill((3,), "float32"),), {"count": count, "gradient": own}, error=GraphError) for count in (0, 2)),
+    ]  # fmt: skip
+
+
 custom_gradient = define_op(
     "custom_gradient", "*values",
     attributes={"count": ..., "gradient": ...},
@@ -45,6 +61,7 @@ custom_gradient = define_op(
     kernel=Library("custom_gradient"),
     gradient=_custom_rule,
     reference=_first, numpy=_first,
+    samples=_custom_samples,
     narrow=True,
     documentation="""The first `count` operands themselves. Their gradients are handed to `gradient`, which computes those of the
 other operands (the function's arguments) and may use all of these. No code is made for it: the first pass puts the operands in the

@@ -71,13 +71,26 @@ def _infer_runtime_range(types: tuple[TensorType, ...], extents: tuple[str, ...]
     return TensorType(int64, (symbol(extents[0]),))
 
 
+def _range_reference(count: Any, extents: tuple[str, ...]) -> Any:
+    if count < 0:
+        raise InvalidArgumentError(f"runtime_range: an extent must not be negative, got {count}")
+    return np.arange(int(count), dtype=np.int64)
+
+
 runtime_range: Op = define_op(
     "runtime_range", "count",
     attributes={"extents": ...},
     infer=_infer_runtime_range,
     kernel=Library("runtime_range"),
     no_gradient="the result is numbers",
-    reference=lambda count, extents: np.arange(int(count), dtype=np.int64),
+    reference=_range_reference,
+    samples=lambda: [
+        *(Sample((np.array(count),), {"extents": ("count",)}, gradient=False) for count in (0, 1, 7, 5000)),
+        Sample((np.array(-1),), {"extents": ("count",)}, error=InvalidArgumentError),
+        Sample((np.array(3, np.int32),), {"extents": ("count",)}, error=DTypeError),
+        Sample((np.array([3]),), {"extents": ("count",)}, error=DTypeError),
+        Sample((np.array(3),), {"extents": ("rows", "columns")}, error=InvalidArgumentError),
+    ],
     fallible="negative_extent",
     documentation="""0, 1, ... count - 1. Its extent is the run-time symbol that `extents` names: how a number that only the run
 knows becomes an extent. A negative count is an error.""",

@@ -25,7 +25,7 @@ constant = define_op(
     "constant",
     attributes={"value": ...},
     infer=_infer_constant,
-    kernel=Effect("constant"),
+    kernel=Effect("constant"), strings=True,
     gradient=lambda node, dy: [],
     reference=lambda value: value, numpy=lambda value: value,
     samples=lambda: [
@@ -122,7 +122,7 @@ one_hot = define_op(
     gradient=lambda node, dy: [None, None, None],
     reference=_one_hot_reference, numpy=_one_hot_reference,
     samples=_one_hot_samples,
-    narrow=True,
+    narrow=True, strings=True,
     documentation=(
         "on_value where the position along the new axis is the index, else off_value; an index outside [0, depth) "
         "gives a row of off_value. As in TensorFlow it cuts the gradient."

@@ -144,7 +144,7 @@ gather = define_op(
     reference=_gather_reference,
     samples=_gather_samples,
     fallible="index_out_of_range",
-    narrow=True,
+    narrow=True, strings=True,
     documentation=(
         "The slices of params at indices along axis; the first batch_dims axes of both go together. An index outside "
         "[0, extent) is an error; so is a negative one."
@@ -281,7 +281,7 @@ gather_nd = define_op(
     reference=_gather_nd_reference,
     samples=_gather_nd_samples,
     fallible="index_out_of_range",
-    narrow=True,
+    narrow=True, strings=True,
     documentation=(
         "The slices of params at the positions that the rows of indices name (their last axis: one number for each of "
         "params' first axes). An index outside its axis is an error."

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import index
 from typing import Any
 
+import numpy as np
+
 from ..dtypes import DType, bool_
-from ..errors import DTypeError, InvalidArgumentError, ShapeError
+from ..errors import DTypeError, GraphflowError, InvalidArgumentError, ShapeError
 from ..ir.dims import Dim, SymbolicDim, dim_max, dim_min, require_equal
 from ..ir.types import TensorType
 
 __all__ = [
-    "broadcast_shapes", "check_kind", "comparison", "elementwise", "equal_shapes", "normalize_axes", "normalize_axis",
+    "broadcast_shapes", "check_kind", "comparison", "elementwise", "equal_shapes", "integer", "normalize_axes", "normalize_axis",
     "reduced_shape", "reduction", "same_dtype", "slice_bounds",
 ]  # fmt: skip
 
@@ -51,9 +53,10 @@ def same_dtype(name: str, types: Sequence[TensorType]) -> DType:
 
 #: named sets of dtype kinds that ops accept
 KINDS = {
-    "any": ("float", "int", "uint", "bool", "complex"),
+    "any": ("float", "int", "uint", "bool", "complex", "string"),
     "numeric": ("float", "int", "uint"),
     "number": ("float", "int", "uint", "complex"),
+    "number or string": ("float", "int", "uint", "complex", "string"),
     "field": ("float", "complex"),
     "signed": ("float", "int"),
     "float": ("float",),
@@ -87,12 +90,25 @@ def comparison(name: str, accepts: str = "numeric") -> Callable[..., TensorType]
     return elementwise(name, accepts, bool_)
 
 
+def integer(name: str, what: str, value: Any) -> int:
+    """An argument that is an integer and no bool. Raises DTypeError naming it."""
+    if type(value) is int:
+        return value
+    if not isinstance(value, (bool, np.bool_)) and hasattr(value, "__index__"):
+        try:
+            return index(value)
+        except TypeError as error:
+            if isinstance(error, GraphflowError):
+                raise
+    raise DTypeError(f"{name}: {what} must be an int, got {value!r}")
+
+
 def normalize_axis(name: str, axis: Any, rank: int) -> int:
     """axis in [0, rank). Raises InvalidArgumentError (a ValueError through ShapeError) naming axis and rank."""
-    if isinstance(axis, bool) or not isinstance(axis, int):
-        raise DTypeError(f"{name}: axis must be an int, got {axis!r}")
+    axis = integer(name, "axis", axis)
     if not -rank <= axis < rank:
-        raise ShapeError(f"{name}: axis {axis} is out of range for rank {rank}; valid are {-rank}..{rank - 1}")
+        valid = f"valid are {-rank}..{rank - 1}" if rank else "a scalar has no axes"
+        raise ShapeError(f"{name}: axis {axis} is out of range for rank {rank}; {valid}")
     return axis % rank
 
 
@@ -100,11 +116,9 @@ def normalize_axes(name: str, axes: Any, rank: int) -> tuple[int, ...]:
     """None -> all axes; an int or a sequence -> sorted, unique, in [0, rank)."""
     if axes is None:
         return tuple(range(rank))
-    if isinstance(axes, (int, float, str)):
+    if not isinstance(axes, Iterable) or isinstance(axes, (str, dict, set)):
         axes = (axes,)
-    found = [
-        normalize_axis(name, index(a) if hasattr(a, "__index__") and not isinstance(a, bool) else a, rank) for a in axes
-    ]
+    found = [normalize_axis(name, a, rank) for a in axes]
     if len(set(found)) != len(found):
         raise ShapeError(f"{name}: axes {tuple(axes)} name an axis twice (rank {rank})")
     return tuple(sorted(found))

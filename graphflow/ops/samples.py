@@ -13,12 +13,14 @@ import numpy as np
 
 from ..dtypes import of_numpy
 from ..errors import DTypeError, GraphflowError, ShapeError
+from ..ir.graph import Graph
 from ..ir.op import Sample
+from ..ir.parser import parse
 from ..ir.types import TensorType
 
 __all__ = [
     "BITS", "FLOATS", "INTEGERS", "NUMBERS", "axis_reductions", "binary", "complex_fill", "complex_samples", "fill",
-    "samples", "unary",
+    "graph_of", "samples", "unary",
 ]  # fmt: skip
 
 FLOATS = ("float32", "float64")
@@ -34,6 +36,8 @@ Samples = Callable[[], list[Sample]]
 
 def fill(shape: Sequence[int], dtype: str, low: float = -4, high: float = 4, seed: int = 0) -> np.ndarray[Any, Any]:
     """Random values in [low, high] (in [max(low, 0), high] for unsigned dtypes)."""
+    if dtype in ("complex64", "complex128"):
+        return complex_fill(shape, dtype, low, high, seed)
     generator = np.random.default_rng(seed)
     if dtype == "bool":
         return np.asarray(generator.integers(0, 2, shape)).astype(bool)
@@ -49,6 +53,13 @@ def complex_fill(
     """Random complex values with both parts in [low, high]."""
     parts = fill((*shape, 2), "float64", low, high, seed)
     return np.asarray(parts[..., 0] + 1j * parts[..., 1]).astype(dtype)
+
+
+def graph_of(inputs: str, *nodes: str, results: str = "%0") -> Graph:
+    """A graph of these nodes for an attribute that holds one, from their text form (docs/ir.md)."""
+    types = dict(text.split(": ", 1) for text in (node.split(" = ", 1)[0] for node in nodes))
+    shown = ", ".join(types[name] for name in results.split(", "))
+    return parse("\n  ".join([f"graph sample({inputs}) -> ({shown}) {{", *nodes, f"return {results}", "}"]))
 
 
 def complex_samples(op: Any, most: int = 4) -> list[Sample]:

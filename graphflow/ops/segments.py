@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -161,7 +162,7 @@ def _into_reference(array: Any, ids: Any, data: Any, kind: str) -> Any:
         if kind == "set":
             result[place] = row
         else:
-            result[place] = {"sum": np.add, "max": np.maximum, "min": np.minimum}[kind](result[place], row)
+            result[place] = {"sum": operator.add, "max": np.maximum, "min": np.minimum}[kind](result[place], row)
     return result
 
 
@@ -224,6 +225,7 @@ scatter_into: Op = define_op(
     reference=_into_reference,
     samples=_into_samples,
     fallible="index_out_of_range",
+    strings=True,
     documentation="array with its row ids[j] replaced by (increased by, raised to, lowered to) data[j], for each j in order. A number "
     "outside the rows is an error.",
 )  # fmt: skip

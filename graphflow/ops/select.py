@@ -56,7 +56,7 @@ select = define_op(
     gradient=_gradient,
     reference=np.where, numpy=np.where,
     samples=_samples,
-    narrow=True,
+    narrow=True, strings=True,
     documentation=(
         "x where condition, else y, bit for bit; all three broadcast. Each side gets the gradient where it was "
         "chosen."

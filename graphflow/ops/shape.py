@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import bool_, int32, int64
-from ..errors import InvalidArgumentError, ShapeError
+from ..errors import ArgumentError, InvalidArgumentError, ShapeError
 from ..ir.dims import Dim, product, require_equal
 from ..ir.op import Alias, Indexed, Library, Op, Sample, View, define_op
 from ..ir.types import TensorType
@@ -374,7 +374,7 @@ concat = define_op(
     reference=lambda *values, axis: np.concatenate(values, axis),
     numpy=lambda *values, axis: np.concatenate(values, axis),
     samples=_concat_samples,
-    narrow=True,
+    narrow=True, strings=True,
     documentation="The operands one after another along axis.",
 )  # fmt: skip
 
@@ -392,7 +392,7 @@ def _infer_pad(types: tuple[TensorType, ...], paddings: Any, mode: str, constant
                 f"pad: {mode} paddings must be at most {limit} on axis {axis} of {own}, got {(before, after)}"
             )
     if mode not in ("constant", "reflect", "symmetric"):
-        raise InvalidArgumentError(f"pad: mode must be constant, reflect or symmetric, got {mode!r}")
+        raise ArgumentError(f"pad: mode must be constant, reflect or symmetric, got {mode!r}")
     return own.with_shape(tuple(d + before + after for d, (before, after) in zip(own.shape, paddings, strict=True)))
 
 
@@ -440,7 +440,9 @@ def _pad_gradient(node: Any, dy: Any) -> list[Any]:
 
 
 def _pad_reference(x: Any, paddings: Any, mode: Any, constant: Any) -> Any:
-    return np.pad(x, paddings, mode, constant_values=constant) if mode == "constant" else np.pad(x, paddings, mode)
+    if mode == "constant":
+        return np.pad(x, paddings, mode, constant_values=np.array(constant, object) if x.dtype == object else constant)
+    return np.pad(x, paddings, mode)
 
 
 pad: Op = define_op(
@@ -464,7 +466,7 @@ pad: Op = define_op(
             ((3,), {"paddings": ((1, 0),), "mode": "edge", "constant": 0}, InvalidArgumentError),
         ],
     ),
-    narrow=True,
+    narrow=True, strings=True,
     documentation=(
         "x with elements added before and after each axis: a constant, or x mirrored without (reflect) or with "
         "(symmetric) the border element."
@@ -490,6 +492,6 @@ dimension = define_op(
         Sample((fill((0,), "bool"),), {"axis": 0}, gradient=False),
         Sample((fill((3,), "float32"),), {"axis": 1}, error=ShapeError),
     ],
-    narrow=True,
+    narrow=True, strings=True,
     documentation="The extent of x's axis as an int32 scalar: what gf.shape reads where the extent is symbolic.",
 )  # fmt: skip

@@ -17,7 +17,7 @@ from ..ir.op import Op, Pointwise, Sample, define_op
 from .arithmetic import sign, square
 from .comparison import equal
 from .elementwise import cos, exp, log, sin
-from .gradients import constant_like
+from .gradients import constant_like, sum_to, zeros_like
 from .rules import elementwise
 from .samples import FLOATS, binary, fill, samples, unary
 from .select import select
@@ -229,12 +229,12 @@ nextafter: Op = define_op(
     "nextafter", "x1 x2",
     infer=elementwise("nextafter", "float"),
     kernel=Pointwise(lambda s, x, y: s.nextafter(x, y), cost=8),
-    no_gradient="not differentiable: it steps from float to float",
+    gradient=lambda node, dy: [sum_to(dy, node.inputs[0]), zeros_like(node.inputs[1])],
     reference=np.nextafter,
     samples=samples(
         binary(gradient=False, edges=False),
         [Sample((np.array(_EDGES, d)[:, None], np.array(_EDGES, d)[None, :]), gradient=False) for d in FLOATS],
         Sample((fill((3,), "float32"), fill((4,), "float32")), error=ShapeError, gradient=False),
     ),
-    documentation="The float next to x1 on the way to x2; x2 where both are equal.",
+    documentation="The float next to x1 on the way to x2; x2 where both are equal. The gradient is x1's.",
 )  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..dtypes import bool_, int64
 from ..errors import InvalidArgumentError, ShapeError
-from ..ir.dims import Dim, dim_max
+from ..ir.dims import Dim, SymbolicDim, dim_max
 from ..ir.op import Indexed, Op, Sample, View, define_op
 from ..ir.types import TensorType
 from .cast import cast
@@ -41,8 +41,8 @@ def _check(name: str, own: TensorType, axis: int, sizes: Any, strides: Any, dila
             f"strides {strides}, dilations {dilations}"
         )
     for what, values in (("size", sizes), ("stride", strides), ("dilation", dilations)):
-        if any(value < 1 for value in values):
-            raise InvalidArgumentError(f"{name}: each {what} must be at least 1, got {tuple(values)} for {own}")
+        if any(isinstance(value, SymbolicDim) or value < 1 for value in values):
+            raise InvalidArgumentError(f"{name}: each {what} must be a number of at least 1, got {tuple(values)} for {own}")
 
 
 def _infer(types: tuple[TensorType, ...], axis: int, sizes: Any, strides: Any, dilations: Any) -> TensorType:

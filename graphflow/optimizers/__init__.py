@@ -4,6 +4,7 @@ They are written with variables and math functions alone. So a step inside `@gf.
 like any other and is fused with the gradients that feed it, and the same step outside runs eagerly to the same bits.
 """
 
+from ..arguments import guard
 from . import schedules
 from .adagrad import Adagrad
 from .adam import Adam, AdamW
@@ -12,3 +13,5 @@ from .rmsprop import RMSprop
 from .sgd import SGD
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "schedules"]
+
+guard("gf.optimizers", globals(), __all__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..functions.array_ops import where
 from ..math import sqrt
 from ..tensor import Tensor
 from ..variable import Variable
@@ -13,7 +14,11 @@ __all__ = ["Adagrad"]
 
 
 class Adagrad(Optimizer):
-    """`a += g * g; w -= lr * g / sqrt(a + epsilon)`, with a starting at `initial_accumulator_value`."""
+    """`a += g * g; w -= lr * g / sqrt(a + epsilon)`, with a starting at `initial_accumulator_value`.
+
+    Elements whose gradient is 0 keep their bits, those of a and w, whatever these are. So rows of a large table that nobody looked
+    up need not be touched (docs/gradients.md).
+    """
 
     slot_names = ("accumulator",)
 
@@ -39,6 +44,9 @@ class Adagrad(Optimizer):
     def update(self, gradient: Tensor, variable: Variable, step: Any) -> None:
         """Move along the gradient over the root of the sum of its squares."""
         accumulator = self.slot(variable, "accumulator")
-        total = accumulator + gradient * gradient
-        accumulator.assign(total)
-        variable.assign_sub(gradient * step / sqrt(total + self.epsilon))
+        unmoved = gradient == 0
+        held, weights = accumulator.value(), variable.value()
+        total = held + gradient * gradient
+        moved = weights - gradient * step / sqrt(total + self.epsilon)
+        accumulator.assign(where(unmoved, held, total))
+        variable.assign(where(unmoved, weights, moved))

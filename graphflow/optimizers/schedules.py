@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ..arguments import guard
 from ..dtypes import float32
 from ..functions.array_ops import where
 from ..math import cast, cos, floor, minimum
@@ -159,3 +160,6 @@ class PiecewiseConstantDecay(LearningRateSchedule):
         for boundary, value in zip(reversed(self.boundaries), reversed(self.values[:-1]), strict=True):
             found = where(step <= float(boundary), convert_to_tensor(value, float32), found)
         return found
+
+
+guard("gf.optimizers.schedules", globals(), __all__)

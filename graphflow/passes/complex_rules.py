@@ -201,6 +201,20 @@ def fourier(b: Builder, node: Node, x: Any, table: Pair) -> Any:
     return b.from_pairs(found, node.output.type) if node.output.type.dtype.is_complex else Real(b, found)
 
 
+def on_arrays(b: Builder, node: Node, *operands: Any) -> tuple[Any, ...]:
+    """The op as it stands, on complex arrays in memory: its kernel calls LAPACK's complex routines."""
+    inputs = [x.stored if isinstance(x, Pair) else x.value for x in operands]
+    new = Node(node.op, inputs, node.attributes, node.source, [v.type for v in node.outputs])
+    new.device = node.device
+    b.nodes.append(new)
+    return tuple(Pair(b, v.type, stored=v) if v.type.dtype.is_complex else Real(b, v) for v in new.outputs)
+
+
+#: kernels that read and write complex arrays
+_ON_ARRAYS = (
+    "cholesky determinant eig eigh lu matrix_square_root qr slogdet solve svd triangular_solve tridiagonal_solve"
+).split()
+
 #: ops that move elements, or are linear with real factors
 _EACH_PART = (
     "append_row broadcast_to checkpoint concat diagonal ensure_shape fold_windows from_diagonal gather gather_nd identity one_hot "
@@ -210,6 +224,7 @@ _EACH_PART = (
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_EACH_PART, each_part),
+    **dict.fromkeys(_ON_ARRAYS, on_arrays),
     **{name: _function(function) for name, function in FUNCTIONS.items()},
     "absolute": absolute,
     "add": add,

@@ -15,7 +15,7 @@ import numpy as np
 from .. import config
 from ..errors import CompileError, VerifyError
 from ..ir.dims import Dim, SymbolicDim
-from ..ir.effects import check_effects_kept, effect_sequence
+from ..ir.effects import check_effects_kept, check_observable_order, effect_sequence
 from ..ir.graph import Graph, Node
 from ..ir.printer import print_graph
 from ..ir.source import Source
@@ -163,6 +163,7 @@ def _run_pass(graph: Graph, transform: Pass, context: PassContext, verify: bool)
             verify_graph(result)
             _check_signature(graph, result)
             check_effects_kept(effect_sequence(graph), effect_sequence(result))
+            check_observable_order(graph, result)
     except Exception as error:
         last = f"\n  its last rewrite was {context.last_rewrite}" if context.rewrites > rewrites else ""
         message = f"the pass {name} failed on graph {graph.name!r}: {type(error).__name__}: {error}{last}"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ..ir.dims import Dim, SymbolicDim, substitute
 from ..ir.graph import Graph, Node, Value
 from ..ir.source import merge_sources
-from ..ir.walks import may_fail, symbols_used, topological_sort
+from ..ir.walks import may_fail, observable, symbols_used, topological_sort
 from .manager import PassContext
 from .rewriting import Rewriter, with_subgraphs
 from .subgraphs import attributes_structure, control_kind, has_control, own_symbols
@@ -30,7 +30,8 @@ def merge_loops(graph: Graph, context: PassContext) -> Graph:
     %1, %2 = while(a, s) {a < c} {a * b, append_row(s, a)}  ->  (and %0 for the smaller loop's result)
 
     Both must be pure. The names of inputs, the order of nodes and what only the larger one computes do not count; all else does.
-    The larger one moves up to where the smaller one's results are needed.
+    The larger one moves up to the place of the smaller one, unless it can fail in ways of its own and something observable
+    stands between.
     """
     graph = with_subgraphs(merge_loops, graph, context)
     if not has_control(graph):
@@ -52,7 +53,7 @@ def _merge_one(graph: Graph, context: PassContext) -> Graph | None:
                 continue
             match = _Match(small, large)
             found = match.results()
-            if found is None:
+            if found is None or not _may_move_up(graph, small, large, match):
                 continue
             new = _replaced(graph, small, large, found, match.outer_symbols(found), context)
             if new is not None:
@@ -74,10 +75,19 @@ def _depends(graph: Graph, node: Node, on: Node) -> bool:
     return False
 
 
+def _may_move_up(graph: Graph, small: Node, large: Node, match: _Match) -> bool:
+    """Is nothing that can be observed between the nodes, or can the larger one fail only where the smaller one does?"""
+    first, last = graph.nodes.index(small), graph.nodes.index(large)
+    own = {other for _, other in match.pairs}
+    if last < first or all(node in own or not may_fail(node) for part in large.subgraphs() for node in part.nodes):
+        return True
+    return not any(observable(graph.nodes)[first + 1 : last])
+
+
 def _replaced(
     graph: Graph, small: Node, large: Node, found: list[int], symbols: Symbols | None, context: PassContext
 ) -> Graph | None:
-    """The graph without the smaller node; None where effects forbid the new order, or there is no fuel."""
+    """The graph with the larger node in the place of the first of both; None where dependencies forbid it, or there is no fuel."""
     if symbols is None:
         return None
     rewriter = Rewriter(context, graph)
@@ -87,14 +97,14 @@ def _replaced(
     rewriter.mapping.update(zip(large.outputs, both.outputs, strict=True))
     rewriter.mapping.update((v, both.outputs[k]) for v, k in zip(small.outputs, found, strict=True))
     for node in graph.nodes:
-        if node is large:  # it does not depend on the smaller one, so its operands stay
-            rewriter.nodes.append(both)
-        elif node is not small:
+        if node is not small and node is not large:
             rewriter.keep(node, rewriter.with_new_inputs(node))
+        elif both not in rewriter.nodes:  # the larger one does not depend on the other, so its operands stay
+            rewriter.nodes.append(both)
     try:
         nodes = topological_sort(rewriter.nodes)
     except ValueError:
-        return None  # an effect stands between them
+        return None  # it needs what has to come later
     if not context.spend(f"merge {small.op.name}", small.source):
         return None
     return graph.replace(nodes, [rewriter.mapping.get(v, v) for v in graph.outputs])

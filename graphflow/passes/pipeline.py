@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .accumulate_rows import accumulate_rows
 from .canonicalise import canonicalise
 from .drop_custom_gradients import drop_custom_gradients
 from .fold_constants import fold_constants
@@ -36,7 +35,6 @@ PIPELINE = [
     merge_common,
     merge_loops,       # loops that larger ones compute too
     simplify_control,  # operands that merging made equal
-    accumulate_rows,
     update_rows,       # a variable that changes in a few rows
     remove_dead,
     fuse,              # loops

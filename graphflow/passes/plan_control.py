@@ -17,11 +17,11 @@ from ..ir.op import Library
 from ..ir.region import Region, analyse
 from .control_liveness import Frame, Frames, Liveness
 from .control_structure import control_kind, is_immediate, is_scalar, is_structured, prepare
-from .plan_memory import MemoryPlan, Place, Temporary, bytes_of, direct_assigns, elementwise, is_fallible, plan_memory
+from .plan_memory import MemoryPlan, Place, Temporary, bytes_of, direct_assigns, elementwise, is_fallible, plan_memory, rows_in_place
 
 __all__ = ["ControlPlan", "Home", "Moves", "plan_control", "plan_program"]
 
-IN_PLACE_ROWS = ("update_row", "scatter_add_into", "append_row")
+IN_PLACE_ROWS = ("update_row", "scatter_add_into", "append_row", "update_rows")
 """Library kernels that may write into their first operand's buffer."""
 
 
@@ -133,6 +133,8 @@ class _Planner:
         for value in self.live.constants:
             plan.places[value] = Place("constant", len(plan.constants))
             plan.constants.append(value)
+        if self.outer is None and not plan.immediate:
+            rows_in_place(graph, plan, self.live.assigns)
         self._outputs_wanted()
         self._walk(graph)
         self._place()

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 
 from ..ir.dims import Dim, product
 from ..ir.graph import Graph, Node, Value
-from ..ir.op import Alias, Effect, Indexed, Library
+from ..ir.op import Alias, Control, Effect, Indexed, Library
 from ..ir.region import Affine, Region, analyse, can_fail, is_interleaved
 
 __all__ = [
-    "MemoryPlan", "Place", "Temporary", "bytes_of", "direct_assigns", "elementwise", "is_fallible", "plan_memory", "with_plan",
+    "MemoryPlan", "Place", "Temporary", "bytes_of", "direct_assigns", "elementwise", "is_fallible", "plan_memory",
+    "rows_in_place", "with_plan",
 ]  # fmt: skip
 
 
@@ -65,9 +66,12 @@ def bytes_of(value: Value) -> Dim:
 
 
 def is_fallible(graph: Graph) -> bool:
-    """Can the graph report a run-time error, or call Python (which can raise)?"""
+    """Can the graph report a run-time error, call Python (which can raise), run out of memory or be interrupted?"""
     for node in graph.nodes:
-        if can_fail(node) or isinstance(node.op.kernel, Effect) and node.op.kernel.kind in ("assert", "print", "call"):
+        kernel = node.op.kernel
+        if can_fail(node) or isinstance(kernel, Effect) and kernel.kind in ("assert", "print", "call"):
+            return True
+        if node.attributes.get("extents") or isinstance(kernel, Control) and kernel.kind == "while":
             return True
         if any(is_fallible(g) for g in node.subgraphs()):
             return True
@@ -90,7 +94,7 @@ def plan_memory(graph: Graph) -> MemoryPlan:
             plan.constants.append(node.output)
         elif isinstance(kernel, Effect) and kernel.kind == "write":
             assigns[node.inputs[0]] = node.inputs[1]
-    _rows_in_place(graph, plan, assigns)
+    rows_in_place(graph, plan, assigns)
     for step, node in enumerate(graph.nodes):
         for value in node.inputs:
             last_use[plan.root(value)] = step
@@ -136,7 +140,7 @@ def plan_memory(graph: Graph) -> MemoryPlan:
     return plan
 
 
-def _rows_in_place(graph: Graph, plan: MemoryPlan, assigns: Mapping[Value, Value]) -> None:
+def rows_in_place(graph: Graph, plan: MemoryPlan, assigns: Mapping[Value, Value]) -> None:
     """An update of rows is made where the variable lies: it comes last (see passes/update_rows.py)."""
     held = {value: variable for variable, value in assigns.items()}
     read = {plan.root(v) for v in graph.outputs}

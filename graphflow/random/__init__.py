@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from ..arguments import guard
 from . import experimental
 from .choices import stateless_categorical, stateless_shuffle
 from .counts import stateless_binomial, stateless_poisson
@@ -52,4 +53,9 @@ def __getattr__(name: str) -> Any:
     # candidate samplers are built on the draws above, so they are loaded when they are asked for
     if not name.endswith("_candidate_sampler") or name not in __all__:
         raise AttributeError(f"module 'graphflow.random' has no attribute {name!r}")
-    return getattr(importlib.import_module("..functions.sampling", __name__), name)
+    sampling = vars(importlib.import_module("..functions.sampling", __name__))
+    guard("gf.random", sampling, [name])
+    return sampling[name]
+
+
+guard("gf.random", globals(), __all__)

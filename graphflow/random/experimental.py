@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..arguments import guard
 from .choices import stateless_shuffle
 from .generator import Algorithm, Generator, create_rng_state, get_global_generator, set_global_generator
 from .stateless import fold_in as stateless_fold_in
@@ -17,3 +18,5 @@ __all__ = [
     "stateless_shuffle",
     "stateless_split",
 ]
+
+guard("gf.random.experimental", globals(), __all__)

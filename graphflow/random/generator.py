@@ -140,7 +140,8 @@ class Generator:
         """`count` streams that are independent of this one and of each other."""
         if active_trace.get() is not None:
             raise InvalidArgumentError("split: makes variables, so call it outside compiled functions")
-        keys = full_range(take(self._state, count), (count,), int64)
+        (n,) = dims_of([count], "split")
+        keys = full_range(take(self._state, n), (n,), int64)
         return [Generator(state=np.array([0, key], np.int64)) for key in keys.numpy()]
 
     # Draws ------------------------------------------------------------------------------------------------------------

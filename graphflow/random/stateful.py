@@ -13,6 +13,7 @@ from typing import Any
 
 from ..dtypes import float32, int64
 from ..locks import renew_after_fork
+from ..ops.rules import integer
 from ..tensor import Tensor, active_trace, convert_to_tensor
 from ..variable import Variable
 from .draws import (
@@ -59,7 +60,7 @@ def _start(op_seed: int | None) -> Any:
 
 def stream(op_seed: int | None) -> Variable:
     """The variable of an op seed's stream; None: of the draws without one."""
-    key = None if op_seed is None else int(op_seed)
+    key = None if op_seed is None else integer("random", "seed", op_seed)
     with _lock:
         found = _streams.get(key)
         if found is None:
@@ -76,7 +77,7 @@ def set_seed(seed: int) -> None:
     """Set the global seed and restart every stream, those of op seeds too. Compiled functions see it at their next call;
     inside a traced function it acts while tracing."""
     with _lock:
-        _seed[0] = int(seed)
+        _seed[0] = integer("set_seed", "seed", seed)
         token = active_trace.set(None)
         try:
             for op_seed, variable in _streams.items():

@@ -54,15 +54,18 @@ def _not_finite_text(array: Array, message: str) -> str:
 
 
 def _index_text(op: Op, arrays: Sequence[Array], attributes: Mapping[str, Any]) -> str:
-    if op.name == "scatter_add":
-        indices, extents = arrays[0][..., None], [attributes["shape"][0]]
-    elif op.name == "gather_nd":
-        indices, extents = arrays[1], list(arrays[0].shape[: arrays[1].shape[-1]])
+    indices = arrays[next(k for k, name in enumerate(op.operands) if name in ("indices", "ids", "index"))]
+    if op.name == "gather_nd":
+        extents = list(arrays[0].shape[: indices.shape[-1]])
     else:
-        indices, extents = arrays[1][..., None], [arrays[0].shape[attributes.get("axis", 0)]]
+        indices = indices[..., None]
+        extents = [attributes["rows"] if "rows" in attributes else arrays[0].shape[attributes.get("axis", 0)]]
+        if "shape" in attributes:
+            extents = [attributes["shape"][0]]
+    lowest = np.iinfo(np.int64).min if attributes.get("drop_negative") else 0
     for axis, extent in enumerate(extents):
         column = indices[..., axis]
-        bad = column[(column < 0) | (column >= extent)]
+        bad = column[(column < lowest) | (column >= extent)]
         if bad.size:
             return f": index {bad.flat[0]}, extent {extent}"
     return ""

@@ -18,11 +18,26 @@ Array = np.ndarray[Any, Any]
 
 def shown(array: Array, summarize: int) -> str:
     """A tensor's elements as TensorFlow prints them: `summarize` at each end of an axis, -1 for all."""
+    if array.dtype == object and not array.ndim:
+        return quoted(array.item())
     edge = summarize if summarize >= 0 else max(array.size, 1)
-    formats: Any = {"float_kind": _float_text, "bool": lambda v: str(int(v)), "int": str}
+    formats: Any = {"float_kind": _float_text, "bool": lambda v: str(int(v)), "int": str, "object": quoted}
     return np.array2string(
         array, threshold=0 if summarize >= 0 else sys.maxsize, edgeitems=edge, separator=" ", formatter=formats
     )
+
+
+def quoted(value: bytes) -> str:
+    """A string tensor's element as TensorFlow prints it: in quotes, with what is not text escaped."""
+    text = value.decode("utf-8", "surrogateescape")
+    return '"' + "".join(_ESCAPES.get(c, c if c.isprintable() else _octal(c)) for c in text) + '"'
+
+
+def _octal(character: str) -> str:
+    return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
+_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "'": "\\'", "\\": "\\\\"}
 
 
 def _float_text(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..arguments import guard
 from .cosine import dct, idct
 from .fourier import (
     fft,
@@ -34,3 +35,5 @@ __all__ = [
     "mdct", "mfccs_from_log_mel_spectrograms", "overlap_and_add", "rfft", "rfft2d", "rfft3d", "rfftnd", "stft",
     "vorbis_window",
 ]  # fmt: skip
+
+guard("gf.signal", globals(), __all__)

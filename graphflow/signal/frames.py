@@ -47,7 +47,7 @@ def frame(
     """Stretches of frame_length elements of an axis, one every frame_step: [..., frames, frame_length, ...]. pad_end: also those that
     begin before the end, filled up with pad_value. A signal that is shorter than a frame has none."""
     x = convert_to_tensor(signal)
-    place = normalize_axis("frame", int(axis), len(x.dims))
+    place = normalize_axis("frame", axis, len(x.dims))
     size, step = _size("frame", "frame_length", frame_length), _size("frame", "frame_step", frame_step)
     extent = x.dims[place]
     if pad_end:

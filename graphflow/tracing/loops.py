@@ -14,6 +14,7 @@ from ..dtypes import int32
 from ..errors import DTypeError, LoopError
 from ..ir.dims import Dim, dim_max
 from ..ir.op import OPS
+from ..ops.rules import integer
 from ..tensor import Tensor, TensorLike, active_trace, convert_to_tensor
 from ..tree import map_structure
 from .forms import is_array, is_plain, path_of
@@ -82,7 +83,7 @@ def _loop_now(
     maximum_iterations: Any,
 ) -> list[Any]:
     values, count = list(values), 0
-    limit = None if maximum_iterations is None else int(maximum_iterations)
+    limit = None if maximum_iterations is None else integer(form, "maximum_iterations", maximum_iterations)
     while (limit is None or count < limit) and holds(condition(*values), form):
         found = as_values(body(*values), len(values), form)
         for k, (before, after) in enumerate(zip(values, found, strict=True)):

@@ -51,9 +51,11 @@ from .signature import Arguments, ObjectKey, bind_symbols
 
 __all__ = ["Portable", "bound_function_state", "concrete_state", "function_state", "portable"]
 
-FORMAT = 1
+FORMAT = 2
 """Raised when what is written changes; another format's traces are left unused."""
 
+
+GraphState = tuple[str, list[str | None], list[Any]]
 
 # Concrete functions ---------------------------------------------------------------------------------------------------
 def concrete_state(concrete: ConcreteFunction) -> tuple[Any, ...]:
@@ -103,16 +105,22 @@ def _load_concrete(state: dict[str, Any]) -> ConcreteFunction:
     )
 
 
-def graph_state(graph: Graph) -> tuple[str, list[str | None]]:
-    """A graph as text, and the devices asked for (which are no part of the text)."""
-    return print_graph(graph, full_paths=True), [node.device for node in every_node(graph)]
+def graph_state(graph: Graph) -> GraphState:
+    """A graph as text, with what is no part of the text: the devices asked for, and the gradients that users wrote."""
+    nodes = list(every_node(graph))
+    gradients = [node.attributes["gradient"] for node in nodes if node.op.name == "custom_gradient"]
+    return print_graph(graph, full_paths=True), [node.device for node in nodes], gradients
 
 
-def load_graph(state: tuple[str, list[str | None]]) -> Graph:
+def load_graph(state: GraphState) -> Graph:
     """The graph again."""
-    graph = parse(state[0])
-    for node, device in zip(every_node(graph), state[1], strict=True):
+    text, devices, gradients = state
+    graph = parse(text, stand_in=str)
+    left = iter(gradients)
+    for node, device in zip(every_node(graph), devices, strict=True):
         node.device = device
+        if node.op.name == "custom_gradient":
+            node.attributes["gradient"] = next(left)
     return graph
 
 

@@ -82,8 +82,7 @@ def test_graph_gives_the_bits_of_eager(op: Op) -> None:
 
 # Gradients ------------------------------------------------------------------------------------------------------------
 STEP = 1e-5
-#: sign is constant along rays only; TensorFlow, and so we, give it the gradient 0
-NO_SLOPE = {"sign", "stop_gradient"}
+NO_SLOPE = {"stop_gradient"}
 
 
 def gradient_samples(op: Op) -> list[Sample]:

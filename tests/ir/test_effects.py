@@ -8,7 +8,7 @@ import pytest
 
 from graphflow.errors import VerifyError
 from graphflow.ir import effect_sequence, parse, verify
-from graphflow.ir.effects import EffectGroup, check_effects_kept
+from graphflow.ir.effects import EffectGroup, check_effects_kept, check_observable_order
 from graphflow.ir.op import OPS, Effect, define_op
 
 
@@ -172,3 +172,56 @@ def test_the_same_function_in_two_places():
         check_effects_kept(before, sequence(*after))
     refuse(before, sequence(inlined), "expected call at a.py:1")
     refuse(before, sequence(inlined, inlined, inlined), "expected call at a.py:1")
+
+
+OBSERVABLE = {
+    "gather": "%{k}: f32[3] = gather x, n {{axis=0}}  # a.py:1:0",
+    "print": 'print x {{template=""}}  # a.py:2:0',
+    "division": "%{k}: i32[3] = floordiv n, d  # a.py:3:0",
+    "assertion": 'assert_true p {{message=""}}  # a.py:4:0',
+    "the gather again": "%{k}: f32[3] = gather x, n {{axis=0}}  # a.py:5:0",
+    "a safe gather": "%{k}: f32[3] = gather x, c {{axis=0}}  # a.py:6:0",
+    "a branch": "%{k}: i32[3] = switch p, n, d {{branches = (graph no(n: i32[3], d: i32[3]) -> (i32[3]) {{\n"
+    "return n\n}}, graph yes(n: i32[3], d: i32[3]) -> (i32[3]) {{\n"
+    "%0: i32[3] = floormod n, d  # a.py:7:0\nreturn %0\n}})}}  # a.py:8:0",
+    "what it does": "%{k}: i32[3] = floormod n, d  # a.py:7:0",
+}
+
+
+def observable_graph(names):
+    lines = ["%0: i32[3] = constant {value=i32 [3, 0, 1]}  # a.py:9:0"]
+    lines += [OBSERVABLE[name].format(k=k + 1).replace(", c ", ", %0 ") for k, name in enumerate(names)]
+    numbers = iter(range(len(lines)))  # results are numbered without gaps
+    text = re.sub(
+        r"(?m)^%\d+(?=: .*# a.py:(?!7:0\nreturn))|^%\d+(?=: i32\[3\] = switch)",
+        lambda m: f"%{next(numbers)}",
+        "\n".join(lines),
+    )
+    return parse(f"graph g(p: b1[], x: f32[4], n: i32[3], d: i32[3]) -> () {{\n{text}\n  return\n}}", "a.py")
+
+
+ORDER = ["gather", "print", "division", "assertion", "the gather again", "a branch"]
+
+
+@pytest.mark.parametrize(
+    ("after", "problem"),
+    [
+        (ORDER, None),
+        (["gather", "the gather again", "print", "division", "assertion", "a branch"], None),  # checked before
+        (["gather", "print", "division", "assertion", "what it does"], None),  # the branch is known
+        (["gather", "print", "division", "assertion"], None),
+        (["gather", "a safe gather", "print", "division"], None),
+        (["print", "gather", "division"], "gather at a.py:1"),
+        (["gather", "division", "print"], "print at a.py:2"),
+        (["gather", "print", "assertion", "division"], "floordiv at a.py:3"),
+        (["gather", "a branch", "print"], "print at a.py:2"),
+        (["what it does", "division"], "floordiv at a.py:3"),
+    ],
+)  # fmt: skip
+def test_what_can_be_observed_keeps_its_order(after, problem):
+    before, after = observable_graph(ORDER), observable_graph(after)
+    if problem is None:
+        check_observable_order(before, after)
+    else:
+        with pytest.raises(VerifyError, match=f"what can be observed changed: {re.escape(problem)}.* comes after"):
+            check_observable_order(before, after)

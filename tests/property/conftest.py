@@ -27,8 +27,8 @@ settings.load_profile(PROFILE)
 
 def pytest_terminal_summary(terminalreporter):
     """What the random graphs were made of."""
-    random_graphs = sys.modules.get("random_graphs")
-    counts = random_graphs.STATISTICS if random_graphs else {}
+    running = sys.modules.get("running")
+    counts = running.STATISTICS if running else {}
     if counts.get("graphs"):
         ops = sorted(((n, name[3:]) for name, n in counts.items() if name.startswith("op ")), reverse=True)
         terminalreporter.write_line(

@@ -1,5 +1,4 @@
-"""Random graphs with branches, loops and shared functions, and the way to run them node by node: sub-graphs by Python's own `if` and
-`while`, everything else by the kernels of eager mode."""
+"""Random graphs with branches, loops and shared functions."""
 
 from __future__ import annotations
 
@@ -7,19 +6,19 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from random_graphs import STATISTICS, Case, Maker, concrete
+from random_graphs import Maker
+from running import STATISTICS, Case
 
 import graphflow.ops as ops
 from graphflow.dtypes import bool_, int32
 from graphflow.ir.builder import GraphBuilder
 from graphflow.ir.dims import SymbolicDim, symbol
-from graphflow.ir.graph import Graph, Node, Value
-from graphflow.ir.op import Control, Op
+from graphflow.ir.graph import Value
+from graphflow.ir.op import Op
 from graphflow.ir.types import TensorType
 from graphflow.ops.control import call_results, switch_results, while_results
-from graphflow.tensor import Tensor, _execute
 
-__all__ = ["control_cases", "run_node_by_node"]
+__all__ = ["control_cases"]
 
 MOST_OPERANDS = 4
 MOST_ITERATIONS = 4
@@ -169,57 +168,3 @@ def control_cases(draw: Any, symbolic: bool = False, fallible: bool = False, mos
     STATISTICS["graphs"] += 1
     STATISTICS["nodes"] += len(graph.nodes)
     return Case(graph, extents, maker.number(999))
-
-
-# Running --------------------------------------------------------------------------------------------------------------
-
-
-def run_node_by_node(
-    graph: Graph, tensors: list[Any], variables: dict[Value, Any], extents: dict[str, int]
-) -> tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]]:
-    """(outputs, variables afterwards); raises what a failing node raises in eager mode."""
-    given = iter(tensors)
-    held = {v: Tensor(variables[v].copy() if v.is_variable else next(given), v.type.dtype) for v in graph.inputs}
-    results = _run(graph, held, dict(extents))
-    return [np.asarray(t._array) for t in results], [held[v]._array for v in graph.inputs if v.is_variable]
-
-
-def _run(graph: Graph, held: dict[Value, Tensor], extents: dict[str, int]) -> list[Tensor]:
-    for value in graph.inputs:
-        _learn(value, held[value], extents, again=True)
-    for node in graph.nodes:
-        if node.op is ops.read_variable:
-            held[node.output] = held[node.inputs[0]]
-        elif node.op is ops.assign_variable:
-            held[node.inputs[0]] = held[node.inputs[1]]
-        else:
-            held.update(zip(node.outputs, _results(node, [held[v] for v in node.inputs], extents), strict=True))
-        for value in node.outputs:
-            _learn(value, held[value], extents)
-    return [held[v] for v in graph.outputs]
-
-
-def _learn(value: Value, tensor: Tensor, extents: dict[str, int], again: bool = False) -> None:
-    for dim, extent in zip(value.type.shape, tensor._array.shape, strict=True):
-        if isinstance(dim, SymbolicDim) and dim.text.isidentifier() and (again or dim.text not in extents):
-            extents[dim.text] = extent
-
-
-def _results(node: Node, operands: list[Tensor], extents: dict[str, int]) -> list[Tensor]:
-    def inside(graph: Graph, given: list[Tensor]) -> list[Tensor]:
-        return _run(graph, dict(zip(graph.inputs, given, strict=True)), dict(extents))
-
-    kernel, attributes = node.op.kernel, node.attributes
-    if not isinstance(kernel, Control):
-        return list(_execute(node.op, operands, {name: concrete(value, extents) for name, value in attributes.items()}))
-    STATISTICS[f"run {kernel.kind}"] += 1
-    if kernel.kind == "switch":
-        branches, index = attributes["branches"], int(operands[0]._array)
-        return inside(branches[index if 0 <= index < len(branches) else -1], operands[1:])
-    if kernel.kind == "call":
-        return inside(attributes["function"], operands)
-    count = attributes["carried"]
-    while bool(inside(attributes["condition"], operands)[0]._array):
-        STATISTICS["iterations"] += 1
-        operands = [*inside(attributes["body"], operands), *operands[count:]]
-    return operands[:count]

@@ -1,4 +1,4 @@
-"""Random graphs for hypothesis, and two ways to run one: node by node as eager mode does, and compiled.
+"""Random graphs for hypothesis.
 
 Every choice is a small integer that hypothesis draws, later choices depend on earlier ones, and 0 is always the
 plainest choice, so
@@ -7,27 +7,25 @@ a failing graph shrinks to a few nodes. Arrays come from a drawn seed.
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+from running import STATISTICS, Case
 
 import graphflow.ops as ops
-from graphflow.compiler import Executable
-from graphflow.dtypes import DType, bfloat16, bool_, float16, float32, float64, int8, int32, int64, rounded, uint8
+from graphflow.dtypes import DType, bfloat16, bool_, float16, float32, float64, int8, int32, int64, uint8
 from graphflow.errors import GraphflowError
 from graphflow.ir.builder import GraphBuilder
-from graphflow.ir.dims import Dim, DimensionsMustAgree, SymbolicDim, evaluate, product, symbol
+from graphflow.ir.dims import Dim, DimensionsMustAgree, SymbolicDim, product, symbol
 from graphflow.ir.graph import Graph, Value
-from graphflow.ir.op import Effect, Op
+from graphflow.ir.op import Op
 from graphflow.ir.source import Source
 from graphflow.ir.types import TensorType, VariableType
-from graphflow.tensor import Tensor, _execute
 
-__all__ = ["STATISTICS", "Case", "assert_same_bits", "cases", "run_compiled", "run_eagerly"]
+__all__ = ["Maker", "cases"]
 
 DTYPES = (float32, float32, float32, float64, int32, int64, bool_, int8, uint8, bfloat16, float16)
 EXTENTS = (2, 7, 17, 1, 0, 64, 130, 3)
@@ -47,51 +45,6 @@ BOOL_BINARY = (ops.logical_and, ops.logical_or, ops.logical_xor)
 COMPARISONS = (ops.less, ops.greater_equal, ops.equal, ops.not_equal)
 REDUCTIONS = (ops.reduce_sum, ops.reduce_max, ops.reduce_min, ops.reduce_prod)
 
-STATISTICS: Counter[str] = Counter()
-
-
-@dataclass
-class Case:
-    """A graph with the extents of its symbols (several sets of them), and the seed of its arrays."""
-
-    graph: Graph
-    extents: list[dict[str, int]]
-    seed: int
-
-    def arrays(self, number: int) -> tuple[list[np.ndarray[Any, Any]], dict[Value, np.ndarray[Any, Any]]]:
-        """Tensor inputs, and variables' arrays, for the extents of this number."""
-        generator = np.random.default_rng([self.seed, number])
-        tensors, variables = [], {}
-        for value in self.graph.inputs:
-            shape = tuple(evaluate(d, self.extents[number]) for d in value.type.shape)
-            array = random_array(generator, shape, value.type.dtype)
-            if value.is_variable:
-                variables[value] = array
-            else:
-                tensors.append(array)
-        return tensors, variables
-
-    def __repr__(self) -> str:
-        return f"Case(extents={self.extents}, seed={self.seed})\n{self.graph}"
-
-
-SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-40, 3e38, 0.5])
-
-
-def random_array(generator: np.random.Generator, shape: tuple[int, ...], dtype: DType) -> np.ndarray[Any, Any]:
-    """Numbers around 0, with special values in one array of three."""
-    if dtype.is_floating:
-        array = generator.normal(0, 2, shape)
-        if generator.integers(3) == 0:
-            array = np.where(generator.random(shape) < 0.05, generator.choice(SPECIAL, shape), array)
-        return np.asarray(rounded(array, dtype))
-    if dtype.is_bool:
-        return np.asarray(generator.random(shape) < 0.6)
-    array = generator.integers(0 if dtype.is_unsigned else -5, 6, shape)
-    if generator.integers(3) == 0:
-        array = np.where(generator.random(shape) < 0.1, generator.choice([dtype.min, dtype.max], shape), array)
-    return np.asarray(array).astype(dtype.numpy)
-
 
 class Maker:
     """Adds random nodes to a graph. A method that finds no fitting operands adds nothing."""
@@ -107,7 +60,7 @@ class Maker:
         self.large = not symbolic and self.number(7) == 7
         if self.large:
             self.extents.append(self.choose(LARGE))
-        self.line = 0
+        self.lines = itertools.count(1)  # makers of sub-graphs count on
 
     # Choices
     # ---------------------------------------------------------------------------------------------------------------
@@ -136,11 +89,14 @@ class Maker:
 
     # Nodes
     # -----------------------------------------------------------------------------------------------------------------
+    def source(self) -> Source:
+        """Every node has a line of its own."""
+        line = next(self.lines)
+        return Source("/user/random.py", line, 0, f"step {line}")
+
     def add(self, op: Op, inputs: list[Value], **attributes: Any) -> Value | None:
         """Add a node; None, and no node, if its type rule refuses the operands or it would be too large."""
-        self.line += 1
-        source = Source("/user/random.py", self.line, 0, f"step {self.line}")
-        count = len(self.builder.nodes)
+        source, count = self.source(), len(self.builder.nodes)
         try:
             outputs = self.builder.add(op, inputs, attributes, source)
         except (GraphflowError, DimensionsMustAgree):
@@ -185,6 +141,8 @@ class Maker:
             self.reshape, self.softmax, self.matmul, self.gather, self.concat, self.normalize, self.variable,
             self.argument, self.generate, self.variable,
         ]  # fmt: skip
+        if self.fallible:
+            choices += [self.show, self.show, self.claim]
         self.choose(choices)()
 
     def unary(self) -> None:
@@ -323,6 +281,20 @@ class Maker:
         first = self.number(extent - 1)
         most = (extent - 1 - first) // stride + 1 if stride > 0 else first // -stride + 1
         return first, self.number(most), stride
+
+    def show(self) -> None:
+        """Print a value, or nothing."""
+        x = self.pick(lambda v: not v.type.dtype.is_narrow)
+        self.add(ops.print_, [x] if x is not None and self.number(2) == 0 else [], template=f"print {self.number(9)}")
+
+    def claim(self) -> None:
+        """Assert what may be false."""
+        condition = self.pick(lambda v: v.type.dtype.is_bool)
+        if condition is None:
+            x = self.pick(lambda v: not v.type.dtype.is_bool and not v.type.dtype.is_complex)
+            condition = None if x is None else self.add(ops.not_equal, [x, self.constant(x.type.dtype)])
+        if condition is not None:
+            self.add(ops.assert_true, [condition], message="claimed")
 
     def reshape(self) -> None:
         x = self.pick()
@@ -480,91 +452,3 @@ def cases(draw: Any, symbolic: bool = False, fallible: bool = False, most_steps:
     STATISTICS["graphs"] += 1
     STATISTICS["nodes"] += len(graph.nodes)
     return Case(graph, extents, maker.number(999))
-
-
-# Running
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def concrete(value: Any, extents: dict[str, int]) -> Any:
-    """An attribute with numbers for its symbolic dims."""
-    if isinstance(value, SymbolicDim):
-        return evaluate(value, extents)
-    return tuple(concrete(v, extents) for v in value) if isinstance(value, tuple) else value
-
-
-def run_eagerly(
-    graph: Graph,
-    tensors: list[np.ndarray[Any, Any]],
-    variables: dict[Value, np.ndarray[Any, Any]],
-    extents: dict[str, int],
-) -> tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]]:
-    """Node by node, each through the kernel (or the NumPy call) of eager mode. (outputs, variables afterwards)."""
-    held: dict[Value, Tensor] = {}
-    given = iter(tensors)
-    for value in graph.inputs:
-        held[value] = Tensor(variables[value].copy() if value.is_variable else next(given), value.type.dtype)
-    for node in graph.nodes:
-        kind = node.op.kernel.kind if isinstance(node.op.kernel, Effect) else ""
-        if kind == "read":
-            held[node.output] = held[node.inputs[0]]
-        elif kind == "write":
-            held[node.inputs[0]] = held[node.inputs[1]]
-        else:
-            attributes = {name: concrete(value, extents) for name, value in node.attributes.items()}
-            held.update(zip(node.outputs, _execute(node.op, [held[v] for v in node.inputs], attributes), strict=True))
-    return [np.asarray(held[v]._array) for v in graph.outputs], [held[v]._array for v in graph.inputs if v.is_variable]
-
-
-MARGIN = 128
-CANARY = 0xA5
-
-
-def run_compiled(
-    executable: Executable,
-    tensors: list[np.ndarray[Any, Any]],
-    variables: dict[Value, np.ndarray[Any, Any]],
-    extents: dict[str, int],
-) -> tuple[int, list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]]:
-    """One native call: (status, outputs, variables afterwards). Fails if the call writes beside its outputs, or to its
-    inputs."""
-    old = [v for v in executable.traced.inputs if v.is_variable]
-    new = [v for v in executable.graph.inputs if v.is_variable]
-    own = {b: variables[a].copy() for a, b in zip(old, new, strict=True)}
-    binding = executable.program.bind(own, extents)
-    before = [t.copy() for t in tensors]
-    outputs, buffers = [], []
-    for value in executable.graph.outputs:
-        shape = tuple(evaluate(d, extents) for d in value.type.shape)
-        dtype = value.type.dtype.numpy
-        size = int(np.prod(shape)) * dtype.itemsize
-        buffer = np.full(size + 2 * MARGIN, CANARY, np.uint8)
-        buffers.append(buffer)
-        outputs.append(buffer[MARGIN : MARGIN + size].view(dtype).reshape(shape))
-    status = binding.call(*tensors, *outputs)
-    for buffer in buffers:
-        assert (buffer[:MARGIN] == CANARY).all() and (buffer[-MARGIN:] == CANARY).all(), "written beside an output"
-    for a, b in zip(before, tensors, strict=True):
-        assert a.tobytes() == b.tobytes(), "an input was changed"
-    return status, outputs, [own[v] for v in new]
-
-
-def assert_same_bits(wanted: list[np.ndarray[Any, Any]], found: list[np.ndarray[Any, Any]], what: str = "") -> None:
-    """Equal dtypes, shapes and bits; which NaN it is does not count."""
-    assert len(wanted) == len(found)
-    for k, (a, b) in enumerate(zip(wanted, found, strict=True)):
-        assert a.dtype == b.dtype and a.shape == b.shape, (what, k, a.dtype, b.dtype, a.shape, b.shape)
-        if a.dtype.kind in "fV":  # V: bfloat16
-            nan = np.isnan(a)
-            assert np.array_equal(nan, np.isnan(b)), f"{what}: NaNs of output {k} differ\n{a}\n{b}"
-            a, b = np.where(nan, a.dtype.type(0), a), np.where(nan, b.dtype.type(0), b)
-        if np.ascontiguousarray(a).tobytes() != np.ascontiguousarray(b).tobytes():
-            differ = np.argwhere(
-                np.atleast_1d(
-                    (a != b) | ((a == 0) & (np.signbit(a) != np.signbit(b)) if a.dtype.kind in "fV" else False)
-                )
-            )
-            first = tuple(differ[0]) if len(differ) else ()
-            here, there = np.atleast_1d(a)[first], np.atleast_1d(b)[first]
-            where = f"{len(differ)} of {a.size} places, first {list(map(int, first))}"
-            raise AssertionError(f"{what}: output {k} differs at {where}: {here!r} and {there!r}")

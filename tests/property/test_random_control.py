@@ -6,12 +6,12 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from control_graphs import control_cases, run_node_by_node
+from control_graphs import control_cases
 from hypothesis import given, settings
-from random_graphs import STATISTICS, Case, assert_same_bits
+from running import Case, assert_same_bits, check_runs
 
 from graphflow import config
-from graphflow.compiler import Executable, compile_graph, optimise, runtime_error
+from graphflow.compiler import Executable, compile_graph, optimise
 from graphflow.errors import GraphflowError
 from graphflow.ir import parse, print_graph, verify
 from graphflow.ops.reference import interpret
@@ -27,30 +27,6 @@ def compiled(case: Case, fuel: int | None = None) -> Executable:
     """The case's program, every pass verified."""
     with config.override(check=True):
         return compile_graph(case.graph, fuel)
-
-
-def check_runs(case: Case, executable: Executable) -> None:
-    for number, extents in enumerate(case.extents):
-        tensors, variables = case.arrays(number)
-        STATISTICS["runs"] += 1
-        own = {v: array.copy() for v, array in variables.items()}
-        held = dict(zip([v for v in executable.graph.inputs if v.is_variable], own.values(), strict=True))
-        binding = executable.program.bind(held, extents)
-        before = [t.copy() for t in tensors]
-        status, found = binding.run(tensors)
-        for a, b in zip(before, tensors, strict=True):
-            assert a.tobytes() == b.tobytes(), "an input was changed"
-        try:
-            outputs, after = run_node_by_node(case.graph, tensors, variables, extents)
-        except GraphflowError as error:
-            STATISTICS["failed runs"] += 1
-            assert status != 0, f"node by node it raises {error}, the program returns"
-            assert isinstance(runtime_error(binding, status), GraphflowError)
-            after = list(variables.values())  # a failed call leaves them as they were
-        else:
-            assert status == 0, f"node by node it returns, the program fails: {runtime_error(binding, status)}"
-            assert_same_bits(outputs, found, f"outputs for {extents}")
-        assert_same_bits(after, list(own.values()), f"variables for {extents}")
 
 
 @settings(max_examples=EXAMPLES["static"])

@@ -8,11 +8,11 @@ import os
 
 import pytest
 from hypothesis import given, settings
-from random_graphs import STATISTICS, Case, assert_same_bits, cases, run_compiled, run_eagerly
+from random_graphs import cases
+from running import Case, check_runs
 
 from graphflow import config
-from graphflow.compiler import Executable, compile_graph, runtime_error
-from graphflow.errors import GraphflowError
+from graphflow.compiler import Executable, compile_graph
 from graphflow.ir import parse, print_graph
 from graphflow.runtime.cpu import emit_program, llvm, nests, pool
 
@@ -25,44 +25,6 @@ def compiled(case: Case, fuel: int | None = None) -> Executable:
     """The case's program, every pass verified."""
     with config.override(check=True):
         return compile_graph(case.graph, fuel)
-
-
-def check_runs(case: Case, executable: Executable) -> None:
-    """Run eagerly and compiled on all extents of the case. A run that fails in eager mode fails compiled, and leaves
-    every variable
-    as it was."""
-    for number, extents in enumerate(case.extents):
-        tensors, variables = case.arrays(number)
-        STATISTICS["runs"] += 1
-        try:
-            outputs, after = run_eagerly(case.graph, tensors, variables, extents)
-        except GraphflowError as error:
-            STATISTICS["failed runs"] += 1
-            status, _, after = run_compiled(executable, tensors, variables, extents)
-            assert status != 0, f"eager mode raises {error}, the program returns"
-            assert_same_bits(
-                [variables[v] for v in case.graph.inputs if v.is_variable], after, "a variable after a failed call"
-            )
-            check_message(case, executable, variables, extents, status, error)
-            continue
-        status, results, now = run_compiled(executable, tensors, variables, extents)
-        assert status == 0, f"eager mode returns, the program fails with {status}"
-        assert_same_bits(outputs, results, f"outputs for {extents}")
-        assert_same_bits(after, now, f"variables for {extents}")
-
-
-def check_message(case, executable, variables, extents, status, error):
-    """Op, element and kind of the error are those of eager mode (where one node only can be meant)."""
-    binding = executable.program.bind(
-        dict(zip([v for v in executable.graph.inputs if v.is_variable], variables.values(), strict=True)), extents
-    )
-    found = runtime_error(binding, status)
-    fallible = [n for n in case.graph.nodes if n.op.fallible]
-    if len(fallible) == 1:
-        assert type(found) is type(error)
-        if fallible[0].op.name != "scatter_add":  # its eager form is NumPy code, which counts no elements
-            assert str(error).startswith(found.args[0])  # eager mode adds the values
-        assert f"random.py:{fallible[0].source.line}" in str(found)
 
 
 @settings(max_examples=EXAMPLES["static"])

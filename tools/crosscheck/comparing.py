@@ -32,15 +32,16 @@ def _array_difference(x: Any, y: Any, elementwise: bool) -> str:
         return f"dtype {x.dtype}, TensorFlow {y.dtype}"
     if x.shape != y.shape:
         return f"shape {list(x.shape)}, TensorFlow {list(y.shape)}"
-    if x.dtype.kind not in "fcV":
-        wrong = x != y
-    else:
-        wrong = _further_than_rounding(x, y, elementwise)
-    if not np.any(wrong):
+    places = np.flatnonzero(wrong_places(x, y, elementwise))
+    if not places.size:
         return ""
-    places = np.flatnonzero(wrong)
     more = f" and {len(places) - 1} more of {x.size}" if len(places) > 1 else ""
     return f"{x.reshape(-1)[places[0]]!s}, TensorFlow {y.reshape(-1)[places[0]]!s}{more}"
+
+
+def wrong_places(x: Any, y: Any, elementwise: bool) -> Any:
+    """Where two arrays of one dtype and shape differ by more than rounding."""
+    return _further_than_rounding(x, y, elementwise) if x.dtype.kind in "fcV" else x != y
 
 
 def _kind(x: Any) -> str:
@@ -58,7 +59,9 @@ def _further_than_rounding(x: Any, y: Any, elementwise: bool) -> Any:
         same = (x == y) | (np.isnan(x) & np.isnan(y))
         gap = np.where(same, 0.0, np.abs(x - y))
         sizes = np.abs(y)
-        if not elementwise:
+        if elementwise:
+            sizes = np.maximum(sizes, 1.0)  # near a zero of the function the error is that of the numbers that cancel
+        else:
             finite = sizes[np.isfinite(sizes)]
             sizes = np.asarray(finite.max() if finite.size else 1.0)
         return ~(gap <= UNITS * unit * np.where(np.isfinite(sizes), sizes, 0.0))

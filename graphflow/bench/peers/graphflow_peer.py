@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from graphflow.bench import networks
 from graphflow.bench import workloads as spec
 from graphflow.bench.workloads import Arrays, Program, Workload
 
@@ -46,6 +47,8 @@ def build(contender: str, workload: Workload, inputs: Arrays) -> Program:
         "softmax": _softmax,
         "layer_norm": _layer_norm,
         "mlp": _mlp,
+        "cnn": _cnn,
+        "transformer": _transformer,
         "call": _call,
     }
     return makers[workload.name](inputs)
@@ -132,21 +135,18 @@ def _layer_norm(inputs: Arrays) -> Program:
     return _repeated(layer_norm, [gf.constant(inputs[name]) for name in ("x", "scale", "offset")], ["y"])
 
 
-def _mlp(inputs: Arrays) -> Program:
-    names = spec.mlp_parameter_names()
+def _training(inputs: Arrays, loss_of: Callable[[dict[str, Any], Any, Any], Any]) -> Program:
+    names = networks.weight_names(inputs)
     x, labels = gf.constant(inputs["x"]), gf.constant(inputs["labels"])
-    weights = [gf.Variable(inputs[name], name=name) for name in names]
-    optimizer = gf.optimizers.Adam(**spec.ADAM)
+    weights = {name: gf.Variable(inputs[name], name=name) for name in names}
+    optimizer = gf.optimizers.Adam(**networks.ADAM)
 
     @gf.function
     def step(x: Any, labels: Any) -> Any:
-        w0, b0, w1, b1, w2, b2 = weights
         with gf.GradientTape() as tape:
-            hidden = gf.nn.relu(gf.matmul(x, w0) + b0)
-            hidden = gf.nn.relu(gf.matmul(hidden, w1) + b1)
-            logits = gf.matmul(hidden, w2) + b2
-            loss = gf.reduce_mean(gf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+            loss = loss_of(weights, x, labels)
+        gradients = tape.gradient(loss, weights)
+        optimizer.apply_gradients([(gradients[name], weights[name]) for name in names])
         return loss
 
     state: dict[str, Any] = {}
@@ -159,17 +159,67 @@ def _mlp(inputs: Arrays) -> Program:
 
     def reset() -> None:
         optimizer.iterations.assign(0)
-        for weight, name in zip(weights, names, strict=True):
+        for name, weight in weights.items():
             weight.assign(inputs[name])
             for slot in optimizer.slot_names if optimizer.built else ():
                 optimizer.slot(weight, slot).assign(np.zeros_like(inputs[name]))
 
-    def outputs() -> Arrays:
-        named = dict(zip(names, weights, strict=True))
-        norms = {f"norm_{name}": np.linalg.norm(named[name].numpy()) for name in ("w0", "w1", "w2")}
-        return {"loss": state["loss"].numpy(), **norms}
+    return Program(run, lambda: {"loss": state["loss"].numpy(), **networks.norms(weights)}, reset)
 
-    return Program(run, outputs, reset)
+
+def _mean_cross_entropy(labels: Any, logits: Any) -> Any:
+    return gf.reduce_mean(gf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+
+
+def _mlp(inputs: Arrays) -> Program:
+    def loss_of(weights: dict[str, Any], x: Any, labels: Any) -> Any:
+        w0, b0, w1, b1, w2, b2 = weights.values()
+        hidden = gf.nn.relu(gf.matmul(x, w0) + b0)
+        hidden = gf.nn.relu(gf.matmul(hidden, w1) + b1)
+        return _mean_cross_entropy(labels, gf.matmul(hidden, w2) + b2)
+
+    return _training(inputs, loss_of)
+
+
+def _cnn(inputs: Arrays) -> Program:
+    def loss_of(weights: dict[str, Any], x: Any, labels: Any) -> Any:
+        for layer in range(2):
+            x = gf.nn.conv2d(x, weights[f"filters{layer}"], strides=1, padding="SAME")
+            mean, variance = gf.nn.moments(x, axes=[0, 1, 2])
+            scale, offset = weights[f"scale{layer}"], weights[f"offset{layer}"]
+            x = gf.nn.relu(gf.nn.batch_normalization(x, mean, variance, offset, scale, networks.EPSILON))
+            x = gf.nn.max_pool2d(x, ksize=2, strides=2, padding="VALID")
+        return _mean_cross_entropy(labels, gf.reshape(x, [x.shape[0], -1]) @ weights["w"] + weights["b"])
+
+    return _training(inputs, loss_of)
+
+
+def _transformer(inputs: Arrays) -> Program:
+    batch, time, width, heads = (networks.TRANSFORMER[name] for name in ("batch", "time", "width", "heads"))
+
+    def normalized(weights: dict[str, Any], name: str, x: Any) -> Any:
+        scale, offset = weights[f"scale_{name}"], weights[f"offset_{name}"]
+        return gf.nn.layer_normalization(x, offset, scale, variance_epsilon=networks.EPSILON)
+
+    def attended(qkv: Any) -> Any:
+        parts = gf.reshape(qkv, [batch, time, 3, heads, width // heads])
+        query, key, value = gf.unstack(gf.transpose(parts, [2, 0, 3, 1, 4]))
+        scores = gf.matmul(query, key, transpose_b=True) * (width // heads) ** -0.5
+        scores = gf.where(np.tri(time, dtype=bool), scores, float("-inf"))
+        return gf.reshape(gf.transpose(gf.nn.softmax(scores) @ value, [0, 2, 1, 3]), [batch, time, width])
+
+    def loss_of(weights: dict[str, Any], x: Any, labels: Any) -> Any:
+        h = gf.nn.embedding_lookup(weights["embedding"], x) + weights["positions"]
+        for layer in range(networks.TRANSFORMER["layers"]):
+            qkv = normalized(weights, f"attention{layer}", h) @ weights[f"qkv{layer}"]
+            h += attended(qkv) @ weights[f"output{layer}"]
+            hidden = normalized(weights, f"perceptron{layer}", h) @ weights[f"wide{layer}"]
+            hidden = gf.nn.gelu(hidden + weights[f"wide_bias{layer}"], approximate=True)
+            h += hidden @ weights[f"narrow{layer}"] + weights[f"narrow_bias{layer}"]
+        logits = gf.matmul(normalized(weights, "last", h), weights["embedding"], transpose_b=True)
+        return _mean_cross_entropy(labels, logits)
+
+    return _training(inputs, loss_of)
 
 
 def _call(inputs: Arrays) -> Program:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from graphflow.bench import networks
 from graphflow.bench import workloads as spec
 from graphflow.bench.workloads import Arrays, Program, Workload
 
@@ -40,6 +41,8 @@ def build(contender: str, workload: Workload, inputs: Arrays) -> Program:
         "softmax": _softmax,
         "layer_norm": _layer_norm,
         "mlp": _mlp,
+        "cnn": _cnn,
+        "transformer": _transformer,
         "call": _call,
     }
     return makers[workload.name](inputs)
@@ -125,18 +128,14 @@ def _layer_norm(inputs: Arrays) -> Program:
     return _repeated(layer_norm, [jax.device_put(inputs[name]) for name in ("x", "scale", "offset")], ["y"])
 
 
-def _mlp(inputs: Arrays) -> Program:
-    names = spec.mlp_parameter_names()
+def _training(inputs: Arrays, loss_of: Callable[[dict[str, Any], Any, Any], Any]) -> Program:
+    names = networks.weight_names(inputs)
     x, labels = jax.device_put(inputs["x"]), jax.device_put(inputs["labels"])
-    beta_1, beta_2, epsilon = spec.ADAM["beta_1"], spec.ADAM["beta_2"], spec.ADAM["epsilon"]
+    beta_1, beta_2, epsilon = (networks.ADAM[name] for name in ("beta_1", "beta_2", "epsilon"))
 
-    def loss_of(weights: Any, x: Any, labels: Any) -> Any:
-        w0, b0, w1, b1, w2, b2 = weights
-        hidden = jax.nn.relu(x @ w0 + b0)
-        hidden = jax.nn.relu(hidden @ w1 + b1)
-        logits = hidden @ w2 + b2
-        picked = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-        return jnp.mean(jax.nn.logsumexp(logits, axis=1) - picked)
+    def updated(w: Any, m: Any, v: Any, g: Any, rate: Any) -> Any:
+        m, v = m + (1 - beta_1) * (g - m), v + (1 - beta_2) * (g * g - v)
+        return w - rate * m / (jnp.sqrt(v) + epsilon), m, v
 
     @partial(jax.jit, donate_argnums=0)
     def step(state: Any, x: Any, labels: Any) -> Any:
@@ -144,18 +143,16 @@ def _mlp(inputs: Arrays) -> Program:
         loss, gradients = jax.value_and_grad(loss_of)(weights, x, labels)
         count = count + 1
         moment = count.astype(jnp.float32)
-        rate = spec.ADAM["learning_rate"] * jnp.sqrt(1 - beta_2**moment) / (1 - beta_1**moment)
-        first = [m + (1 - beta_1) * (g - m) for m, g in zip(first, gradients, strict=True)]
-        second = [v + (1 - beta_2) * (g * g - v) for v, g in zip(second, gradients, strict=True)]
-        weights = [w - rate * m / (jnp.sqrt(v) + epsilon) for w, m, v in zip(weights, first, second, strict=True)]
-        return (weights, first, second, count), loss
+        rate = networks.ADAM["learning_rate"] * jnp.sqrt(1 - beta_2**moment) / (1 - beta_1**moment)
+        new = {name: updated(weights[name], first[name], second[name], gradients[name], rate) for name in names}
+        return (*({name: new[name][part] for name in names} for part in range(3)), count), loss
 
     holder: dict[str, Any] = {}
 
     def reset() -> None:
         # Copies, because the step's donation must never reach the NumPy arrays that device_put may share.
-        weights = [jax.device_put(inputs[name].copy()) for name in names]
-        zeros = [[jax.device_put(np.zeros_like(inputs[name])) for name in names] for _ in range(2)]
+        weights = {name: jax.device_put(inputs[name].copy()) for name in names}
+        zeros = [{name: jax.device_put(np.zeros_like(inputs[name])) for name in names} for _ in range(2)]
         holder["state"] = (weights, *zeros, jax.device_put(np.zeros((), np.int32)))
 
     def run(count: int) -> None:
@@ -165,13 +162,62 @@ def _mlp(inputs: Arrays) -> Program:
         jax.block_until_ready((state, loss))
         holder["state"], holder["loss"] = state, loss
 
-    def outputs() -> Arrays:
-        weights = dict(zip(names, holder["state"][0], strict=True))
-        norms = {f"norm_{name}": np.asarray(np.linalg.norm(np.asarray(weights[name]))) for name in ("w0", "w1", "w2")}
-        return {"loss": np.asarray(holder["loss"]), **norms}
-
     reset()
-    return Program(run, outputs, reset)
+    return Program(run, lambda: {"loss": np.asarray(holder["loss"]), **networks.norms(holder["state"][0])}, reset)
+
+
+def _mean_cross_entropy(labels: Any, logits: Any) -> Any:
+    picked = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
+    return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - picked)
+
+
+def _mlp(inputs: Arrays) -> Program:
+    def loss_of(weights: dict[str, Any], x: Any, labels: Any) -> Any:
+        hidden = jax.nn.relu(x @ weights["w0"] + weights["b0"])
+        hidden = jax.nn.relu(hidden @ weights["w1"] + weights["b1"])
+        return _mean_cross_entropy(labels, hidden @ weights["w2"] + weights["b2"])
+
+    return _training(inputs, loss_of)
+
+
+def _normalized(weights: dict[str, Any], name: str, x: Any, axes: tuple[int, ...]) -> Any:
+    centred = x - jnp.mean(x, axes, keepdims=True)
+    inverse = jax.lax.rsqrt(jnp.mean(centred * centred, axes, keepdims=True) + networks.EPSILON)
+    return centred * inverse * weights[f"scale{name}"] + weights[f"offset{name}"]
+
+
+def _cnn(inputs: Arrays) -> Program:
+    def loss_of(weights: dict[str, Any], x: Any, labels: Any) -> Any:
+        for layer in range(2):
+            layout = ("NHWC", "HWIO", "NHWC")
+            x = jax.lax.conv_general_dilated(x, weights[f"filters{layer}"], (1, 1), "SAME", dimension_numbers=layout)
+            x = jax.nn.relu(_normalized(weights, str(layer), x, (0, 1, 2)))
+            x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+        return _mean_cross_entropy(labels, x.reshape(len(x), -1) @ weights["w"] + weights["b"])
+
+    return _training(inputs, loss_of)
+
+
+def _transformer(inputs: Arrays) -> Program:
+    batch, time, width, heads = (networks.TRANSFORMER[name] for name in ("batch", "time", "width", "heads"))
+
+    def attended(qkv: Any) -> Any:
+        query, key, value = qkv.reshape(batch, time, 3, heads, width // heads).transpose(2, 0, 3, 1, 4)
+        scores = query @ key.swapaxes(-1, -2) * (width // heads) ** -0.5
+        scores = jnp.where(np.tri(time, dtype=bool), scores, -jnp.inf)
+        return (jax.nn.softmax(scores) @ value).transpose(0, 2, 1, 3).reshape(batch, time, width)
+
+    def loss_of(weights: dict[str, Any], x: Any, labels: Any) -> Any:
+        h = weights["embedding"][x] + weights["positions"]
+        for layer in range(networks.TRANSFORMER["layers"]):
+            qkv = _normalized(weights, f"_attention{layer}", h, (-1,)) @ weights[f"qkv{layer}"]
+            h += attended(qkv) @ weights[f"output{layer}"]
+            hidden = _normalized(weights, f"_perceptron{layer}", h, (-1,)) @ weights[f"wide{layer}"]
+            hidden = jax.nn.gelu(hidden + weights[f"wide_bias{layer}"], approximate=True)
+            h += hidden @ weights[f"narrow{layer}"] + weights[f"narrow_bias{layer}"]
+        return _mean_cross_entropy(labels, _normalized(weights, "_last", h, (-1,)) @ weights["embedding"].T)
+
+    return _training(inputs, loss_of)
 
 
 def _call(inputs: Arrays) -> Program:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from graphflow.bench import networks
 from graphflow.bench import workloads as spec
 from graphflow.bench.workloads import Arrays, Program, Workload
 
@@ -39,6 +40,8 @@ def build(contender: str, workload: Workload, inputs: Arrays) -> Program:
         "softmax": _softmax,
         "layer_norm": _layer_norm,
         "mlp": _mlp,
+        "cnn": _cnn,
+        "transformer": _transformer,
         "call": _call,
     }
     decorate = tf.function(jit_compile=contender == "tensorflow xla", autograph=False)
@@ -139,37 +142,35 @@ def _layer_norm(inputs: Arrays, decorate: Callable[..., Any]) -> Program:
     return _repeated(layer_norm, [tf.constant(inputs[name]) for name in ("x", "scale", "offset")], ["y"])
 
 
-def _mlp(inputs: Arrays, decorate: Callable[..., Any]) -> Program:
-    names = spec.mlp_parameter_names()
+def _training(
+    inputs: Arrays, loss_of: Callable[[dict[str, Any], Any, Any], Any], decorate: Callable[..., Any]
+) -> Program:
+    names = networks.weight_names(inputs)
     x, labels = tf.constant(inputs["x"]), tf.constant(inputs["labels"])
-    weights = [tf.Variable(inputs[name]) for name in names]
-    first = [tf.Variable(tf.zeros_like(weight)) for weight in weights]
-    second = [tf.Variable(tf.zeros_like(weight)) for weight in weights]
+    weights = {name: tf.Variable(inputs[name]) for name in names}
+    first = {name: tf.Variable(tf.zeros_like(weight)) for name, weight in weights.items()}
+    second = {name: tf.Variable(tf.zeros_like(weight)) for name, weight in weights.items()}
     count = tf.Variable(0.0)
 
     @decorate
     def step(x: Any, labels: Any) -> Any:
-        w0, b0, w1, b1, w2, b2 = weights
         with tf.GradientTape() as tape:
-            hidden = tf.nn.relu(tf.matmul(x, w0) + b0)
-            hidden = tf.nn.relu(tf.matmul(hidden, w1) + b1)
-            logits = tf.matmul(hidden, w2) + b2
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+            loss = loss_of(weights, x, labels)
         gradients = tape.gradient(loss, weights)
         moment = count.assign_add(1.0)
-        for weight, m, v, gradient in zip(weights, first, second, gradients, strict=True):
+        for name in names:
             # One fused kernel per parameter, which also updates in place: faster than Keras' op by op update.
             tf.raw_ops.ResourceApplyAdam(
-                var=weight.handle,
-                m=m.handle,
-                v=v.handle,
-                beta1_power=tf.pow(spec.ADAM["beta_1"], moment),
-                beta2_power=tf.pow(spec.ADAM["beta_2"], moment),
-                lr=spec.ADAM["learning_rate"],
-                beta1=spec.ADAM["beta_1"],
-                beta2=spec.ADAM["beta_2"],
-                epsilon=spec.ADAM["epsilon"],
-                grad=gradient,
+                var=weights[name].handle,
+                m=first[name].handle,
+                v=second[name].handle,
+                beta1_power=tf.pow(networks.ADAM["beta_1"], moment),
+                beta2_power=tf.pow(networks.ADAM["beta_2"], moment),
+                lr=networks.ADAM["learning_rate"],
+                beta1=networks.ADAM["beta_1"],
+                beta2=networks.ADAM["beta_2"],
+                epsilon=networks.ADAM["epsilon"],
+                grad=tf.convert_to_tensor(gradients[name]),
             )
         return loss
 
@@ -184,17 +185,68 @@ def _mlp(inputs: Arrays, decorate: Callable[..., Any]) -> Program:
 
     def reset() -> None:
         count.assign(0.0)
-        for weight, name in zip(weights, names, strict=True):
+        for name, weight in weights.items():
             weight.assign(inputs[name])
-        for slot in (*first, *second):
+        for slot in (*first.values(), *second.values()):
             slot.assign(tf.zeros_like(slot))
 
-    def outputs() -> Arrays:
-        named = dict(zip(names, weights, strict=True))
-        norms = {f"norm_{name}": np.linalg.norm(named[name].numpy()) for name in ("w0", "w1", "w2")}
-        return {"loss": state["loss"].numpy(), **norms}
+    return Program(run, lambda: {"loss": state["loss"].numpy(), **networks.norms(weights)}, reset)
 
-    return Program(run, outputs, reset)
+
+def _mean_cross_entropy(labels: Any, logits: Any) -> Any:
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+
+
+def _mlp(inputs: Arrays, decorate: Callable[..., Any]) -> Program:
+    def loss_of(weights: dict[str, Any], x: Any, labels: Any) -> Any:
+        hidden = tf.nn.relu(tf.matmul(x, weights["w0"]) + weights["b0"])
+        hidden = tf.nn.relu(tf.matmul(hidden, weights["w1"]) + weights["b1"])
+        return _mean_cross_entropy(labels, tf.matmul(hidden, weights["w2"]) + weights["b2"])
+
+    return _training(inputs, loss_of, decorate)
+
+
+def _cnn(inputs: Arrays, decorate: Callable[..., Any]) -> Program:
+    def loss_of(weights: dict[str, Any], x: Any, labels: Any) -> Any:
+        for layer in range(2):
+            x = tf.nn.conv2d(x, weights[f"filters{layer}"], strides=1, padding="SAME")
+            scale, offset = weights[f"scale{layer}"], weights[f"offset{layer}"]
+            x = tf.compat.v1.nn.fused_batch_norm(x, scale, offset, epsilon=networks.EPSILON)[0]
+            x = tf.nn.max_pool2d(tf.nn.relu(x), ksize=2, strides=2, padding="VALID")
+        return _mean_cross_entropy(labels, tf.reshape(x, [x.shape[0], -1]) @ weights["w"] + weights["b"])
+
+    return _training(inputs, loss_of, decorate)
+
+
+def _transformer(inputs: Arrays, decorate: Callable[..., Any]) -> Program:
+    batch, time, width, heads = (networks.TRANSFORMER[name] for name in ("batch", "time", "width", "heads"))
+
+    def normalized(weights: dict[str, Any], name: str, x: Any) -> Any:
+        mean, variance = tf.nn.moments(x, axes=[-1], keepdims=True)
+        scale, offset = weights[f"scale_{name}"], weights[f"offset_{name}"]
+        return tf.nn.batch_normalization(x, mean, variance, offset, scale, networks.EPSILON)
+
+    def attended(qkv: Any) -> Any:
+        parts = tf.reshape(qkv, [batch, time, 3, heads, width // heads])
+        query, key, value = tf.unstack(tf.transpose(parts, [2, 0, 3, 1, 4]))
+        scores = tf.matmul(query, key, transpose_b=True) * (width // heads) ** -0.5
+        scores = tf.where(np.tri(time, dtype=bool), scores, float("-inf"))
+        return tf.reshape(tf.transpose(tf.nn.softmax(scores) @ value, [0, 2, 1, 3]), [batch, time, width])
+
+    def product(x: Any, matrix: Any) -> Any:  # one product of matrices instead of one for each text
+        return tf.reshape(tf.reshape(x, [batch * time, -1]) @ matrix, [batch, time, -1])
+
+    def loss_of(weights: dict[str, Any], x: Any, labels: Any) -> Any:
+        h = tf.gather(weights["embedding"], x) + weights["positions"]
+        for layer in range(networks.TRANSFORMER["layers"]):
+            qkv = product(normalized(weights, f"attention{layer}", h), weights[f"qkv{layer}"])
+            h += product(attended(qkv), weights[f"output{layer}"])
+            hidden = product(normalized(weights, f"perceptron{layer}", h), weights[f"wide{layer}"])
+            hidden = tf.nn.gelu(hidden + weights[f"wide_bias{layer}"], approximate=True)
+            h += product(hidden, weights[f"narrow{layer}"]) + weights[f"narrow_bias{layer}"]
+        return _mean_cross_entropy(labels, product(normalized(weights, "last", h), tf.transpose(weights["embedding"])))
+
+    return _training(inputs, loss_of, decorate)
 
 
 def _call(inputs: Arrays, decorate: Callable[..., Any]) -> Program:

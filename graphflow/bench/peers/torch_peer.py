@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from graphflow.bench import networks
 from graphflow.bench import workloads as spec
 from graphflow.bench.workloads import Arrays, Program, Workload
 
@@ -36,6 +37,8 @@ def build(contender: str, workload: Workload, inputs: Arrays) -> Program:
         "softmax": _softmax,
         "layer_norm": _layer_norm,
         "mlp": _mlp,
+        "cnn": _cnn,
+        "transformer": _transformer,
         "call": _call,
     }
     return makers[workload.name](inputs, contender == "torch compile")
@@ -163,49 +166,93 @@ def _layer_norm(inputs: Arrays, compiled: bool) -> Program:
     return _repeated(torch.compile(fused) if compiled else eager, [torch.zeros_like(x)], [x, scale, offset], ["y"])
 
 
-def _mlp(inputs: Arrays, compiled: bool) -> Program:
-    names = spec.mlp_parameter_names()
-    (x,) = _tensors(inputs, ("x",))
+def _training(inputs: Arrays, loss_of: Callable[[dict[str, Any], Any, Any], Any], compiled: bool) -> Program:
+    names = networks.weight_names(inputs)
+    x = torch.from_numpy(inputs["x"].copy())
     labels = torch.from_numpy(inputs["labels"].astype(np.int64))
-    weights = [value.requires_grad_() for value in _tensors(inputs, tuple(names))]
+    weights = {name: torch.from_numpy(inputs[name].copy()).requires_grad_() for name in names}
     optimizer = torch.optim.Adam(
-        weights,
-        lr=spec.ADAM["learning_rate"],
-        betas=(spec.ADAM["beta_1"], spec.ADAM["beta_2"]),
-        eps=spec.ADAM["epsilon"],
+        weights.values(),
+        lr=networks.ADAM["learning_rate"],
+        betas=(networks.ADAM["beta_1"], networks.ADAM["beta_2"]),
+        eps=networks.ADAM["epsilon"],
         fused=True,
     )
     state: dict[str, Any] = {}
-
-    def loss_of(x: Any, labels: Any, w0: Any, b0: Any, w1: Any, b1: Any, w2: Any, b2: Any) -> Any:
-        hidden = torch.relu(torch.addmm(b0, x, w0))
-        hidden = torch.relu(torch.addmm(b1, hidden, w1))
-        return functional.cross_entropy(torch.addmm(b2, hidden, w2), labels)
-
     forward = torch.compile(loss_of) if compiled else loss_of
 
     def run(count: int) -> None:
         for _ in range(count):
             optimizer.zero_grad(set_to_none=True)
-            loss = forward(x, labels, *weights)
+            loss = forward(weights, x, labels)
             loss.backward()
             optimizer.step()
             state["loss"] = loss.detach()
 
     def reset() -> None:
         with torch.no_grad():
-            for weight, name in zip(weights, names, strict=True):
+            for name, weight in weights.items():
                 weight.copy_(torch.from_numpy(inputs[name]))
             for slots in optimizer.state.values():
                 for slot in slots.values():
                     slot.zero_()
 
     def outputs() -> Arrays:
-        named = dict(zip(names, weights, strict=True))
-        norms = {f"norm_{name}": np.linalg.norm(named[name].detach().numpy()) for name in ("w0", "w1", "w2")}
-        return {"loss": state["loss"].numpy(), **norms}
+        return {"loss": state["loss"].numpy(), **networks.norms({n: w.detach().numpy() for n, w in weights.items()})}
 
     return Program(run, outputs, reset)
+
+
+def _mlp(inputs: Arrays, compiled: bool) -> Program:
+    def loss_of(weights: dict[str, Any], x: Any, labels: Any) -> Any:
+        hidden = torch.relu(torch.addmm(weights["b0"], x, weights["w0"]))
+        hidden = torch.relu(torch.addmm(weights["b1"], hidden, weights["w1"]))
+        return functional.cross_entropy(torch.addmm(weights["b2"], hidden, weights["w2"]), labels)
+
+    return _training(inputs, loss_of, compiled)
+
+
+def _cnn(inputs: Arrays, compiled: bool) -> Program:
+    def loss_of(weights: dict[str, Any], x: Any, labels: Any) -> Any:
+        x = x.permute(0, 3, 1, 2)  # channels first by name, last in memory: the layout that oneDNN is fastest with here
+        for layer in range(2):
+            filters = weights[f"filters{layer}"].permute(3, 2, 0, 1)
+            x = functional.conv2d(x, filters, padding=1)
+            scale, offset = weights[f"scale{layer}"], weights[f"offset{layer}"]
+            x = functional.batch_norm(x, None, None, scale, offset, training=True, eps=networks.EPSILON)
+            x = functional.max_pool2d(torch.relu(x), 2)
+        flat = x.permute(0, 2, 3, 1).reshape(x.shape[0], -1)
+        return functional.cross_entropy(torch.addmm(weights["b"], flat, weights["w"]), labels)
+
+    return _training(inputs, loss_of, compiled)
+
+
+def _transformer(inputs: Arrays, compiled: bool) -> Program:
+    batch, time, width, heads = (networks.TRANSFORMER[name] for name in ("batch", "time", "width", "heads"))
+
+    def normalized(weights: dict[str, Any], name: str, x: Any) -> Any:
+        scale, offset = weights[f"scale_{name}"], weights[f"offset_{name}"]
+        return functional.layer_norm(x, (width,), scale, offset, networks.EPSILON)
+
+    def attended(qkv: Any) -> Any:
+        query, key, value = qkv.view(batch, time, 3, heads, width // heads).permute(2, 0, 3, 1, 4).unbind()
+        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        return mixed.transpose(1, 2).reshape(batch, time, width)
+
+    def loss_of(weights: dict[str, Any], x: Any, labels: Any) -> Any:
+        h = functional.embedding(x, weights["embedding"]) + weights["positions"]
+        for layer in range(networks.TRANSFORMER["layers"]):
+            qkv = normalized(weights, f"attention{layer}", h) @ weights[f"qkv{layer}"]
+            h = h + attended(qkv) @ weights[f"output{layer}"]
+            hidden = (
+                normalized(weights, f"perceptron{layer}", h) @ weights[f"wide{layer}"] + weights[f"wide_bias{layer}"]
+            )
+            hidden = functional.gelu(hidden, approximate="tanh")
+            h = h + (hidden @ weights[f"narrow{layer}"] + weights[f"narrow_bias{layer}"])
+        logits = normalized(weights, "last", h) @ weights["embedding"].T
+        return functional.cross_entropy(logits.view(-1, logits.shape[-1]), labels.view(-1))
+
+    return _training(inputs, loss_of, compiled)
 
 
 def _call(inputs: Arrays, compiled: bool) -> Program:

@@ -20,6 +20,7 @@ from .emit_rows import RowEmitter
 from .emit_scalars import emit_scalars, is_cheap, is_inline, load_scalar
 from .emit_values import MARKER, FunctionText
 from .extents import OUT_OF_MEMORY, RESERVE, fill_marker
+from .interrupts import INTERRUPT_DECLARATIONS, INTERRUPTED, POLL, copies, poll
 
 __all__ = ["ControlEmitter"]
 
@@ -65,6 +66,9 @@ class ControlEmitter(RowEmitter):
                 "declare ptr @realloc(ptr, i64)",
                 "declare void @free(ptr)",
             }
+        if self.has_loop:
+            lines.append(POLL)
+            self.declarations |= INTERRUPT_DECLARATIONS
         return "\n".join(lines) + "\n"
 
     def _function_lines(self, head: str, own: FunctionText) -> list[str]:
@@ -176,15 +180,18 @@ class ControlEmitter(RowEmitter):
         }
 
     def _before_return(self, writer: Writer) -> None:
-        if not any(key[0] == "dynamic" for key in self.slots.buffers):
+        if not self.has_loop and not any(key[0] == "dynamic" for key in self.slots.buffers):
             return
         status = writer.let("load i64, ptr %table, align 8")
-        short = writer.let(f"icmp eq i64 {status}, {OUT_OF_MEMORY}")
-        none, fine = writer.label("no_memory"), writer.label("memory")
-        writer.line(f"br i1 {short}, label %{none}, label %{fine}")
-        writer.open(none)
+        short, stopped, fine = writer.label("no_memory"), writer.label("stopped"), writer.label("fine")
+        writer.line(
+            f"switch i64 {status}, label %{fine} [i64 {OUT_OF_MEMORY}, label %{short} i64 {INTERRUPTED}, label %{stopped}]"
+        )
+        writer.open(short)
         nothing = writer.let("call ptr @PyErr_NoMemory()")
         writer.line(f"ret ptr {nothing}")
+        writer.open(stopped)
+        writer.line("ret ptr null")  # the handler's exception is set
         writer.open(fine)
 
     # Steps ------------------------------------------------------------------------------------------------------------
@@ -312,31 +319,38 @@ class ControlEmitter(RowEmitter):
         cells = {k: self._carry(body.inputs[k].type, self.register(node.inputs[k])) for k in scalars}
         symbols = _own_symbols(node)
         held = {name: self._variable("i64", self.dim(node.inputs[k].type.shape[axis])) for name, k, axis, _ in symbols}
-        header, inside, done = writer.label("while"), writer.label("body"), writer.label("done")
-        writer.line(f"br label %{header}")
-        writer.open(header)
-        for k in scalars:
-            kind = register_type(body.inputs[k].type.dtype)
-            registers[body.inputs[k]] = writer.let(f"load {kind}, ptr {cells[k]}, align 8")
-        present = {name: writer.let(f"load i64, ptr {place}, align 8") for name, place in held.items()}
-        self.define(list(present.items()))
-        self._steps(condition)
-        writer.line(f"br i1 {self.register(condition.outputs[0])}, label %{inside}, label %{done}")
-        writer.open(inside)
-        count_iteration(self)
-        self._steps(body)
-        following = [self.register(body.outputs[k]) for k in scalars]
-        extents = {name: self.dim(body.outputs[k].type.shape[axis]) for name, k, axis, _ in symbols}
-        self._moves(body)
-        for k, value in zip(scalars, following, strict=True):
-            writer.line(f"store {register_type(body.inputs[k].type.dtype)} {value}, ptr {cells[k]}, align 8")
-        for name, value in extents.items():
-            writer.line(f"store i64 {value}, ptr {held[name]}, align 8")
-        writer.line(f"br label %{header}")
+
+        def present(value: Value, k: int) -> str:
+            return writer.let(f"load {register_type(value.type.dtype)}, ptr {cells[k]}, align 8")
+
+        first, done = writer.label("while"), writer.label("done")
+        writer.line(f"br label %{first}")
+        turns = [first, *(writer.label("while") for _ in range(copies(node) - 1))]
+        for turn, following_turn in zip(turns, [*turns[1:], first], strict=True):
+            writer.open(turn)
+            for k in scalars:
+                registers[body.inputs[k]] = present(body.inputs[k], k)
+            self.define([(name, writer.let(f"load i64, ptr {place}, align 8")) for name, place in held.items()])
+            self._steps(condition)
+            inside = writer.label("body")
+            writer.line(f"br i1 {self.register(condition.outputs[0])}, label %{inside}, label %{done}")
+            writer.open(inside)
+            count_iteration(self)
+            if turn is first:
+                poll(self, node)
+            self._steps(body)
+            following = [self.register(body.outputs[k]) for k in scalars]
+            extents = {name: self.dim(body.outputs[k].type.shape[axis]) for name, k, axis, _ in symbols}
+            self._moves(body)
+            for k, value in zip(scalars, following, strict=True):
+                writer.line(f"store {register_type(body.inputs[k].type.dtype)} {value}, ptr {cells[k]}, align 8")
+            for name, value in extents.items():
+                writer.line(f"store i64 {value}, ptr {held[name]}, align 8")
+            writer.line(f"br label %{following_turn}")
         writer.open(done)
         for k in scalars:
-            registers[node.outputs[k]] = registers[body.inputs[k]]
-        self.define([(outer, present[name]) for name, _, _, outer in symbols])
+            registers[node.outputs[k]] = present(node.outputs[k], k)
+        self.define([(outer, writer.let(f"load i64, ptr {held[name]}, align 8")) for name, _, _, outer in symbols])
 
     def _carry(self, type_: Any, register: str) -> str:
         return self._variable(register_type(type_.dtype), register)

@@ -29,6 +29,7 @@ class FunctionText:
     fixed: dict[Any, str] = field(default_factory=dict)
     extents: dict[Dim, str] = field(default_factory=dict)
     cells: dict[Value, tuple[int, str]] = field(default_factory=dict)
+    asked: str | None = None  # where a loop keeps when it asked for signals
 
 
 class ValueEmitter(ProgramEmitter):

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import cumulative, fourier, lapack, products, rows, scatter, sorting
+from . import cumulative, fourier, lapack_factors, lapack_systems, products, rows, scatter, sorting
 
 __all__ = ["LIBRARY"]
 
 #: kernel name -> emit(step emitter, node, step number)
 LIBRARY: dict[str, Callable[[Any, Any, int], None]] = {
     **fourier.KERNELS,
-    **lapack.KERNELS,
+    **lapack_factors.KERNELS,
+    **lapack_systems.KERNELS,
     **rows.KERNELS,
     "argsort": sorting.emit_argsort,
     "cumulative": cumulative.emit_cumulative,
