@@ -89,8 +89,8 @@ class DType:
 
     @property
     def zero(self) -> Any:
-        """The element that gf.zeros is made of: 0, or the empty string."""
-        return b"" if self.kind == "string" else 0
+        """The element that gf.zeros is made of: 0, False or the empty string."""
+        return {"string": b"", "bool": False}.get(self.kind, 0)
 
     @property
     def min(self) -> Any:

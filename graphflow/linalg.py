@@ -18,7 +18,7 @@ from .functions.tridiagonal import __all__ as _tridiagonals
 from .ir.dims import product, require_equal
 from .math import cast, conj, l2_normalize
 from .ops.matrices import in_dtype_of
-from .ops.rules import integer, normalize_axis
+from .ops.rules import equal_shapes, integer, normalize_axis
 from .tensor import Tensor, as_dim, as_shape, convert_to_tensor, operands
 
 __all__ = [
@@ -331,7 +331,7 @@ def tensor_diag_part(input: Any, name: str | None = None) -> Tensor:
     """The elements of input[s + s] where both halves of the position are equal."""
     x = convert_to_tensor(input)
     half = len(x.dims) // 2
-    if len(x.dims) % 2 or x.dims[:half] != x.dims[half:]:
+    if len(x.dims) % 2 or not equal_shapes(x.dims[:half], x.dims[half:]):
         raise ShapeError(f"tensor_diag_part: needs a shape that is one half twice, got {x.type}")
     count = product(x.dims[:half])
     return ops.reshape(ops.diagonal(ops.reshape(x, shape=(count, count))), shape=x.dims[:half])

@@ -123,6 +123,13 @@ def divide(x: Any, y: Any, name: str | None = None) -> Tensor:
     return ops.divide(*_divided(x, y))
 
 
+def true_quotient(x: Any) -> Any:
+    """A tensor in the dtype that its quotients have: integers become float32 up to 16 bits, else float64."""
+    x = convert_to_tensor(x)
+    wide = _TRUE_DIVISION.get(x.dtype)
+    return x if wide is None else ops.cast(x, dtype=wide)
+
+
 def _divided(x: Any, y: Any) -> tuple[Any, Any]:
     """Operands of a true division."""
     if isinstance(x, TensorLike) and x.dtype.is_floating:

@@ -52,6 +52,8 @@ def _apply(name: str, x: Any, y: Any) -> Any:
     try:
         return getattr(_operators(), name)(x, y)
     except DTypeError:
+        if name == "multiply" and isinstance(x, TensorLike) and x.dtype.is_bool:
+            return _operators().logical_and(x, y)  # as in TensorFlow
         if isinstance(y, (TensorLike, *_OURS)) or y is None:
             raise
         return NotImplemented

@@ -21,8 +21,11 @@ class TensorShape(tuple[Any, ...]):
         """dims: an int, extents, another shape, or None for an unknown rank."""
         if isinstance(dims, TensorShape) and dims._unknown:
             return dims
-        if dims is None:
-            values: Iterable[Any] = ()
+        values: Iterable[Any]
+        if dims.__class__ is tuple:  # the common case, before the slow questions
+            values = dims
+        elif dims is None:
+            values = ()
         elif isinstance(dims, int) or not isinstance(dims, Iterable):
             values = (dims,)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ class ControlRecord:
         self.prepared: dict[Any, Any] = {}
 
 
-class CallRecord:
+class CallRecord(ABC):
     """A call of a compiled function, recorded as one. inputs, outputs: its tensors; op, source: for messages."""
 
     inputs: tuple[Any, ...]
@@ -83,13 +84,13 @@ class CallRecord:
     source: Source
     attributes: dict[str, Any]
 
+    @abstractmethod
     def add_gradients(self, incoming: Sequence[Any], wanted: Sequence[bool], sums: Any) -> bool:
         """Add the gradients of the inputs to the sums. False: the ops of `expanded` have to do it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def expanded(self) -> list[Record]:
         """The records of the ops that the call consists of."""
-        raise NotImplementedError
 
 
 class Recorder(Protocol):

@@ -16,6 +16,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import ArgumentError, UnimplementedError
 from ..ir.source import CodeTable
 from ..locks import renew_after_fork
 from ..tracing.bytecode import is_installed, plain_function
@@ -270,10 +271,10 @@ def converted(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def to_graph(entity: Callable[..., Any], recursive: bool = True, experimental_optional_features: Any = None) -> Any:
     """The converted form of a Python function, as a function. recursive=False: what it calls stays as it is, which is not
-    offered. Raises TypeError for what is no Python function."""
+    offered (UnimplementedError). Raises ArgumentError for what is no Python function."""
     del experimental_optional_features
     if not recursive:
-        raise NotImplementedError(
+        raise UnimplementedError(
             "to_graph: recursive=False is not offered; mark functions with do_not_convert instead"
         )
     plain = _python_function(entity)
@@ -291,7 +292,7 @@ def to_code(entity: Callable[..., Any], recursive: bool = True, experimental_opt
     try:
         found = locate(plain)
     except NoSource as problem:
-        raise ValueError(f"to_code: {problem}") from None
+        raise ArgumentError(f"to_code: {problem}") from None
     convert_tree(found.node, found.class_name)
     for node in ast.walk(found.node):
         for field in ("id", "name", "arg"):
@@ -306,5 +307,5 @@ def to_code(entity: Callable[..., Any], recursive: bool = True, experimental_opt
 def _python_function(entity: Any) -> types.FunctionType:
     found = plain_function(entity)
     if found is None:
-        raise TypeError(f"a Python function is needed, got {entity!r}")
+        raise ArgumentError(f"a Python function is needed, got {entity!r}")
     return found

@@ -4,6 +4,7 @@ reversed of these. They are made by what converted code calls for range, enumera
 from __future__ import annotations
 
 import builtins
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,16 +35,16 @@ def _traced(value: Any) -> bool:
     return is_traced(value) or hasattr(value, "__graphflow_dim__") and is_run_time(value.__graphflow_dim__())
 
 
-class Sequential:
+class Sequential(ABC):
     """Something with a length that gives an item for each position; both may be tensors."""
 
+    @abstractmethod
     def length(self) -> Any:
         """An int, an extent or an int32 tensor of rank 0."""
-        raise NotImplementedError
 
+    @abstractmethod
     def item(self, position: Any) -> Any:
         """The item at an int32 tensor's position (or an int's)."""
-        raise NotImplementedError
 
     def __len__(self) -> int:
         return builtins.len(builtins.range(self.length()))

@@ -8,6 +8,7 @@ in the batch. Batch axes of the operands of a system broadcast. docs/complex.md 
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,13 @@ import numpy as np
 from .. import ops
 from ..dtypes import as_dtype, float32, float64, int32, int64
 from ..errors import DTypeError, ShapeError
+from ..ir.dims import require_equal
 from ..ops.decompositions import permuted
+from ..ops.gradients import extent
 from ..ops.matrices import adjoint as transposed
-from ..ops.matrices import eye_like, in_dtype_of, product_of, triangle
+from ..ops.matrices import check_matrix, eye_like, in_dtype_of, product_of, triangle
 from ..ops.reduction import reduce_in_steps
+from ..ops.rules import equal_shapes
 from ..tensor import Tensor, convert_to_tensor, operands
 
 __all__ = [
@@ -85,26 +89,29 @@ def triangular_solve(
 def inv(input: Any, adjoint: bool = False, name: str | None = None) -> Tensor:
     """The inverse of each matrix (of its transpose, if adjoint)."""
     (x,) = _matrices("inv", input)
-    _square("inv", x)
+    check_matrix("inv", x.type)
     return ops.solve(x, eye_like(x), adjoint=bool(adjoint))
-
-
-def _square(name: str, x: Any) -> None:
-    if x.dims[-1] != x.dims[-2]:
-        raise ShapeError(f"{name}: needs square matrices, got {x.type} ({x.dims[-2]} and {x.dims[-1]})")
 
 
 def lstsq(matrix: Any, rhs: Any, l2_regularizer: float = 0.0, fast: bool = True, name: str | None = None) -> Tensor:
     """X with the least |matrix X - rhs|^2 + l2_regularizer |X|^2; of least norm where there are more columns than rows.
 
-    fast: through the normal equations and their Cholesky factor (for matrices of full rank; extents that the trace does not know count
-    as at least as many rows as columns). Otherwise through the singular values, for any rank, as for pinv, without l2_regularizer.
+    fast: through the normal equations and their Cholesky factor (for matrices of full rank). Otherwise through the singular values,
+    for any rank, as for pinv, without l2_regularizer.
     """
     a, b = _same_batch(*_matrices("lstsq", matrix, rhs))
     rows, columns = a.dims[-2:]
     if not fast:
         return ops.matmul(pinv(a), b)
-    tall = not (isinstance(rows, int) and isinstance(columns, int)) or rows >= columns
+    if isinstance(rows, int) and isinstance(columns, int):
+        return _normal_equations(a, b, l2_regularizer, rows >= columns)
+    from .control_flow import cond
+
+    is_tall = ops.greater_equal(extent(a, len(a.dims) - 2, int64), extent(a, len(a.dims) - 1, int64))
+    return cond(is_tall, *(functools.partial(_normal_equations, a, b, l2_regularizer, tall) for tall in (True, False)))
+
+
+def _normal_equations(a: Any, b: Any, l2_regularizer: float, tall: bool) -> Any:
     gram = product_of(a, a, adjoint_a=tall, adjoint_b=not tall)
     if l2_regularizer:
         gram = ops.add(gram, ops.multiply(eye_like(gram), float(l2_regularizer)))
@@ -216,10 +223,10 @@ def epsilon(dtype: Any) -> float:
     return float(ml_dtypes.finfo(dtype.numpy).eps)
 
 
-def _resolution(x: Any, s: Any) -> float:
+def _resolution(x: Any, s: Any) -> Any:
     """The larger extent times eps: what is below it, relative to the largest singular value, is rounding."""
-    most = max(int(d) if isinstance(d, int) else 1 for d in x.dims[-2:])
-    return most * epsilon(s.dtype)
+    rows, columns = (extent(x, axis, s.dtype) for axis in (len(x.dims) - 2, len(x.dims) - 1))
+    return ops.multiply(ops.maximum(rows, columns), epsilon(s.dtype))
 
 
 def _limit(s: Any, rcond: Any) -> Any:
@@ -233,7 +240,7 @@ def pinv(a: Any, rcond: Any = None, validate_args: bool = False, name: str | Non
     """The Moore-Penrose inverse; singular values up to rcond times the largest count as 0."""
     (x,) = _matrices("pinv", a)
     s, u, v = ops.svd(x, full_matrices=False)
-    zero = ops.less_equal(s, _limit(s, 10.0 * _resolution(x, s) if rcond is None else rcond))
+    zero = ops.less_equal(s, _limit(s, ops.multiply(_resolution(x, s), 10.0) if rcond is None else rcond))
     one = convert_to_tensor(1.0, s.dtype)
     inverse = ops.select(zero, convert_to_tensor(0.0, s.dtype), ops.divide(one, ops.select(zero, one, s)))
     inverse = in_dtype_of(ops.reshape(inverse, shape=(*s.dims[:-1], 1, s.dims[-1])), v)
@@ -262,7 +269,7 @@ def expm(input: Any, name: str | None = None) -> Tensor:
     """The exponential of each matrix: the [13/13] Pade approximant with scaling and squaring (Higham, 2005), up to 32 squarings, each
     taken only by the matrices that need it."""
     (x,) = _matrices("expm", input)
-    _square("expm", x)
+    check_matrix("expm", x.type)
     if x.dtype.is_narrow:
         return ops.cast(expm(ops.cast(x, dtype=float32)), dtype=x.dtype)
     rank = len(x.dims)
@@ -324,7 +331,7 @@ def _column(x: Any, k: int) -> Any:
 def cross(a: Any, b: Any, name: str | None = None) -> Tensor:
     """The cross product of the vectors of three elements in the last axis."""
     a, b = operands(a, b)
-    if not a.dims or a.dims[-1] != 3 or a.dims != b.dims:
+    if not a.dims or not require_equal(a.dims[-1], 3) or not equal_shapes(a.dims, b.dims):
         raise ShapeError(f"cross: needs two equal shapes whose last extent is 3, got {a.type} and {b.type}")
     (a0, a1, a2), (b0, b1, b2) = ([_column(t, k) for k in range(3)] for t in (a, b))
     parts = (

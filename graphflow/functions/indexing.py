@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..dtypes import bool_, int32, int64
+from ..dtypes import bool_, int16, int32, int64
 from ..errors import DTypeError, IndexOutOfRangeError, InvalidArgumentError, ShapeError
 from ..ir.dims import Dim, SymbolicDim, is_nonnegative
 from ..ops.rules import broadcast_shapes, equal_shapes, normalize_axis, slice_bounds
@@ -292,10 +292,12 @@ def gather(
     name: str | None = None,
 ) -> Tensor:
     """The slices of params at indices along axis (default: batch_dims). Result: params.shape[:axis] +
-    indices.shape[batch_dims:] + params.shape[axis + 1:]. Indices are int32 or int64, in [0, extent):
+    indices.shape[batch_dims:] + params.shape[axis + 1:]. Indices are int16, int32 or int64, in [0, extent):
     IndexOutOfRangeError otherwise, negative ones too."""
     params = convert_to_tensor(params)
     indices = convert_to_tensor(indices)
+    if indices.dtype is int16:
+        indices = ops.cast(indices, dtype=int32)
     batch_dims = normalize_axis("gather", batch_dims, len(indices.dims) + 1)
     axis = batch_dims if axis is None else normalize_axis("gather", axis, len(params.dims))
     return ops.gather(params, indices, axis=axis, batch_dims=batch_dims)

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import ops
 from ..dtypes import as_dtype, float32
-from ..errors import DTypeError, ShapeError
+from ..errors import DTypeError, ShapeError, UnimplementedError
 from ..ir.dims import product
 from ..random.stateful import normal, uniform
 from ..tensor import Tensor, convert_to_tensor
@@ -26,7 +26,7 @@ class Initializer:
 
     def __call__(self, shape: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
         """A tensor of the shape and dtype."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how its tensor is made")
+        raise UnimplementedError(f"{type(self).__name__} does not say how its tensor is made")
 
     def get_config(self) -> dict[str, Any]:
         return dict(vars(self))

@@ -8,7 +8,7 @@ from typing import Any
 from .. import ops
 from ..dtypes import int32, int64
 from ..errors import DTypeError, InvalidArgumentError, ShapeError
-from ..math import log_softmax, operands
+from ..math import divide, log_softmax, operands, true_quotient
 from ..ops.rules import equal_shapes
 from ..tensor import Tensor, convert_to_tensor
 from .reductions import reduce_max, reduce_sum, zeros_of
@@ -120,9 +120,9 @@ def compute_average_loss(per_example_loss: Any, sample_weight: Any = None, globa
             raise ShapeError(f"compute_average_loss: global_batch_size must be an integer scalar, got {count.type}")
     if not isinstance(count, int):
         count = ops.cast(convert_to_tensor(count), dtype=loss.dtype)
-    return ops.divide(reduce_sum(loss), count)
+    return divide(reduce_sum(loss), count)
 
 
 def scale_regularization_loss(regularization_loss: Any) -> Tensor:
-    """The sum of regularization_loss; there is one replica."""
-    return reduce_sum(regularization_loss)
+    """The sum of regularization_loss; there is one replica. Integers become floats, as by gf.divide."""
+    return true_quotient(reduce_sum(regularization_loss))

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..dtypes import as_dtype, bool_, float32, int32, int64, uint8, uint16, uint32, uint64
+from ..dtypes import DType, as_dtype, bool_, float32, int32, int64, uint8, uint16, uint32, uint64
 from ..errors import DTypeError, InvalidArgumentError, ShapeError
 from ..ir.dims import Dim, SymbolicDim, product
 from ..math import cast
+from ..ops.complex import part_of
 from ..ops.rules import equal_shapes, integer, normalize_axis
 from ..tensor import Tensor, as_shape, convert_to_tensor, operands
 from .array_ops import boolean_mask, stack
@@ -345,11 +346,13 @@ def bitcast(input: Any, type: Any, name: str | None = None) -> Tensor:
     """The same bits as another dtype (no bool). A narrower one adds a last axis of parts, the lowest bits first; a wider one takes the
     last axis away."""
     x, wanted = convert_to_tensor(input), as_dtype(type)
-    if not all(d.is_integer or d.is_floating for d in (x.dtype, wanted)):
-        raise DTypeError(f"bitcast: needs numbers that are not complex, got {x.type} and {wanted.name}")
+    if not (x.dtype.is_numeric and wanted.is_numeric):
+        raise DTypeError(f"bitcast: needs numbers, got {x.type} and {wanted.name}")
     have, need = x.dtype.itemsize, wanted.itemsize
     if x.dtype is wanted:
         return x
+    if x.dtype.is_complex or wanted.is_complex:
+        return _bitcast_complex(x, wanted)
     if have == need:
         return ops.bitcast(x, dtype=wanted)
     whole = x if x.dtype is _UNSIGNED[have] else ops.bitcast(x, dtype=_UNSIGNED[have])
@@ -367,6 +370,33 @@ def bitcast(input: Any, type: Any, name: str | None = None) -> Tensor:
     spread = ops.bitwise_left_shift(ops.cast(whole, dtype=wide), shifts)
     total = ops.reduce_sum(spread, axes=(len(x.dims) - 1,), keepdims=False)
     return total if wanted is wide else ops.bitcast(total, dtype=wanted)
+
+
+def _bitcast_complex(x: Any, wanted: DType) -> Tensor:
+    """bitcast from or to complex numbers, by way of their real and imaginary parts."""
+    if x.dtype.is_complex:
+        parts: Any = stack([ops.real(x), ops.imag(x)], -1)
+        if not wanted.is_complex:
+            found: Any = bitcast(parts, wanted)
+            if len(found.dims) <= len(parts.dims):
+                return found
+            return ops.reshape(found, shape=(*x.dims, found.dims[-1] * 2))
+    else:
+        count = wanted.itemsize // 2 // x.dtype.itemsize
+        if count > 1 and x.dims and x.dims[-1] == 2 * count:
+            x = ops.reshape(x, shape=(*x.dims[:-1], 2, count))
+        parts = x
+    pairs: Any = bitcast(parts, part_of(wanted))
+    last = len(pairs.dims) - 1
+    if last < 0 or pairs.dims[-1] != 2:
+        raise ShapeError(f"bitcast: the last axis must hold the parts of a {wanted.name}, got {x.type}")
+    real, imag = (ops.reshape(_part_of_last(pairs, k), shape=pairs.dims[:-1]) for k in (0, 1))
+    return ops.complex_(real, imag)
+
+
+def _part_of_last(x: Any, place: int) -> Any:
+    rank = len(x.dims)
+    return ops.strided_slice(x, begin=(*(0,) * (rank - 1), place), sizes=(*x.dims[:-1], 1), strides=(1,) * rank)
 
 
 def saturate_cast(value: Any, dtype: Any, name: str | None = None) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..dtypes import as_dtype, float32, int32, int64
+from ..dtypes import as_dtype, bool_, float32, int16, int32, int64
 from ..errors import DTypeError, InvalidArgumentError, ShapeError
 from ..ir.dims import Dim, SymbolicDim, product
 from ..ops.rules import equal_shapes
@@ -26,8 +26,10 @@ __all__ = [
 # Segments -----------------------------------------------------------------------------------------------------------
 def _numbers(name: str, ids: Any) -> Any:
     ids = convert_to_tensor(ids, dtype_hint=int32)
+    if ids.dtype is int16:
+        return ops.cast(ids, dtype=int32)
     if ids.dtype not in (int32, int64):
-        raise DTypeError(f"{name}: segment numbers must be int32 or int64, got {ids.type}; use gf.cast")
+        raise DTypeError(f"{name}: segment numbers must be int16, int32 or int64, got {ids.type}; use gf.cast")
     return ids
 
 
@@ -66,9 +68,9 @@ def unsorted_segment_min(data: Any, segment_ids: Any, num_segments: Any, name: s
 
 def _counts(data: Any, ids: Any, rows: Any, drop: bool) -> Any:
     """How many rows have each number, at least 1, in a shape that broadcasts against the sums."""
-    one = ops.broadcast_to(convert_to_tensor(1, data.dtype), shape=ids.dims)
+    one = ops.broadcast_to(convert_to_tensor(1, int32), shape=ids.dims)
     count = ops.scatter_reduce(ids, one, rows=rows, kind="sum", drop_negative=drop)
-    count = ops.maximum(count, convert_to_tensor(1, data.dtype))
+    count = ops.cast(ops.maximum(count, convert_to_tensor(1, int32)), dtype=data.dtype)
     return ops.reshape(count, shape=(rows, *(1,) * (len(data.dims) - len(ids.dims))))
 
 
@@ -86,8 +88,10 @@ def _floats(name: str, data: Any) -> Any:
 
 
 def unsorted_segment_mean(data: Any, segment_ids: Any, num_segments: Any, name: str | None = None) -> Tensor:
-    """result[i] = the mean of data rows whose number is i; 0 where there is none. Floats."""
-    data = _floats("unsorted_segment_mean", data)
+    """result[i] = the mean of data rows whose number is i; 0 where there is none. Integers are cast first, as by gf.divide."""
+    from ..math import true_quotient
+
+    data = _floats("unsorted_segment_mean", true_quotient(data))
     return _mean(data, _numbers("unsorted_segment_mean", segment_ids), as_extent(num_segments), True)
 
 
@@ -147,9 +151,14 @@ def segment_min(data: Any, segment_ids: Any, name: str | None = None) -> Tensor:
 
 
 def segment_mean(data: Any, segment_ids: Any, name: str | None = None) -> Tensor:
-    """The mean of the rows of each number; 0 where there is none. Floats. See segment_sum."""
-    data, ids, rows = _sorted_rows("segment_mean", _floats("segment_mean", data), segment_ids)
-    return _mean(data, ids, rows, False)
+    """The mean of the rows of each number; 0 where there is none. The mean of integers is rounded toward 0. See segment_sum."""
+    x = convert_to_tensor(data)
+    if x.dtype.is_integer and x.dtype.itemsize < 4:  # which do not hold the count
+        return ops.cast(segment_mean(ops.cast(x, dtype=int32), segment_ids), dtype=x.dtype)
+    x, ids, rows = _sorted_rows("segment_mean", x, segment_ids)
+    if not x.dtype.is_integer:
+        return _mean(x, ids, rows, False)
+    return ops.truncatediv(ops.scatter_reduce(ids, x, rows=rows, kind="sum"), _counts(x, ids, rows, False))
 
 
 # Bins ---------------------------------------------------------------------------------------------------------------
@@ -326,6 +335,9 @@ def scatter_nd(indices: Any, updates: Any, shape: Any, bad_indices_policy: str =
     """Zeros of `shape` with updates[...] added at the positions indices[...]; rows named twice add up (join), in order. Raises
     IndexOutOfRangeError for a position outside (bad_indices_policy="IGNORE" leaves it out), ShapeError where the parts do not fit."""
     updates, target = convert_to_tensor(updates), as_extents(shape)
+    if updates.dtype.is_bool:  # a place is true where one of its updates is
+        hits = scatter_nd(indices, ops.cast(updates, dtype=int32), target, bad_indices_policy)
+        return ops.cast(hits, dtype=bool_)
     if updates.dtype.is_string:
         empty = ops.broadcast_to(convert_to_tensor(b""), shape=target)
         return _scatter_into("scatter_nd", "sum", empty, indices, updates, bad_indices_policy)

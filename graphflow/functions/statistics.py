@@ -9,7 +9,7 @@ from .. import ops
 from ..dtypes import int32, int64
 from ..errors import DTypeError, InvalidArgumentError, ShapeError
 from ..ir.dims import Dim, product
-from ..math import operands
+from ..math import operands, true_quotient
 from ..ops.rules import normalize_axis
 from ..tensor import Tensor, convert_to_tensor
 from .control_flow import while_loop
@@ -113,12 +113,12 @@ lrn = local_response_normalization
 # Monotone regression ------------------------------------------------------------------------------------------------
 def isotonic_regression(inputs: Any, decreasing: bool = True, axis: Any = -1) -> tuple[Tensor, Tensor]:
     """(the closest non-increasing (non-decreasing) sequence to inputs along axis by squared distance, the number of each element's run of
-    equal values, int32).
+    equal values, int32). Integers are cast first, as by gf.divide.
 
     Neighbours that are out of order are pooled, all such runs of a round at once, until none is left (after Best and Chakravarti 1990).
     The gradient is each run's mean gradient.
     """
-    (x,) = operands(inputs)
+    x = true_quotient(inputs)
     if not x.dtype.is_floating:
         raise DTypeError(f"isotonic_regression: needs floats, got {x.type}; use gf.cast")
     rank = len(x.dims)

@@ -18,59 +18,54 @@ from .factorisations import epsilon
 __all__ = ["banded_triangular_solve", "eigh_tridiagonal", "sqrtm", "tridiagonal_matmul", "tridiagonal_solve"]
 
 
-def _last(x: Any, begin: Any, size: Any) -> Any:
-    rank = len(x.dims)
-    return ops.strided_slice(x, begin=(*(0,) * (rank - 1), begin), sizes=(*x.dims[:-1], size), strides=(1,) * rank)
-
-
-def _padded(x: Any, before: int, after: int) -> Any:
-    around = (*((0, 0),) * (len(x.dims) - 1), (before, after))
-    return ops.pad(x, paddings=around, mode="constant", constant=0)
-
-
 def _diagonals(name: str, diagonals: Any, diagonals_format: str) -> list[Any]:
-    """The superdiagonal (its last element 0), the diagonal and the subdiagonal (its first element 0), [..., n] each."""
+    """The superdiagonal, the diagonal and the subdiagonal, [..., n] each, row by row: the last element of the first and the first of the
+    last stand for nothing."""
     if diagonals_format == "compact":
         (x,) = operands(diagonals)
         if len(x.dims) < 2 or x.dims[-2] != 3:
             raise ShapeError(f"{name}: compact diagonals must be [..., 3, n], got {x.type}")
-        size, rank = x.dims[-1], len(x.dims)
-        parts = []
+        found = []
         for k in range(3):
-            begin = (*(0,) * (rank - 2), k, 0)
-            own = ops.strided_slice(x, begin=begin, sizes=(*x.dims[:-2], 1, size), strides=(1,) * rank)
-            parts.append(ops.reshape(own, shape=(*x.dims[:-2], size)))
-        above, middle, below = parts
-        if size == 0:
-            return parts
-        above, below = _last(above, 0, size - 1), _last(below, 1, size - 1)
+            begin, rank = (*(0,) * (len(x.dims) - 2), k, 0), len(x.dims)
+            own = ops.strided_slice(x, begin=begin, sizes=(*x.dims[:-2], 1, x.dims[-1]), strides=(1,) * rank)
+            found.append(ops.reshape(own, shape=(*x.dims[:-2], x.dims[-1])))
     elif diagonals_format == "sequence":
         if not isinstance(diagonals, (list, tuple)) or len(diagonals) != 3:
             raise InvalidArgumentError(f"{name}: needs three diagonals, got {diagonals!r}")
         above, middle, below = operands(*diagonals)
-        size = middle.dims[-1]
-        if size == 0:
-            return [above, middle, below]
-        if require_equal(above.dims[-1], size):
-            above = _last(above, 0, size - 1)
-        if require_equal(below.dims[-1], size):
-            below = _last(below, 1, size - 1)
+        if not (above.dims and middle.dims and below.dims):
+            raise ShapeError(f"{name}: diagonals must be [..., n], got {above.type}, {middle.type} and {below.type}")
+        found = [
+            _as_long(name, above, middle, (0, 1)),
+            middle,
+            _as_long(name, below, middle, (1, 0)),
+        ]
     elif diagonals_format == "matrix":
         (x,) = operands(diagonals)
-        if len(x.dims) < 2 or not require_equal(x.dims[-1], x.dims[-2]):
-            raise ShapeError(f"{name}: needs square matrices, got {x.type}")
-        middle = ops.diagonal(x)
-        if x.dims[-1] == 1:  # there is nothing beside the diagonal
-            above = below = _last(middle, 0, 0)
-        else:
-            above, below = ops.diagonal(x, offset=1), ops.diagonal(x, offset=-1)
+        check_matrix(name, x.type)
+        found = [ops.diagonal(v) for v in (shifted(x, -1, -1), x, shifted(x, -1, 1))]
     else:
         raise InvalidArgumentError(
             f"{name}: diagonals_format must be 'compact', 'sequence' or 'matrix', got {diagonals_format!r}"
         )
-    if not (middle.dtype.is_floating or middle.dtype.is_complex):
-        raise DTypeError(f"{name}: needs floats or complex numbers, got {middle.type}; use gf.cast")
-    return [_padded(above, 0, 1), middle, _padded(below, 1, 0)]
+    if not (found[1].dtype.is_floating or found[1].dtype.is_complex):
+        raise DTypeError(f"{name}: needs floats or complex numbers, got {found[1].type}; use gf.cast")
+    return found
+
+
+def _as_long(name: str, side: Any, middle: Any, missing: tuple[int, int]) -> Any:
+    """A diagonal beside the main one with as many elements as that: it may be given with one less."""
+    size = middle.dims[-1]
+    if side.dims[-1] == size:
+        return side
+    if not require_equal(side.dims[-1] + 1, size):
+        raise ShapeError(
+            f"{name}: a diagonal beside the main one must have as many elements as it, or one less, got {side.type} "
+            f"beside {middle.type}"
+        )
+    paddings = (*((0, 0),) * (len(side.dims) - 1), missing)
+    return ops.pad(side, paddings=paddings, mode="constant", constant=0)
 
 
 def tridiagonal_matmul(diagonals: Any, rhs: Any, diagonals_format: str = "compact", name: str | None = None) -> Tensor:
@@ -80,6 +75,7 @@ def tridiagonal_matmul(diagonals: Any, rhs: Any, diagonals_format: str = "compac
     x = convert_to_tensor(rhs, dtype_hint=middle.dtype)
     if len(x.dims) < 2 or not require_equal(x.dims[-2], middle.dims[-1]):
         raise ShapeError(f"tridiagonal_matmul: rhs must have a row for each of {middle.dims[-1]} rows, got {x.type}")
+    above, below = shifted(shifted(above, -1, 1), -1, -1), shifted(shifted(below, -1, -1), -1, 1)  # 0 for nothing
     above, middle, below = (ops.reshape(v, shape=(*v.dims, 1)) for v in (above, middle, below))
     total = ops.add(ops.multiply(above, shifted(x, -2, -1)), ops.multiply(middle, x))
     return ops.add(total, ops.multiply(below, shifted(x, -2, 1)))

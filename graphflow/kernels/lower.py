@@ -199,6 +199,8 @@ class _Lowering:
         whole = identity(space, range(len(space)), space)
         assert whole is not None
         element_in = self.scalar(node.inputs[0], whole)
+        if not self.region.reduced:  # over no axes
+            return s.convert(element_in, node.output.type.dtype)
         dtype = node.output.type.dtype if kernel.better is None else int64
         result = s.make("reduced", dtype=dtype, data=len(self.reductions))
         self.reductions.append(Reduction(node.op, element_in, element_in.dtype, kernel.start(element_in.dtype), result))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import int32, int64
+from ..dtypes import float32, int32, int64
 from ..errors import DTypeError, IndexOutOfRangeError, ShapeError
 from ..ir.dims import Dim
 from ..ir.op import Library, Sample, define_op
@@ -23,8 +23,8 @@ def _check_rows(name: str, indices: TensorType, rows: TensorType) -> None:
         raise DTypeError(f"{name}: row numbers must be int32 or int64 of rank 1, got {indices}")
     if rows.rank == 0 or not equal_shapes(rows.shape[:1], indices.shape):
         raise ShapeError(f"{name}: needs a row for each number, got {indices} and {rows}")
-    if not rows.dtype.is_floating or rows.dtype.is_narrow:
-        raise DTypeError(f"{name}: the rows must be float32 or float64, got {rows}")
+    if not rows.dtype.is_floating or rows.dtype.is_narrow and name == "row_sums":
+        raise DTypeError(f"{name}: the rows must be floats, and float32 or float64 where they are added up, got {rows}")
 
 
 def _infer_sums(types: tuple[TensorType, ...], rows: Dim) -> TensorType:
@@ -83,14 +83,16 @@ def _infer_update(types: tuple[TensorType, ...], operation: str) -> TensorType:
     _check_rows("update_rows", indices, rows)
     if array.dtype is not rows.dtype or array.rank == 0 or not equal_shapes(array.shape[1:], rows.shape[1:]):
         raise ShapeError(f"update_rows: the rows must be like those of the array, got {array} and {rows}")
-    if rest.dtype is not array.dtype or rest.rank != 0 or operation not in ("add", "subtract"):
-        raise DTypeError(f"update_rows: the rest must be a number of the array's dtype, got {rest} for {array}")
+    wide = float32 if array.dtype.is_narrow else array.dtype
+    if rest.dtype is not wide or rest.rank != 0 or operation not in ("add", "subtract"):
+        raise DTypeError(f"update_rows: the rest must be a number of {wide.name}, got {rest} for {array}")
     return array
 
 
 def _update_reference(array: Any, indices: Any, rows: Any, rest: Any, operation: str) -> Any:
+    wide = array.astype(rest.dtype)
     with np.errstate(all="ignore"):
-        result = array + rest if operation == "add" else array - rest
+        result = (wide + rest if operation == "add" else wide - rest).astype(array.dtype)
     result[indices] = rows
     return result
 
@@ -121,6 +123,7 @@ update_rows = define_op(
     no_gradient="made by a pass, after differentiation",
     reference=_update_reference,
     samples=_update_samples,
-    documentation="""array `operation` (add, subtract) rest, with row indices[k] replaced by rows[k]. The indices are in range (row_sums has
+    narrow=True,
+    documentation="""array `operation` (add, subtract) rest (a float32 for narrow arrays, which are rounded once), with row indices[k] replaced by rows[k]. The indices are in range (row_sums has
 checked them). In a variable's place, with a rest that changes nothing (+0.0 subtracted, -0.0 added), only the rows are written.""",
 )  # fmt: skip

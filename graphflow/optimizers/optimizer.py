@@ -9,7 +9,7 @@ from typing import Any
 
 from ..autodiff.tape import GradientTape
 from ..dtypes import DType, float32, int64
-from ..errors import DTypeError, ShapeError
+from ..errors import DTypeError, ShapeError, UnimplementedError
 from ..math import cast, minimum, reduce_sum, sqrt, square
 from ..math import maximum as larger_of
 from ..tensor import Tensor, active_trace, convert_to_tensor
@@ -239,7 +239,7 @@ class Optimizer:
 
     def update(self, gradient: Tensor, variable: Variable, step: Any) -> None:
         """Update one variable and its slots. `step` is what `step_values` returned."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how to update a variable")
+        raise UnimplementedError(f"{type(self).__name__} does not say how to update a variable")
 
     def step_number(self, dtype: DType) -> Tensor:
         """The number of the update that is being made, from 1, in `dtype`."""

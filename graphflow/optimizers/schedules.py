@@ -11,6 +11,7 @@ from typing import Any
 
 from ..arguments import guard
 from ..dtypes import float32
+from ..errors import UnimplementedError
 from ..functions.array_ops import where
 from ..math import cast, cos, floor, minimum
 from ..math import pow as power
@@ -35,7 +36,7 @@ class LearningRateSchedule:
 
     def rate(self, step: Tensor) -> Tensor:
         """The rate at the float32 scalar `step`."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how its rate follows the step")
+        raise UnimplementedError(f"{type(self).__name__} does not say how its rate follows the step")
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())

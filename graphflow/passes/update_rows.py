@@ -141,8 +141,6 @@ def _match(table: Value, new: Value, context: PassContext) -> _Match | None:
     untouched = _untouched(new, match, {}, context)
     if not isinstance(untouched, _Untouched) or untouched.array is not table:
         return None
-    if untouched.rest is not None and kind.dtype not in (float32, float64):
-        return None
     match.untouched = untouched
     return match
 
@@ -220,15 +218,21 @@ def _found(value: Value, match: _Match, known: Any, context: PassContext) -> _Nu
         return operands[1 if bool(first.constant) else 2]
     if name == "cast" and isinstance(first, _Untouched):
         own = first.array.type.dtype
+        if first.rest is not None:  # computed in float32, and rounded back
+            return first if own.is_narrow and dtype is own else None
         exact = dtype is own or own.is_narrow and dtype in (float32, float64) or own is float32 and dtype is float64
-        return first if exact and first.rest is None else None
+        return first if exact else None
     if name in ("add", "subtract"):
         left, right = operands
         if name == "add" and isinstance(left, _Number):
             left, right = right, left
         if isinstance(left, _Untouched) and left.rest is None and isinstance(right, _Number):
-            return _Untouched(left.array, name, right) if left.array.type.dtype is dtype else None
+            return _Untouched(left.array, name, right) if dtype is _computed_in(left.array.type.dtype) else None
     return None
+
+
+def _computed_in(dtype: DType) -> DType:
+    return float32 if dtype.is_narrow else dtype
 
 
 def _touched(match: _Match) -> list[Node]:
@@ -292,7 +296,7 @@ class _Rows:
         key = tuple(match.scatters)
         if key not in self._wanted:
             self._begin(key, node)
-        untouched, dtype = match.untouched, node.output.type.dtype
+        untouched, dtype = match.untouched, _computed_in(node.output.type.dtype)
         assert untouched is not None
         new = self._again(match.new, key, match, node)
         operation = untouched.operation or "add"

@@ -21,6 +21,7 @@ import hashlib
 import sys
 import types
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -127,11 +128,12 @@ class Binding:
         return True
 
 
-class Pattern:
+class Pattern(ABC):
     """What the value at a place has to be."""
 
+    @abstractmethod
     def matches(self, value: Any, binding: Binding) -> bool:
-        raise NotImplementedError
+        """Does the value fit, given and extending what the anchors are bound to?"""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import operator
 import os
 import types
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -80,14 +81,14 @@ class _Missing:
 MISSING: Any = _Missing()
 
 
-class Snapshot:
+class Snapshot(ABC):
     """What a place held."""
 
     __slots__ = ()
 
+    @abstractmethod
     def matches(self, now: Any) -> bool:
         """Is `now` still the same?"""
-        raise NotImplementedError
 
     def objects(self) -> Iterator[Any]:
         """The objects that are known by identity."""

@@ -173,7 +173,7 @@ class Company(Maker):
         count = len(self.builder.nodes)
         shapes: list[tuple[Dim, ...]] = [a.shape for a in sample.arrays]
         attributes = {**sample.attributes}
-        if "extents" in attributes:  # names of run-time extents are used once
+        if any(isinstance(name, str) for name in attributes.get("extents", ())):  # names of run-time extents are used once
             attributes["extents"] = tuple(self.new_symbol() for _ in attributes["extents"])
         if symbolic:
             shapes = self.named(op, sample, attributes) or shapes

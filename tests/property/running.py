@@ -17,6 +17,7 @@ from graphflow.ir.dims import SymbolicDim, evaluate
 from graphflow.ir.graph import Graph, Node, Value
 from graphflow.ir.op import Control
 from graphflow.tensor import Tensor, _execute
+from graphflow.tracing.callbacks import open_scope, run_callback
 
 __all__ = [
     "STATISTICS",
@@ -194,16 +195,19 @@ def run_compiled(
     program = executable.program
 
     def callback(number: int, binding: Any, table: int) -> int:
-        node = program.callbacks[number]
+        node = program.callbacks.get(number)
+        if node is None or node.op is not ops.print_:
+            return run_callback(number, binding, table)
         outcome.printed.append(_printed(node, [binding.array_at(table, v) for v in node.inputs]))
         return 0
 
     binding = program.bind(own, extents, callback)
     before = [t.copy() for t in tensors]
-    if program.dynamic_outputs:
-        status, outcome.outputs = binding.run(tensors)
-    else:
-        status = _call(binding, tensors, executable.graph, extents, outcome)
+    with open_scope():
+        if program.dynamic_outputs:
+            status, outcome.outputs = binding.run(tensors)
+        else:
+            status = _call(binding, tensors, executable.graph, extents, outcome)
     for a, b in zip(before, tensors, strict=True):
         assert a.tobytes() == b.tobytes(), "an input was changed"
     if status:

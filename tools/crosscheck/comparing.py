@@ -49,12 +49,10 @@ def _kind(x: Any) -> str:
 
 
 def _further_than_rounding(x: Any, y: Any, elementwise: bool) -> Any:
-    if x.dtype.kind == "c" and not elementwise:
-        parts = [_further_than_rounding(part(x), part(y), False) for part in (np.real, np.imag)]
-        return parts[0] | parts[1]
-    unit = float(np.finfo(np.float16).eps) / 8 if x.dtype.kind == "V" else float(np.finfo(x.dtype).eps)
-    if x.dtype.kind == "V":  # bfloat16, whose epsilon is 2**-7
+    if x.dtype.kind == "V":  # bfloat16
         unit, x, y = 2.0**-7, x.astype(np.float32), y.astype(np.float32)
+    else:
+        unit = float(np.finfo(x.dtype).eps)
     with np.errstate(all="ignore"):
         same = (x == y) | (np.isnan(x) & np.isnan(y))
         gap = np.where(same, 0.0, np.abs(x - y))

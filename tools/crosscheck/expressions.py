@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 import graphflow as gf
 
 #: op -> the TensorFlow function of the same meaning and operands
@@ -66,12 +68,16 @@ def _slices(begin: Any, sizes: Any, strides: Any) -> tuple[Any, ...]:
 
 
 def _strided_slice_gradient(tf: Any, dy: Any, shape: Any, begin: Any, strides: Any) -> Any:
-    slices = _slices(begin, dy.shape, strides)
-    with tf.GradientTape() as tape:
-        zeros = tf.zeros(shape, dy.dtype)
-        tape.watch(zeros)
-        taken = zeros[slices]
-    return tape.gradient(taken, zeros, output_gradients=dy)
+    lines = [b + np.arange(n) * step for b, n, step in zip(begin, dy.shape, strides, strict=True)]
+    return tf.scatter_nd(np.stack(np.meshgrid(*lines, indexing="ij"), -1), dy, shape)
+
+
+def _in_order(tf: Any, values: Any, vectors: Any) -> tuple[Any, ...]:
+    """Eigenvalues by their real parts, which differ in the samples or belong to conjugates, and absolute values of their vectors."""
+    key = tf.math.real(values) + tf.math.imag(values) * 1e-3
+    order = tf.argsort(key, -1)
+    rank = len(values.shape) - 1
+    return tf.gather(values, order, batch_dims=rank), tf.gather(tf.abs(vectors), order, axis=-1, batch_dims=rank)
 
 
 def _pair_products(tf: Any, x: Any, axis: int, exclusive: bool, reverse: bool, total: bool) -> Any:
@@ -96,7 +102,7 @@ WRITTEN: dict[str, Callable[..., Any]] = {
     "cumulative": lambda tf, x, axis, kind, exclusive, reverse: getattr(tf.math, f"cum{kind}")(x, axis, exclusive, reverse),
     "diagonal": lambda tf, x, offset: tf.linalg.diag_part(x, k=offset),
     "dimension": lambda tf, x, axis: tf.shape(x)[axis],
-    "eig": lambda tf, x: (lambda values, vectors: (values, *_vectors(tf, vectors)))(*tf.linalg.eig(x)),
+    "eig": lambda tf, x: _in_order(tf, *tf.linalg.eig(x)),
     "eigh": lambda tf, x: (lambda values, vectors: (values, *_vectors(tf, vectors)))(*tf.linalg.eigh(x)),
     "ensure_shape": lambda tf, x, shape: tf.ensure_shape(x, shape),
     "fft": _fft,
@@ -149,8 +155,8 @@ WRITTEN: dict[str, Callable[..., Any]] = {
 
 #: op -> what becomes of the record's result before it is compared
 PREPARED: dict[str, Callable[..., Any]] = {
-    "eig": lambda found: (found[0], *_vectors(gf, found[1])),
-    "eigh": lambda found: (found[0], *_vectors(gf, found[1])),
+    "eig": lambda found: _in_order(gf, *found),
+    "eigh": lambda found: (gf.cast(found[0], found[1].dtype), *_vectors(gf, found[1])),
     "lu": lambda found: found[0],
     "qr": lambda found: _vectors(gf, *found),
     "svd": lambda found: (found[0], *_vectors(gf, *found[1:])),

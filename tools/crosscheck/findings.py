@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 import graphflow as gf
 
-from .accepted import BEYOND, DENORMALS, WRONG_GRADIENT, WRONG_VALUE, Reason, reason_for
+from .accepted import BEYOND, DENORMALS, ROUNDING, WRONG_GRADIENT, WRONG_VALUE, Reason, reason_for
 from .cases import Case
 from .comparing import difference, message, uncaught
-from .proofs import gradient_is_right, values_are_right
+from .proofs import values_are_right, who_is_right
 from .running import Outcome, compiled, run
 
-#: what TensorFlow says where it has no kernel, or no gradient
-_NO_KERNEL = ("not in the list of allowed values", "Could not find device", "No unary variant", "is not supported by", "not compatible with eager")
-_NO_GRADIENT = ("gradient registry has no entry", "not implemented", "No gradient defined")
+#: what TensorFlow says where it has no kernel, or fails by itself
+_NO_KERNEL = (
+    "not in the list of allowed values", "Could not find device", "No unary variant", "is not supported by", "not compatible with eager",
+    "cannot access local variable",
+)
 
 
 @dataclass(frozen=True)
@@ -34,60 +37,67 @@ class Finding:
 def findings(case: Case, tf: Any) -> Iterator[Finding]:
     """What differs in a case."""
     ours, theirs = run(gf, case.ours, case.arrays, case.gradients), run(tf, case.theirs, case.arrays, case.gradients)
-    for aspect, text, reason in _differences(case, ours, theirs):
-        yield Finding(case, aspect, text, reason or reason_for(case, aspect, text, ours, theirs) or _denormals(case, tf))
+    found = list(_differences(case, ours, theirs))
+    denormals = DENORMALS if found and _only_denormals(case, tf) else None
+    for aspect, text, own in found:
+        reason = own if isinstance(own, Reason) else reason_for(case, aspect, text) or denormals or (own and own())
+        yield Finding(case, aspect, text, reason)
     if case.compiled:
-        yield from _in_functions(case, theirs, tf)
+        yield from _in_functions(case, tf)
 
 
-def _differences(case: Case, ours: Outcome, theirs: Outcome) -> Iterator[tuple[str, str, Reason | None]]:
+#: (aspect, text, the reason or what finds one)
+_Difference = tuple[str, str, Reason | Callable[[], Reason | None] | None]
+
+
+def _differences(case: Case, ours: Outcome, theirs: Outcome) -> Iterator[_Difference]:
     if ours.error is not None or theirs.error is not None:
-        yield from _errors("error", ours.error, theirs.error, _NO_KERNEL)
+        yield from _errors("error", ours.error, theirs.error)
         return
     text = difference(ours.arrays, theirs.arrays, case.elementwise)
     if text:
-        yield "result", text, WRONG_VALUE if values_are_right(case, ours, theirs) else None
+        yield "result", text, lambda: WRONG_VALUE if values_are_right(case, ours, theirs) else None
     if ours.gradient_error is not None or theirs.gradient_error is not None:
-        yield from _errors("gradient", ours.gradient_error, theirs.gradient_error, _NO_GRADIENT)
+        yield from _errors("gradient", ours.gradient_error, theirs.gradient_error)
         return
     for number, (mine, other) in enumerate(zip(ours.gradients, theirs.gradients, strict=True)):
         text = difference([mine], [other], case.elementwise)
         if text:
-            right = gradient_is_right(case, number, mine, other)
-            yield "gradient", f"in input {number}: {text}", WRONG_GRADIENT if right else None
+            yield "gradient", f"in input {number}: {text}", partial(_gradient_reason, case, number, mine, other)
 
 
-def _errors(aspect: str, ours: Any, theirs: Any, lacks: tuple[str, ...]) -> Iterator[tuple[str, str, Reason | None]]:
-    """What differs where a side raises. TensorFlow's lack of a kernel or a gradient is nothing to follow."""
-    beyond = BEYOND if theirs is not None and any(text in str(theirs) for text in lacks) else None
+def _gradient_reason(case: Case, number: int, ours: Any, theirs: Any) -> Reason | None:
+    return {"ours": WRONG_GRADIENT, "both": ROUNDING}.get(who_is_right(case, number, ours, theirs))
+
+
+def _errors(aspect: str, ours: Any, theirs: Any) -> Iterator[_Difference]:
+    """What differs where a side raises. TensorFlow's lack of a kernel, or its failure in a gradient, is nothing to follow."""
+    lacks = theirs is not None and (aspect == "gradient" or any(text in str(theirs) for text in _NO_KERNEL))
     if ours is None:
-        yield aspect, f"TensorFlow raises {message(theirs)}", beyond
+        yield aspect, f"TensorFlow raises {message(theirs)}", BEYOND if lacks else None
     elif theirs is None:
         yield aspect, f"graphflow raises {message(ours)}", None
-    elif uncaught(ours, theirs) and beyond is None:
+    elif uncaught(ours, theirs) and not lacks:
         yield aspect, f"{uncaught(ours, theirs)}: graphflow raises {message(ours)}, TensorFlow {message(theirs)}", None
 
 
-def _in_functions(case: Case, eager: Outcome, tf: Any) -> Iterator[Finding]:
-    """Differences between compiled functions that their eager runs do not have."""
+def _in_functions(case: Case, tf: Any) -> Iterator[Finding]:
+    """Differences between the compiled functions."""
     ours, theirs = compiled(gf, case, case.ours), compiled(tf, case, case.theirs)
-    if ours.error is None and theirs.error is None:
-        text = difference(ours.arrays, theirs.arrays, case.elementwise)
-        found = [("result", text, None)] if text else []
-    else:
-        found = list(_errors("error", ours.error, theirs.error, _NO_KERNEL))
-    for aspect, text, reason in found:
-        yield Finding(case, f"{aspect} in a function", text, reason or reason_for(case, aspect, text, ours, theirs))
+    for aspect, text, own in _differences(case, ours, theirs):
+        reason = own if isinstance(own, Reason) else reason_for(case, aspect, text) or (own and own())
+        yield Finding(case, f"{aspect} in a function", text, reason)
 
 
-def _denormals(case: Case, tf: Any) -> Reason | None:
-    """DENORMALS where nothing differs once operands are neither denormal nor so large that a quotient is."""
+def _only_denormals(case: Case, tf: Any) -> bool:
+    """Does nothing differ once operands are neither denormal nor so large that a quotient is?"""
     arrays = tuple(_plain(a) for a in case.arrays)
-    if all(np.array_equal(a, b, equal_nan=a.dtype.kind in "fc") for a, b in zip(map(np.asarray, case.arrays), arrays, strict=True)):
-        return None
+    pairs = zip(map(np.asarray, case.arrays), arrays, strict=True)
+    if all(np.array_equal(a, b, equal_nan=a.dtype.kind in "fc") for a, b in pairs):
+        return False
     plain = replace(case, arrays=arrays, compiled=False)
     ours, theirs = run(gf, plain.ours, arrays, case.gradients), run(tf, plain.theirs, arrays, case.gradients)
-    return None if list(_differences(plain, ours, theirs)) else DENORMALS
+    return not list(_differences(plain, ours, theirs))
 
 
 def _plain(array: Any) -> Any:

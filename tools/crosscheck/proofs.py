@@ -32,17 +32,24 @@ def values_are_right(case: Case, ours: Outcome, theirs: Outcome) -> bool:
     return all(not np.any(wrong_places(x, z, True)[wrong_places(x, y, True)]) for x, y, z in pairs)
 
 
-def gradient_is_right(case: Case, input_number: int, ours: Any, theirs: Any) -> bool:
-    """Do differences of our results agree with our gradient where TensorFlow's is another? At most a dozen places are tried."""
+def who_is_right(case: Case, input_number: int, ours: Any, theirs: Any) -> str:
+    """Whose gradient differences of our results agree with, where the two differ: "ours", "both" (they differ by rounding), or "" (neither
+    is shown). At most a dozen places are tried."""
     if ours is None or theirs is None or ours.shape != theirs.shape:
-        return False
+        return ""
     arrays = [np.asarray(a, _WIDE.get(np.asarray(a).dtype.name)) for a in case.arrays]
-    places = np.flatnonzero(wrong_places(ours, theirs, case.elementwise))[:_MOST]
     number = [k for k, a in enumerate(arrays) if a.dtype.kind in "fc"][input_number]
-    return all(
-        abs(_slope(case.ours, arrays, number, place) - ours.reshape(-1)[place]) <= _CLOSE * max(1.0, abs(ours.reshape(-1)[place]))
-        for place in places
-    )
+    agree = []
+    for place in np.flatnonzero(wrong_places(ours, theirs, case.elementwise))[:_MOST]:
+        slope = _slope(case.ours, arrays, number, place)
+        agree.append(tuple(_is_close(found.reshape(-1)[place], slope) for found in (ours, theirs)))
+    if not all(mine for mine, _ in agree):
+        return ""
+    return "both" if all(other for _, other in agree) else "ours"
+
+
+def _is_close(found: Any, slope: Any) -> bool:
+    return bool(np.isfinite(found) and abs(found - slope) <= _CLOSE * max(1.0, abs(found)))
 
 
 def _slope(function: Callable[..., Any], arrays: list[Any], number: int, place: int) -> Any:

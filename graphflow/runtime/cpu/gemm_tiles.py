@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["LINE_WIDTH", "Text", "Tiling", "line", "micro", "pack", "strip"]
+__all__ = ["LINE_WIDTH", "Text", "Tiling", "line", "micro", "pack", "rise", "stand", "strip"]
 
 # Measured on a Zen 5 core (AVX-512, 48 kB first-level cache, 1 MB second-level), whose peak in the register tile is
 # 273 GFLOP/s.
@@ -349,6 +349,63 @@ def strip(tiling: Tiling, width: int) -> str:
     return text.function(
         f"internal fastcc void @strip_{width}(ptr %a, i64 %a_row, i64 %a_column, ptr %b, i64 %b_row, ptr %c, "
         "i64 %c_row, i64 %k, i64 %columns, i1 %fresh, i64 %m) #1"
+    )
+
+
+def stand(tiling: Tiling) -> str:
+    """Pack rows of A whose neighbours are adjacent in memory (a transposed A): tiles of most rows, one after the other, each with its
+    steps of k one after the other."""
+    text, element, rows, align = Text(), tiling.element, tiling.rows[0], tiling.bits // 8
+    whole = text.let(f"and i64 %m, {-rows}")
+    size = text.mul("%k", rows)
+    with text.loop(0, "%k") as p:
+        source = text.let(f"getelementptr {element}, ptr %a, i64 {text.mul(p, '%a_column')}")
+        target = text.let(f"getelementptr {element}, ptr %out, i64 {text.mul(p, rows)}")
+        before, number = text.block, text.fresh("tile")
+        text.put(f"br label %{number}.head")
+        text.label(f"{number}.head")
+        text.put(
+            f"%{number}.i = phi i64 [0, %{before}], [%{number}.next, %{number}.body]",
+            f"%{number}.to = phi ptr [{target}, %{before}], [%{number}.on, %{number}.body]",
+            f"%{number}.more = icmp slt i64 %{number}.i, {whole}",
+            f"br i1 %{number}.more, label %{number}.body, label %{number}.rest",
+        )
+        text.label(f"{number}.body")
+        here = text.let(f"getelementptr {element}, ptr {source}, i64 %{number}.i")
+        value = text.let(f"load <{rows} x {element}>, ptr {here}, align {align}")
+        text.put(
+            f"store <{rows} x {element}> {value}, ptr %{number}.to, align {align}",
+            f"%{number}.on = getelementptr {element}, ptr %{number}.to, i64 {size}",
+            f"%{number}.next = add i64 %{number}.i, {rows}",
+            f"br label %{number}.head",
+        )
+        text.label(f"{number}.rest")
+        with text.loop(whole, "%m") as i:
+            here = text.let(f"getelementptr {element}, ptr {source}, i64 {i}")
+            there = text.let(f"getelementptr {element}, ptr %{number}.to, i64 {text.let(f'sub i64 {i}, {whole}')}")
+            text.put(f"store {element} {text.let(f'load {element}, ptr {here}')}, ptr {there}")
+    text.put("ret void")
+    return text.function("internal fastcc void @stand(ptr %a, i64 %a_column, i64 %k, i64 %m, ptr noalias %out) #0")
+
+
+def rise(tiling: Tiling) -> str:
+    """All rows of one panel, with A as `stand` packs it."""
+    text, rows = Text(), tiling.rows[0]
+    with text.loop(0, "%m", rows) as i:
+        a = text.let(f"getelementptr {tiling.element}, ptr %a, i64 {text.mul(i, '%k')}")
+        c = text.let(f"getelementptr {tiling.element}, ptr %c, i64 {text.mul(i, '%c_row')}")
+        left = text.minimum(text.let(f"sub i64 %m, {i}"), rows)
+        arguments = f"(ptr {a}, i64 1, i64 {rows}, ptr %b, i64 %b_row, ptr {c}, i64 %c_row, i64 %k, i64 %columns, i1 %fresh, i64 {left})"
+        name = text.fresh("panel")
+        text.put(f"switch i64 %width, label %{name}.w2 [i64 1, label %{name}.w1]")
+        for width in (1, 2):
+            text.label(f"{name}.w{width}")
+            text.put(f"call fastcc void @strip_{width}{arguments}", f"br label %{name}.done")
+        text.label(f"{name}.done")
+    text.put("ret void")
+    return text.function(
+        "internal fastcc void @rise(ptr %a, ptr %b, i64 %b_row, ptr %c, i64 %c_row, i64 %k, i64 %columns, i1 %fresh, i64 %m, "
+        "i64 %width) #1"
     )
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ....dtypes import DType, float32, uint16
 from ....ir.dims import product
 from ....kernels.nest import Check
+from ....kernels.scalar import ScalarBuilder
+from ..emit import Emitter
 from ..routine import Number, Routine
 from .common import new_routine, run_routine
 
@@ -91,20 +94,34 @@ def emit_update_rows(step: Any, node: Any, number: int) -> None:
     r = new_routine(step, node)
     source, numbers, values, single, target = (r.pointer(v) for v in (array, indices, new, rest, out))
     n, width, cells = r.dim(indices.type.shape[0]), r.dim(inner), r.dim(product(out.type.shape))
-    amount = r.load(single, 0, dtype)
-    bits = r.bitcast(amount, "i32" if dtype.itemsize == 4 else "i64")
-    unchanged = bits == (-(1 << (8 * dtype.itemsize - 1)) if add else 0)  # x + -0.0 and x - 0.0 are x, bit for bit
+    wide = rest.type.dtype
+    amount = r.load(single, 0, wide)
+    bits = r.bitcast(amount, "i32" if wide.itemsize == 4 else "i64")
+    unchanged = bits == (-(1 << (8 * wide.itemsize - 1)) if add else 0)  # x + -0.0 and x - 0.0 are x, bit for bit
+    moved = uint16 if dtype.is_narrow else dtype
     same = Number(r, r.writer.let(f"icmp eq ptr {source}, {target}"), "i1", False)
     with r.when(unchanged & ~same):
         r.copy(target, source, cells * dtype.itemsize)
     with r.when(~unchanged), r.loop(cells) as k:
-        old = r.load(source, k, dtype)
-        r.store(target, k, old + amount if add else old - amount, dtype)
+        old = r.load(source, k, moved)
+        r.store(target, k, _changed(r, old, amount, dtype, add), moved)
     with r.loop(n) as j:
         row = r.convert(r.load(numbers, j, index), "i64")
         with r.loop(width) as c:
-            r.store(target, row * width + c, r.load(values, j * width + c, dtype), dtype)
+            r.store(target, row * width + c, r.load(values, j * width + c, moved), moved)
     run_routine(step, r, 1, inner * 8)
+
+
+def _changed(r: Routine, old: Number, amount: Number, dtype: DType, add: bool) -> Number:
+    """old + amount or old - amount; of a narrow float (its bits) computed in float32."""
+    if not dtype.is_narrow:
+        return old + amount if add else old - amount
+    s = ScalarBuilder()
+    x, y = s.convert(s.parameter(0, dtype), float32), s.parameter(1, float32)
+    result = s.convert(x + y if add else x - y, dtype)
+    emitter = Emitter(r.writer, 1, lambda _, leaf: ((old.name, amount.name)[leaf.data], False))
+    emitter.emit([result])
+    return Number(r, emitter.values[id(result)][0], old.type, old.signed)
 
 
 def _scratch(step: Any, r: Routine, number: int, place: int, bytes: Any) -> str:
