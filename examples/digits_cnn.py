@@ -1,6 +1,6 @@
 """A small convolutional network on the digits that ship with graphflow.
 
-    python examples/digits_cnn.py [--epochs 40] [--seed 0] [--validate]
+    python examples/digits_cnn.py [--epochs 60] [--seed 0] [--validate]
 
 The hyperparameters were chosen with --validate, which trains on four fifths of the training images and measures on the
 rest; the test images are looked at once, at the end, by a run without it.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,8 @@ from graphflow.data import digits
 BATCH = 64
 SIDE = 8
 CHANNELS = (16, 32, 64)
-PEAK_RATE = 0.004
-DROPOUT = 0.4
+PEAK_RATE = 0.008
+DROPOUT = 0.5
 
 
 class Convolution(gf.Module):
@@ -83,11 +83,12 @@ class Network(gf.Module):
 
     def shifted(self, images: Any) -> Any:
         """Each image moved by up to a pixel in both directions, zeros coming in at the edge."""
-        count = gf.shape(images)[0]
-        moves = self.generator.uniform([2, count, 1], 0, 3, dtype=gf.int32) + gf.range(SIDE)
-        padded = gf.pad(images, [[0, 0], [1, 1], [1, 1]])
-        rows = gf.gather(padded, moves[0], axis=1, batch_dims=1)
-        return gf.gather(rows, moves[1][:, gf.newaxis, :] + gf.zeros([1, SIDE, 1], gf.int32), axis=2, batch_dims=2)
+        wide = SIDE + 2
+        moves = self.generator.uniform([2, gf.shape(images)[0], 1], 0, 3, dtype=gf.int32)
+        rows, columns = gf.unstack(moves + gf.range(SIDE))
+        padded = gf.reshape(gf.pad(images, [[0, 0], [1, 1], [1, 1]]), [-1, wide * wide])
+        places = rows[:, :, gf.newaxis] * wide + columns[:, gf.newaxis, :]
+        return gf.gather(padded, places, axis=1, batch_dims=1)
 
     @gf.function
     def step(self, images: Any, labels: Any) -> Any:
@@ -117,12 +118,14 @@ def median_seconds(call: Callable[[], Any], repeats: int) -> float:
     return statistics.median(times)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--validate", action="store_true", help="hold back training images and leave the test ones alone")
-    arguments = parser.parse_args()
+    parser.add_argument(
+        "--validate", action="store_true", help="hold back training images and leave the test ones alone"
+    )
+    arguments = parser.parse_args(argv)
 
     split = digits.split(arguments.seed)
     images, labels = split.train_images.reshape(-1, SIDE, SIDE), split.train_labels

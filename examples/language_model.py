@@ -1,6 +1,6 @@
 """A small causal transformer that learns Python from the source of Python's own standard library, byte by byte.
 
-    python examples/language_model.py [--steps 1000] [--seed 0] [--prompt "def "]
+    python examples/language_model.py [--steps 600] [--seed 0] [--prompt "def "]
 
 The windows of a batch are cut, the network is trained and text is sampled natively: a hundred training steps are one
 call, and so is the generation of a text, whose batch and time extents are symbolic.
@@ -12,6 +12,7 @@ import argparse
 import sysconfig
 import time
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,12 +148,12 @@ def frequency_losses(training: np.ndarray, windows: np.ndarray) -> tuple[float, 
     return float(-np.log(unigram[after]).mean()), float(-np.log(bigram[before, after]).mean())
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--prompt", default="def ")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
 
     training, held_out = read_corpus()
     rows = np.linspace(0, len(held_out) - CONTEXT - 1, 512).astype(int)  # spread evenly over the held-out files

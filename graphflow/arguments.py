@@ -26,7 +26,7 @@ from .errors import (
 from .ir.source import is_user_frame
 from .operators import TensorLike
 
-__all__ = ["guard", "guarded"]
+__all__ = ["guard", "guarded", "typed"]
 
 #: libraries that graphflow calls: an exception from inside one is no exception of the user's code
 _LIBRARIES = frozenset({*sys.stdlib_module_names, "numpy", "scipy", "ml_dtypes", "opt_einsum", "llvmlite", "numba"})
@@ -115,13 +115,19 @@ def _refusal(error: Exception, path: str, args: tuple[Any, ...], kwargs: dict[st
             if error.hint.startswith("help(") or not error.hint and "; " not in text:
                 error.hint = _next_step(path)
         return error
-    typed = next((typed for kind, typed in _TYPED.items() if isinstance(error, kind)), None)
-    if typed is None or isinstance(error, GraphflowError) or not _is_own(error):
+    found = typed(error, name, args, kwargs)
+    if found is not error:
+        found.hint = found.hint or _next_step(path)
+    return found
+
+
+def typed(error: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The typed error for an exception of Python or NumPy inside graphflow's own code; any other error as it is."""
+    kind = next((typed for kind, typed in _TYPED.items() if isinstance(error, kind)), None)
+    if kind is None or isinstance(error, GraphflowError) or not _is_own(error):
         return error
     reason = str(error) or type(error).__name__
-    found = typed(reason if reason.startswith(name) else f"{_call_text(name, args, kwargs)}: {reason}")
-    found.hint = found.hint or _next_step(path)
-    return found
+    return kind(reason if reason.startswith(name) else f"{_call_text(name, args, kwargs)}: {reason}")
 
 
 def _next_step(path: str) -> str:

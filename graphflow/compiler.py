@@ -104,8 +104,8 @@ _ERRORS: dict[str, tuple[type[GraphflowError], str, str]] = {
     "negative_exponent": (InvalidArgumentError, "integer power with a negative exponent", "cast to float first"),
     "not_finite": (InvalidArgumentError, "the tensor must be finite", NEXT_STEP_FINITE),
     "negative_extent": (InvalidArgumentError, "an extent must not be negative", "look at how the number is made"),
-    "singular": (MatrixError, "the matrix is singular", "add a multiple of gf.eye, or use gf.linalg.lstsq"),
-    "indefinite": (MatrixError, "the matrix is not positive definite", "add a multiple of gf.eye"),
+    "singular": (MatrixError, "the matrix is singular or has NaN", "add a multiple of gf.eye, or use gf.linalg.lstsq"),
+    "indefinite": (MatrixError, "the matrix is not positive definite or has NaN", "add a multiple of gf.eye"),
     "no_convergence": (MatrixError, "the iteration did not converge", "look for NaN and infinities in the matrix"),
     "assertion": (AssertionFailedError, "assertion failed", "see the condition on this line"),
 }

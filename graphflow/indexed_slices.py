@@ -1,15 +1,20 @@
-"""IndexedSlices: some rows of a tensor, by number. Variables' scatter methods take them; elsewhere they become the dense tensor."""
+"""Some rows of a tensor, by number. IndexedSlices: Variables' scatter methods take them; elsewhere they become the dense tensor.
+FewRows: an eager gradient of a large table, which becomes dense when somebody looks at it."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from . import ops
-from .dtypes import DType, int32
-from .errors import ShapeError
-from .tensor import Tensor, TensorShape, convert_to_tensor
+import numpy as np
 
-__all__ = ["IndexedSlices"]
+from . import ops
+from .autodiff.record import recorders, stop
+from .dtypes import DType, float32, int32
+from .errors import ShapeError
+from .tensor import Tensor, TensorShape, active_trace, convert_to_tensor
+
+__all__ = ["FewRows", "IndexedSlices"]
 
 
 class IndexedSlices:
@@ -66,3 +71,91 @@ class IndexedSlices:
 
     def __repr__(self) -> str:
         return f"IndexedSlices(indices={self._indices!r}, values={self._values!r}, dense_shape={self._dense_shape!r})"
+
+
+class FewRows(Tensor):
+    """A tensor that is zero but for a few rows: the sum, in order, of scatter_add(indices, rows, shape) for each of `parts`.
+
+    Its elements are computed when they are asked for, with the bits of the ops that it stands for. Until then an optimizer can have
+    the rows. indices: int32 or int64, any shape; rows: indices.shape + shape[1:].
+    """
+
+    __slots__ = ("_made", "_parts", "_extents")
+
+    def __init__(self, shape: tuple[int, ...], dtype: DType, parts: tuple[tuple[Tensor, Tensor], ...]) -> None:
+        self._extents, self.dtype, self._parts = shape, dtype, parts
+        self._key = None
+        self._made: np.ndarray[Any, Any] | None = None
+
+    @property
+    def shape(self) -> TensorShape:
+        return TensorShape(self._extents)
+
+    @property
+    def dims(self) -> tuple[Any, ...]:
+        return self._extents
+
+    @property
+    def _array(self) -> np.ndarray[Any, Any]:  # type: ignore[override]
+        if self._made is None:
+            with _eager():
+                dense = [ops.scatter_add(*_as_rows(i, r), shape=self._extents) for i, r in self._parts]
+                self._made = _total(dense)._array
+            self._parts = ()
+        return self._made
+
+    @property
+    def is_dense(self) -> bool:
+        """Have the elements been computed?"""
+        return self._made is not None
+
+    def __add__(self, other: Any) -> Any:
+        if (
+            isinstance(other, FewRows)
+            and not (self.is_dense or other.is_dense)
+            and (self._extents, self.dtype) == (other._extents, other.dtype)
+            and not recorders.get()
+            and active_trace.get() is None
+        ):
+            return FewRows(self._extents, self.dtype, self._parts + other._parts)
+        return super().__add__(other)
+
+    def rows(self) -> tuple[np.ndarray[Any, Any], Tensor]:
+        """(the numbers of the rows, each once; their elements). Not for a tensor that is dense by now."""
+        with _eager():
+            parts = [_as_rows(indices, rows) for indices, rows in self._parts]
+            numbers = np.unique(np.concatenate([indices._array for indices, _ in parts]))
+            found = []
+            for indices, rows in parts:
+                wanted = Tensor(numbers.astype(indices.dtype.numpy), indices.dtype)
+                wide = ops.cast(rows, dtype=float32) if self.dtype.is_narrow else rows
+                summed = ops.row_sums(indices, wide, wanted, rows=self._extents[0])
+                found.append(ops.cast(summed, dtype=self.dtype) if self.dtype.is_narrow else summed)
+            return numbers, _total(found)
+
+
+def _as_rows(indices: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Indices of rank 1, and a row for each."""
+    count = math.prod(indices.dims)
+    rest = rows.dims[len(indices.dims) :]
+    return ops.reshape(indices, shape=(count,)), ops.reshape(rows, shape=(count, *rest))
+
+
+def _total(tensors: list[Any]) -> Any:
+    total = tensors[0]
+    for tensor in tensors[1:]:
+        total = ops.add(total, tensor)
+    return total
+
+
+class _eager:  # noqa: N801 (used as `with _eager():`, like a function)
+    """Ops inside run at once, and nothing records them."""
+
+    def __enter__(self) -> None:
+        self._trace = active_trace.set(None)
+        self._stop = stop()
+        self._stop.__enter__()
+
+    def __exit__(self, *exception: object) -> None:
+        self._stop.__exit__()
+        active_trace.reset(self._trace)

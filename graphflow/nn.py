@@ -16,6 +16,7 @@ from .functions.ctc import *  # noqa: F403
 from .functions.ctc import __all__ as _ctc
 from .functions.fractional import *  # noqa: F403
 from .functions.fractional import __all__ as _fractional
+from .functions.indexing import gather
 from .functions.losses import *  # noqa: F403
 from .functions.losses import __all__ as _losses
 from .functions.pooling import *  # noqa: F403
@@ -190,9 +191,10 @@ def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | 
 
 def embedding_lookup(params: Any, ids: Any, max_norm: Any = None, name: str | None = None) -> Tensor:
     """The rows of params that ids name; with max_norm, each scaled down to that L2 norm where it is longer."""
-    params, ids = convert_to_tensor(params), convert_to_tensor(ids)
+    ids = convert_to_tensor(ids)
+    params = params if hasattr(params, "looked_up") else convert_to_tensor(params)
     normalize_axis("embedding_lookup", 0, len(params.dims))
-    rows: Any = ops.gather(params, ids, axis=0, batch_dims=0)
+    rows: Any = gather(params, ids, axis=0)
     if max_norm is None:
         return rows
     from .functions.clipping import clip_by_norm

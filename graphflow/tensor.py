@@ -33,6 +33,7 @@ __all__ = [
     "TensorShape",
     "active_trace",
     "as_shape",
+    "check_extents_tensor",
     "constant",
     "convert_to_tensor",
     "is_tensor",
@@ -48,6 +49,7 @@ active_trace: ContextVar[Any] = ContextVar("graphflow_trace", default=None)
 def as_shape(shape: Any) -> tuple[Dim, ...]:
     """A shape argument (ints, Dimensions, a TensorShape, a 1-D integer tensor, NumPy) as a tuple of dims."""
     if isinstance(shape, Tensor):
+        check_extents_tensor(shape)
         known = shape._constant_dims()
         if known is None:
             raise TracedBoolError(
@@ -61,6 +63,14 @@ def as_shape(shape: Any) -> tuple[Dim, ...]:
     return tuple(as_dim(d) for d in shape)
 
 
+def check_extents_tensor(value: Any) -> None:
+    """Raises DTypeError or ShapeError for a tensor that cannot be an extent or a shape, whatever its values."""
+    if not value.dtype.is_integer:
+        raise DTypeError(f"a shape needs an integer tensor, got {value.type}")
+    if len(value.dims) > 1:
+        raise ShapeError(f"a shape needs a tensor of rank 0 or 1, got {value.type}")
+
+
 def as_dim(value: Any) -> Dim:
     """One extent as an int or a symbolic dim. Raises DTypeError for anything else."""
     if isinstance(value, SymbolicDim):
@@ -68,6 +78,7 @@ def as_dim(value: Any) -> Dim:
     if hasattr(value, "__graphflow_dim__"):
         return value.__graphflow_dim__()
     if isinstance(value, Tensor):
+        check_extents_tensor(value)
         known = value._constant_dims()
         if known is None or len(known) != 1:
             raise TracedBoolError(
@@ -131,10 +142,7 @@ class Tensor(TensorLike):
 
     def _constant_dims(self) -> tuple[Dim, ...] | None:
         """The values of a small integer tensor as dims (shape arguments), or None where they are not known."""
-        if not self.dtype.is_integer:
-            raise DTypeError(f"a shape needs an integer tensor, got {self.type}")
-        if self._array.ndim > 1:
-            raise ShapeError(f"a shape needs a tensor of rank 0 or 1, got {self.type}")
+        check_extents_tensor(self)
         return tuple(int(v) for v in np.atleast_1d(self._array))
 
     @property
@@ -515,9 +523,15 @@ def _new_trace(name: str) -> Any:
     return Trace(name, may_create=False)
 
 
+def _few_rows(like: Any, indices: Any, rows: Any) -> Tensor:
+    from .indexed_slices import FewRows
+
+    return FewRows(tuple(like.dims), like.dtype, ((indices, rows),))
+
+
 set_dispatcher(_dispatch)
 set_locator(capture)
-set_trace(active_trace.get, _new_trace)
+set_trace(active_trace.get, _new_trace, _few_rows)
 
 
 def operands(*values: Any) -> list[Any]:

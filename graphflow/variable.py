@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from .autodiff.record import record_access, record_departure, recorders
+from .autodiff.record import record_access, record_departure, record_operation, recorders, stop
 from .dtypes import as_dtype
 from .errors import DTypeError, FailedPreconditionError, ShapeError, VariableCreationError
 from .functions.variable_updates import PartialUpdates
 from .ir.op import OPS
+from .ir.source import capture
 from .ir.types import TensorType, VariableType
 from .tensor import Tensor, TensorLike, TensorShape, active_trace, convert_to_tensor, shown_array
 
@@ -115,6 +116,22 @@ class Variable(PartialUpdates, TensorLike, metaclass=_Created):
         return found
 
     read_value = value
+
+    def looked_up(self, indices: Tensor) -> Tensor:
+        """The rows that indices name. Eagerly no copy of the variable is made, and tapes keep its extents only: the gradient of a
+        lookup does not depend on its elements."""
+        gather = OPS["gather"]
+        if active_trace.get() is not None:
+            return gather(self.value(), indices, axis=0, batch_dims=0)  # type: ignore[no-any-return]
+        with stop():
+            found: Tensor = gather(Tensor(self._array, self.dtype), indices, axis=0, batch_dims=0)
+        if recorders.get():
+            from .tracing.taped import stand_in
+
+            read = stand_in(self)
+            record_access(self, read)
+            record_operation(gather, (read, indices), (found,), {"axis": 0, "batch_dims": 0}, capture())
+        return found
 
     def numpy(self) -> Any:
         if active_trace.get() is not None:
@@ -216,8 +233,6 @@ class Variable(PartialUpdates, TensorLike, metaclass=_Created):
         step = self._new_value(delta, f"assign_{op[:3]}")
         if recorders.get():
             record_departure(step, "assign")
-        from .autodiff.record import stop
-
         with stop():
             return OPS[op](self.value(), step)
 
@@ -240,6 +255,17 @@ class Variable(PartialUpdates, TensorLike, metaclass=_Created):
                 f"{verb}: variable {self.name} is {self.type} and the value {new.type}; assignment does not broadcast"
             )
         return new
+
+    def rows_of(self, numbers: np.ndarray[Any, Any]) -> Variable:
+        """A variable of its own that holds these rows, not trainable."""
+        return _unpickle(self._array[numbers], self.dtype.name, False, self.name.removesuffix(":0"))
+
+    def put_rows(self, numbers: np.ndarray[Any, Any], rows: Variable) -> None:
+        """Replace rows, eagerly, by those of a variable that rows_of has made."""
+        note = write_journal.get()
+        if note is not None:
+            note(self)
+        self._array[numbers] = rows._array
 
     def _write(self, new: Tensor) -> None:
         if recorders.get():

@@ -533,7 +533,7 @@ def _save(record: ControlRecord, plan: _Plan) -> _Saving:
     places = {k: joint.outputs[k]._value.producer.inputs[1] for k, (_, place) in plan.rows.items() if place is not None}
     saving.places = {k: places.get(k) for k in plan.rows}
     saved = joint.choose(
-        free, bool(body.metadata.get("recompute")), lambda reason: _fail(record, reason),
+        free, bool(body.metadata.get("recompute")) and not watched, lambda reason: _fail(record, reason),
         [places[k] for k in plan.cotangents if k in places], watched,
     )  # fmt: skip
     make_it_save(record, saving, saved)

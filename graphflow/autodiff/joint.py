@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..errors import NoGradientError
 from ..ir.dims import SymbolicDim, symbols_of
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import Contract, Control, Library, Reduce
 from ..ops.extents import ensure_shape
+from ..ops.generate import constant
 from .cut import INFINITE, minimum_cut
 from .narrow import narrowed, operands_of
 from .sums import Sums
@@ -90,6 +93,8 @@ class Joint:
     def __init__(self, trace: Any, inputs: list[Any], own: set[str]) -> None:
         """own: symbols whose extents are others at each run."""
         self.trace, self.inputs, self.own = trace, inputs, set(own)
+        #: the first node of the backward part, which nothing uses; nodes before it are the graph's own
+        self.border: Node | None = None
         self.outputs: list[Any] = []
         self.cotangents: dict[int, Any] = {}
         self.partial: dict[int, Any] = {}
@@ -112,10 +117,13 @@ class Joint:
     ) -> list[Value]:
         """The values to save, so that the backward part can be computed from them and the free ones. recompute: save inputs
         only. where(reason): the error for a value that can neither be saved nor computed again. also: forward values that are
-        needed too. watched: save all floats that the backward part reads, so that a derivative of the backward part is one of
-        them, not of copies."""
+        needed too. watched: save all floats of the graph that the backward part reads and compute in the backward part what the
+        gradient rules compute, as an eager run does, so that a derivative of the backward part adds up the same gradients in
+        the same order."""
         nodes = self.trace.builder.nodes
         tainted = {t._value for t in self.placeholders()}
+        if watched and self.border is not None:
+            tainted.update(v for node in nodes[nodes.index(self.border) :] for v in node.outputs)
         outside = {inside._value for _, inside in self.trace.captures.values()}
         free = free | outside
         for node in nodes:
@@ -331,6 +339,7 @@ def join(
                 tape._connect(found.inputs[k])
             held = replayed(trace, graph, found.inputs)
             found.outputs = [held[v] for v in graph.outputs]
+        found.border = constant(value=np.zeros((), np.bool_))._value.producer
         ends = {k: held[rows[k]] if rows and k in rows else found.outputs[k] for k in cotangents}
         for k, tensor in ends.items():
             shape = cotangents[k] or tensor.dims

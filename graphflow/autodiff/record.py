@@ -17,6 +17,7 @@ __all__ = [
     "Record",
     "Recorder",
     "active_trace",
+    "few_rows",
     "new_trace",
     "record_access",
     "record_departure",
@@ -34,10 +35,19 @@ _trace: Callable[[], Any] = lambda: None  # noqa: E731
 _make_trace: Callable[[str], Any]
 
 
-def set_trace(getter: Callable[[], Any], make: Callable[[str], Any]) -> None:
-    """Installed once by the tensor layer: how to find the trace that is running, and how to begin one."""
-    global _trace, _make_trace
-    _trace, _make_trace = getter, make
+_make_rows: Callable[[Any, Any, Any], Any]
+
+
+def set_trace(getter: Callable[[], Any], make: Callable[[str], Any], make_rows: Callable[[Any, Any, Any], Any]) -> None:
+    """Installed once by the tensor layer: how to find the trace that is running, how to begin one, and how to make an eager tensor
+    that is zero but for a few rows."""
+    global _trace, _make_trace, _make_rows
+    _trace, _make_trace, _make_rows = getter, make, make_rows
+
+
+def few_rows(like: Any, indices: Any, rows: Any) -> Any:
+    """A tensor like another one, zero but for the sums of these rows at these indices."""
+    return _make_rows(like, indices, rows)
 
 
 def new_trace(name: str) -> Any:

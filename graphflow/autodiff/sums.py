@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["Sums", "reads_one_row"]
+from .record import active_trace, recorders
+
+__all__ = ["Sums", "reads_few_rows", "reads_one_row"]
+
+#: tables from this size on have gradients of rows (below it the dense gradient costs a few microseconds)
+LARGE_TABLE = 1 << 16
 
 
 class Sums:
@@ -17,11 +22,13 @@ class Sums:
 
     def key(self, tensor: Any) -> int:
         """Equal for tensors that add to one sum."""
-        return self._alias.get(id(tensor), id(tensor))
+        number = id(tensor)
+        return self._alias.get(number, number)
 
     def get(self, tensor: Any) -> Any:
         """The sum so far, or None."""
-        return self._sums.get(self.key(tensor))
+        number = id(tensor)
+        return self._sums.get(self._alias.get(number, number))
 
     def set(self, tensor: Any, total: Any) -> None:
         """Replace the sum by one that has it in it."""
@@ -29,8 +36,9 @@ class Sums:
 
     def add(self, tensor: Any, gradient: Any) -> None:
         """Add a gradient: the sum so far is the left operand."""
-        held = self.get(tensor)
-        self.set(tensor, gradient if held is None else held + gradient)
+        key = self.key(tensor)
+        held = self._sums.get(key)
+        self._sums[key] = gradient if held is None else held + gradient
 
     def add_row(self, array: Any, index: Any, gradient: Any) -> None:
         """Add the gradient of array[index] to the array's sum."""
@@ -39,6 +47,22 @@ class Sums:
 
         held = self.get(array)
         self.set(array, scatter_add_into(zeros_like(array) if held is None else held, index, gradient))
+
+
+def reads_few_rows(record: Any) -> bool:
+    """Is it an eager gather of a few rows of a large table, differentiated once? Its gradient is kept as rows until somebody looks at
+    it (indexed_slices.FewRows): an optimizer can update these rows alone."""
+    if record.op.name != "gather" or active_trace() is not None or recorders.get():
+        return False
+    table, indices = record.inputs
+    if record.attributes["axis"] != 0 or record.attributes["batch_dims"] or not table.dtype.is_floating:
+        return False
+    count, size = 1, table.dtype.itemsize
+    for dim in indices.dims:
+        count *= dim
+    for dim in table.dims:
+        size *= dim
+    return bool(size >= LARGE_TABLE and 4 * count <= table.dims[0])
 
 
 def reads_one_row(record: Any) -> bool:

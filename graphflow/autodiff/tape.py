@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import NoGradientError, ShapeError, TapeError
+from ..ir.builder import backward_source
 from ..ir.dims import require_equal
 from ..ir.source import Source, capture
 from ..tree import flatten, map_structure
 from .control import add_control_gradients, reach_through
 from .jacobians import batch_jacobian, jacobian
-from .record import CallRecord, ControlRecord, Record, active_trace, recorders, stop
-from .sums import Sums, reads_one_row
+from .record import CallRecord, ControlRecord, Record, active_trace, few_rows, recorders, stop
+from .sums import Sums, reads_few_rows, reads_one_row
 
 __all__ = ["GradientTape", "UnconnectedGradients"]
 
@@ -299,30 +300,46 @@ class GradientTape:
         self._walk_records(list(self._records), sums, needed)
 
     def _walk_records(self, records: Sequence[Any], sums: Sums, needed: set[int]) -> None:
+        connected = self._connected
         for record in reversed(records):
             incoming = [sums.get(t) for t in record.outputs]
-            if all(g is None for g in incoming):
+            for gradient in incoming:
+                if gradient is not None:
+                    break
+            else:
                 continue
-            wanted = [id(t) in needed and id(t) in self._connected for t in record.inputs]
-            if not any(id(t) in needed for t in record.inputs):
+            for tensor in record.inputs:
+                if id(tensor) in needed:
+                    break
+            else:
                 continue
-            if isinstance(record, CallRecord):
-                if not record.add_gradients(incoming, wanted, sums):
+            if not isinstance(record, Record):
+                wanted = [id(t) in needed and id(t) in connected for t in record.inputs]
+                if isinstance(record, ControlRecord):
+                    with _backward_of(record.source):
+                        add_control_gradients(self, record, incoming, wanted, sums)
+                elif not record.add_gradients(incoming, wanted, sums):
                     self._walk_records(self._opened(record, needed), sums, needed)
                 continue
-            if isinstance(record, ControlRecord):
-                with _backward_of(record.source):
-                    add_control_gradients(self, record, incoming, wanted, sums)
-                continue
-            if reads_one_row(record):  # O(row) in a loop: the sum is updated in place
-                if id(record.inputs[0]) in self._connected:
-                    with _backward_of(record.source):
-                        sums.add_row(record.inputs[0], record.inputs[1], incoming[0])
-                continue
-            for tensor, gradient in zip(record.inputs, self._rule(record, incoming), strict=True):
-                if gradient is not None and id(tensor) in self._connected:
-                    with _backward_of(record.source):
+            with _backward_of(record.source):
+                if record.op.name == "gather" and self._add_rows(record, incoming[0], sums):
+                    continue
+                for tensor, gradient in zip(record.inputs, self._rule(record, incoming), strict=True):
+                    if gradient is not None and id(tensor) in connected:
                         sums.add(tensor, gradient)
+
+    def _add_rows(self, record: Record, gradient: Any, sums: Sums) -> bool:
+        """Add the gradient of a lookup of rows to the table's sum, if it can be done by rows."""
+        table, indices = record.inputs
+        if reads_few_rows(record):
+            if id(table) in self._connected:
+                sums.add(table, few_rows(table, indices, gradient))
+            return True
+        if reads_one_row(record):  # O(row) in a loop: the sum is updated in place
+            if id(table) in self._connected:
+                sums.add_row(table, indices, gradient)
+            return True
+        return False
 
     def _opened(self, record: CallRecord, needed: set[int]) -> Sequence[Record]:
         """The records of a call's ops, connected like those that were recorded one by one."""
@@ -356,9 +373,9 @@ class GradientTape:
                 error.hint = "use gf.stop_gradient where the gradient is not wanted"
                 raise error
             return [None] * len(record.inputs)
-        with _backward_of(record.source):
-            filled = [g if g is not None else _zeros(t) for g, t in zip(incoming, record.outputs, strict=True)]
-            return op.gradient(record, *filled)
+        if any(g is None for g in incoming):
+            incoming = [g if g is not None else _zeros(t) for g, t in zip(incoming, record.outputs, strict=True)]
+        return op.gradient(record, *incoming)
 
     def _all_records(self) -> list[Any]:
         """What was recorded, with the ops of calls."""
@@ -382,7 +399,7 @@ class GradientTape:
                 reached |= found
                 cuts += [] if found else [(record, cut) for _, cut in inner] or [(record, record)]
                 continue
-            with stop():
+            with stop(), _backward_of(record.source):
                 gradients = self._rule(record, [None] * len(record.outputs)) if outputs else [None] * len(record.inputs)
             if any(g is not None and k for k, g in zip(inputs, gradients, strict=True)):
                 reached.update(map(id, outputs))
@@ -528,13 +545,17 @@ def _zeros(tensor: Any) -> Any:
     return _zeros_of(tensor, tuple(tensor.dims))
 
 
-@contextmanager
-def _backward_of(source: Source | None) -> Iterator[None]:
+class _backward_of:  # noqa: N801 (used as `with _backward_of(source):`, like a function)
     """Nodes traced inside are "backward of" the source's line."""
-    from ..ir.builder import backward_source
 
-    token = backward_source.set(source)
-    try:
-        yield
-    finally:
-        backward_source.reset(token)
+    __slots__ = ("_source", "_token")
+
+    def __init__(self, source: Source | None) -> None:
+        self._source = source
+
+    def __enter__(self) -> None:
+        self._token = None if active_trace() is None else backward_source.set(self._source)
+
+    def __exit__(self, *exception: object) -> None:
+        if self._token is not None:
+            backward_source.reset(self._token)

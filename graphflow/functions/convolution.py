@@ -70,7 +70,7 @@ def _convolve(x: Any, filters: Any, geometry: Geometry) -> Any:
 def _conv(
     name: str, spatial: int, x: Any, filters: Any, strides: Any, padding: Any, data_format: Any, dilations: Any
 ) -> Tensor:
-    x, filters = float_operands(name, x, filters)
+    x, filters = float_operands(name, x, filters, integers=True)
     first = is_channels_first(name, data_format, spatial)
     geometry = geometry_of(name, strides, padding, dilations, spatial, first)
     extra = len(x.dims) - (spatial + 2)
@@ -152,7 +152,7 @@ def _transposed(
     dilations: Any,
 ) -> Tensor:
     """The gradient of a convolution in its input: filters[sizes..., O, C] and x[N, counts..., C] -> [N, extents..., O]."""
-    x, filters = float_operands(name, x, filters)
+    x, filters = float_operands(name, x, filters, integers=True)
     first = is_channels_first(name, data_format, spatial)
     geometry = geometry_of(name, strides, padding, dilations, spatial, first)
     require_rank(name, "the input", x, spatial + 2)

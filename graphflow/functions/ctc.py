@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import ops
-from ..dtypes import int32, int64
+from ..dtypes import float32, int32, int64
 from ..errors import DTypeError, ShapeError
 from ..math import log_softmax, operands
 from ..ops.rules import equal_shapes, normalize_axis
@@ -56,6 +56,10 @@ def ctc_loss(
     own_length, time_length = (convert_to_tensor(v, dtype_hint=int32) for v in (label_length, logit_length))
     if not places.dtype.is_integer or not x.dtype.is_floating:
         raise DTypeError(f"ctc_loss: needs integer labels and float logits, got {places.type} and {x.type}")
+    if x.dtype.is_narrow:  # whose range does not hold the logarithms of small probabilities
+        wide = ops.cast(x, dtype=float32)
+        loss: Any = ctc_loss(places, wide, own_length, time_length, logits_time_major, unique, blank_index)
+        return ops.cast(loss, dtype=x.dtype)
     if len(x.dims) != 3 or len(places.dims) != 2:
         raise ShapeError(f"ctc_loss: needs labels of rank 2 and logits of rank 3, got {places.type} and {x.type}")
     if not logits_time_major:

@@ -108,7 +108,8 @@ def lstsq(matrix: Any, rhs: Any, l2_regularizer: float = 0.0, fast: bool = True,
     from .control_flow import cond
 
     is_tall = ops.greater_equal(extent(a, len(a.dims) - 2, int64), extent(a, len(a.dims) - 1, int64))
-    return cond(is_tall, *(functools.partial(_normal_equations, a, b, l2_regularizer, tall) for tall in (True, False)))
+    tall, wide = (functools.partial(_normal_equations, a, b, l2_regularizer, kind) for kind in (True, False))
+    return cond(is_tall, tall, wide)
 
 
 def _normal_equations(a: Any, b: Any, l2_regularizer: float, tall: bool) -> Any:

@@ -294,10 +294,12 @@ def gather(
     """The slices of params at indices along axis (default: batch_dims). Result: params.shape[:axis] +
     indices.shape[batch_dims:] + params.shape[axis + 1:]. Indices are int16, int32 or int64, in [0, extent):
     IndexOutOfRangeError otherwise, negative ones too."""
-    params = convert_to_tensor(params)
     indices = convert_to_tensor(indices)
     if indices.dtype is int16:
         indices = ops.cast(indices, dtype=int32)
+    if hasattr(params, "looked_up") and params.dims and axis in (None, 0) and batch_dims == 0:
+        return params.looked_up(indices)  # type: ignore[no-any-return]
+    params = convert_to_tensor(params)
     batch_dims = normalize_axis("gather", batch_dims, len(indices.dims) + 1)
     axis = batch_dims if axis is None else normalize_axis("gather", axis, len(params.dims))
     return ops.gather(params, indices, axis=axis, batch_dims=batch_dims)

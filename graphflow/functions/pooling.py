@@ -192,7 +192,12 @@ def dilation2d(
     input: Any, filters: Any, strides: Any, padding: Any, data_format: str, dilations: Any, name: str | None = None
 ) -> Tensor:
     """Grey-scale dilation: the largest of input + filters over each window, channel by channel. filters[height, width, channels]."""
-    x, kernel = float_operands("dilation2d", input, filters)
+    x, kernel = float_operands("dilation2d", input, filters, integers=True)
+    if x.dtype.is_integer and x.dtype is not int64:  # in which sums with what stands outside the image cannot wrap
+        wide = dilation2d(
+            ops.cast(x, dtype=int64), ops.cast(kernel, dtype=int64), strides, padding, data_format, dilations
+        )
+        return ops.cast(wide, dtype=x.dtype)
     if data_format != "NHWC":
         raise InvalidArgumentError(f"dilation2d: data_format must be 'NHWC', got {data_format!r}")
     require_rank("dilation2d", "the input", x, 4)
@@ -200,7 +205,8 @@ def dilation2d(
     if kernel.dims[-1] != x.dims[-1]:
         raise ShapeError(f"dilation2d: filter and input must have the same channels, got {x.type} and {kernel.type}")
     geometry = geometry_of("dilation2d", strides, padding, dilations, 2, False, explicit=False)
-    taken = take_windows(x, geometry, filter_sizes("dilation2d", kernel, 2), float("-inf"))
+    outside = float("-inf") if x.dtype.is_floating else -(2**62)
+    taken = take_windows(x, geometry, filter_sizes("dilation2d", kernel, 2), outside)
     return reduce_in_steps(ops.window_max, ops.add(taken, kernel), (3, 4), keepdims=False)
 
 
@@ -208,7 +214,12 @@ def erosion2d(
     value: Any, filters: Any, strides: Any, padding: Any, data_format: str, dilations: Any, name: str | None = None
 ) -> Tensor:
     """Grey-scale erosion: the smallest of value - (filters turned round) over each window; minus the dilation of -value."""
-    x, kernel = float_operands("erosion2d", value, filters)
+    x, kernel = float_operands("erosion2d", value, filters, integers=True)
+    if x.dtype.is_integer and x.dtype is not int64:
+        wide = erosion2d(
+            ops.cast(x, dtype=int64), ops.cast(kernel, dtype=int64), strides, padding, data_format, dilations
+        )
+        return ops.cast(wide, dtype=x.dtype)
     require_rank("erosion2d", "the filter", kernel, 3)
     turned = ops.reverse(kernel, axes=(0, 1))
     return ops.negative(dilation2d(ops.negative(x), turned, strides, padding, data_format, dilations))

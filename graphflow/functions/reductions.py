@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..dtypes import as_dtype, int64, uint8
+from ..dtypes import as_dtype, float64, int64, uint8
 from ..errors import DTypeError
 from ..ir.dims import product
 from ..ops.reduction import reduce_in_steps
@@ -134,8 +134,12 @@ def zeros_of(x: Any) -> Any:
 def reduce_euclidean_norm(
     input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None
 ) -> Tensor:
-    """sqrt(sum(x * x)) over axis, or sqrt(sum(x * conj(x))) of complex numbers, which is complex too, as in TensorFlow."""
+    """sqrt(sum(x * x)) over axis, or sqrt(sum(x * conj(x))) of complex numbers, which is complex too, as in TensorFlow; of integers the
+    whole part."""
     x = convert_to_tensor(input_tensor)
+    if x.dtype.is_integer:
+        total = ops.cast(reduce_sum(ops.square(x), axis, keepdims), dtype=float64)
+        return ops.cast(ops.sqrt(total), dtype=x.dtype)
     squares = ops.multiply(x, ops.conj(x)) if x.dtype.is_complex else ops.square(x)
     return ops.sqrt(reduce_sum(squares, axis, keepdims))
 

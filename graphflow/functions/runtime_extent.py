@@ -16,7 +16,7 @@ from ..dtypes import DType, as_dtype, int32, int64
 from ..errors import InvalidArgumentError, ShapeError
 from ..ir.dims import Dim, product
 from ..ir.graph import comparable
-from ..tensor import Tensor, active_trace, as_dim, as_shape, convert_to_tensor
+from ..tensor import Tensor, active_trace, as_dim, as_shape, check_extents_tensor, convert_to_tensor
 
 __all__ = [
     "as_extent", "as_extents", "extent_after", "extent_of", "numbers_below", "true_positions", "unique", "unique_with_counts",
@@ -73,6 +73,8 @@ def extent_of(count: Any) -> Dim:
 
 def as_extent(value: Any) -> Dim:
     """One extent, as as_dim has it; a tensor that is computed in a traced function becomes a run-time extent."""
+    if isinstance(value, Tensor):
+        check_extents_tensor(value)
     if isinstance(value, Tensor) and value.is_symbolic and value._constant_dims() is None:
         return extent_of(ops.reshape(value, shape=()))
     return as_dim(value)
@@ -82,6 +84,8 @@ def as_extents(shape: Any) -> tuple[Dim, ...]:
     """A shape argument, as as_shape has it; elements that are computed in a traced function become run-time extents."""
     if isinstance(shape, (list, tuple)):
         return tuple(as_extent(d) for d in shape)
+    if isinstance(shape, Tensor):
+        check_extents_tensor(shape)
     if not isinstance(shape, Tensor) or not shape.is_symbolic or shape._constant_dims() is not None:
         return as_shape(shape)
     if not shape.dims:

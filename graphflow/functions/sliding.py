@@ -112,12 +112,12 @@ def channels_back(x: Any, first: bool) -> Any:
     return ops.transpose(x, permutation=(0, rank - 1, *range(1, rank - 1)))
 
 
-def float_operands(name: str, *values: Any) -> list[Any]:
-    """The values as tensors of one float dtype. Raises DTypeError."""
+def float_operands(name: str, *values: Any, integers: bool = False) -> list[Any]:
+    """The values as tensors of one float (with `integers`, float or integer) dtype. Raises DTypeError."""
     found = operands(*values)
     for value in found:
-        if not value.dtype.is_floating:
-            raise DTypeError(f"{name}: needs floats, got {value.type}; use gf.cast")
+        if not (value.dtype.is_floating or integers and value.dtype.is_integer):
+            raise DTypeError(f"{name}: needs floats{' or integers' if integers else ''}, got {value.type}; use gf.cast")
     return list(found)
 
 

@@ -10,7 +10,7 @@ from ..dtypes import int32, int64
 from ..errors import DTypeError, InvalidArgumentError, ShapeError
 from ..ir.dims import Dim, product
 from ..math import operands, true_quotient
-from ..ops.rules import normalize_axis
+from ..ops.rules import integer, normalize_axis
 from ..tensor import Tensor, convert_to_tensor
 from .control_flow import while_loop
 from .reductions import _count, axes_of, reduce_sum
@@ -50,10 +50,10 @@ def normalize_moments(
 def weighted_moments(
     x: Any, axes: Any, frequency_weights: Any, keepdims: bool = False, name: str | None = None
 ) -> tuple[Tensor, Tensor]:
-    """(mean, variance) over axes, each element counted as often as its weight says; the weights broadcast. Floats."""
+    """(mean, variance) over axes, each element counted as often as its weight says; the weights broadcast. Floats or complex numbers."""
     x, weights = operands(x, frequency_weights)
-    if not x.dtype.is_floating:
-        raise DTypeError(f"weighted_moments: needs floats, got {x.type}; use gf.cast")
+    if not (x.dtype.is_floating or x.dtype.is_complex):
+        raise DTypeError(f"weighted_moments: needs floats or complex numbers, got {x.type}; use gf.cast")
     if weights.dtype is not x.dtype:
         weights = ops.cast(weights, dtype=x.dtype)
     places = axes_of("weighted_moments", axes, len(x.dims))
@@ -96,9 +96,11 @@ def local_response_normalization(
         raise ShapeError(f"local_response_normalization: the input must have rank 4, got {x.type}")
     if not x.dtype.is_floating:
         raise DTypeError(f"local_response_normalization: needs floats, got {x.type}; use gf.cast")
-    radius = int(depth_radius)
+    radius = integer("local_response_normalization", "depth_radius", depth_radius)
     if radius < 0:
         raise InvalidArgumentError(f"local_response_normalization: depth_radius must not be negative, got {radius}")
+    if isinstance(x.dims[3], int):
+        radius = min(radius, x.dims[3])
     around = ((0, 0), (0, 0), (0, 0), (radius, radius))
     spread = ops.pad(ops.square(x), paddings=around, mode="constant", constant=0)
     taken = ops.windows(spread, axis=3, sizes=(2 * radius + 1,), strides=(1,), dilations=(1,))

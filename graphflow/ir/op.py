@@ -11,6 +11,8 @@ from functools import cached_property
 from typing import Any
 
 from ..dtypes import DType
+from ..errors import DTypeError, ResourceExhaustedError, ShapeError
+from .dims import Dim, SymbolicDim
 from .types import TensorType
 
 __all__ = ["OPS", "Alias", "Composite", "Contract", "Control", "Effect", "Indexed", "Interleave", "Kernel", "Library", "Op",
@@ -114,6 +116,10 @@ class Sample:
     program: Callable[..., Any] | None = None
 
 
+#: (least, extent, what is wrong if the extent is less)
+Requirement = tuple[Dim, Dim, str]
+
+
 @dataclass(frozen=True, eq=False)
 class Op:
     """See define_op."""
@@ -136,6 +142,7 @@ class Op:
     fallible: str = ""
     narrow: bool = False
     strings: bool = False
+    requires: Callable[..., Iterable[Requirement]] | None = None
 
     @cached_property
     def takes_strings(self) -> bool:
@@ -176,7 +183,17 @@ class Op:
     def result_types(self, types: tuple[TensorType, ...], attributes: Mapping[str, Any]) -> tuple[TensorType, ...]:
         """Output types. Raises DTypeError, ShapeError ... naming op, requirement and both values."""
         result = self.infer(types, **attributes)
-        return result if isinstance(result, tuple) else (result,)
+        found = result if isinstance(result, tuple) else (result,)
+        for least, extent, text in self.requirements(types, attributes):
+            if isinstance(extent - least, int) and extent - least < 0:
+                raise ShapeError(f"{self.name}: {text}")
+        for type_ in found:
+            _check_extents(self.name, type_)
+        return found
+
+    def requirements(self, types: tuple[TensorType, ...], attributes: Mapping[str, Any]) -> list[Requirement]:
+        """What the extents have to be: result_types refuses numbers that are less, and a trace asserts it of the others."""
+        return list(self.requires(types, **attributes)) if self.requires is not None else []
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -187,6 +204,25 @@ class Op:
     def __call__(self, *operands: Any, **attributes: Any) -> Any:
         """Apply the op to tensors: executes eagerly or adds a node to the trace, whichever is active."""
         return dispatch(self, operands, attributes)
+
+
+#: more bytes than any address can have
+_TOO_MANY_BYTES = 2**62
+
+
+def _check_extents(name: str, type_: TensorType) -> None:
+    """Raises DTypeError for an extent that is no integer, ShapeError for a negative one, ResourceExhaustedError for more bytes than
+    there are addresses (the sum of sizes would overflow)."""
+    count = 1
+    for extent in type_.shape:
+        if isinstance(extent, int):
+            if extent < 0:
+                raise ShapeError(f"{name}: an extent must not be negative, got {extent} in {type_}; use sizes from 0 on")
+            count *= extent or 1
+        elif not isinstance(extent, SymbolicDim):
+            raise DTypeError(f"{name}: an extent must be an int, got {extent!r} in {type_}; use whole numbers")
+    if count * max(type_.dtype.itemsize, 1) >= _TOO_MANY_BYTES:
+        raise ResourceExhaustedError(f"{name}: {type_} needs more bytes than there are addresses")
 
 
 def _find(name: str) -> Op:
@@ -234,6 +270,7 @@ def define_op(
     fallible: str = "",
     narrow: bool = False,
     strings: bool = False,
+    requires: Callable[..., Iterable[Requirement]] | None = None,
 ) -> Op:
     """Define an op and register it.
 
@@ -246,7 +283,8 @@ def define_op(
     numpy: a NumPy call with exactly the kernel's bits, used by eager mode. commutative/unit/zero/idempotent: algebra.
     fallible: the run-time error its kernel can report ("division_by_zero", "index_out_of_range"). narrow: the kernel only moves or
     converts elements, and takes float16 and bfloat16 as they are (other kernels get float32: passes/widen_narrow.py). strings: eager
-    string tensors are taken too, by the NumPy call or the reference (views and aliases take them anyway).
+    string tensors are taken too, by the NumPy call or the reference (views and aliases take them anyway). requires(types,
+    **attributes) -> (least, extent, text)s: extents that must not be less; the text says what is wrong with those that are.
     """
     if name in OPS:
         raise ValueError(f"op {name!r} is defined twice")
@@ -254,6 +292,6 @@ def define_op(
         raise ValueError(f"op {name!r} needs a gradient rule or a no_gradient reason, and not both")
     op = OPS[name] = Op(
         name, tuple(operands.split()), dict(attributes or {}), infer, kernel, gradient, no_gradient, reference, samples,
-        numpy, commutative, unit, zero, idempotent, documentation, fallible, narrow, strings,
+        numpy, commutative, unit, zero, idempotent, documentation, fallible, narrow, strings, requires,
     )  # fmt: skip
     return op

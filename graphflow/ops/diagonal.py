@@ -8,7 +8,7 @@ import numpy as np
 
 from ..dtypes import int64
 from ..errors import InvalidArgumentError, ShapeError
-from ..ir.dims import Dim, dim_min
+from ..ir.dims import Dim, dim_max, dim_min
 from ..ir.op import Indexed, Op, Sample, View, define_op
 from ..ir.types import TensorType
 from .rules import equal_shapes
@@ -19,17 +19,21 @@ __all__ = ["diagonal", "from_diagonal"]
 
 def diagonal_length(rows: Dim, columns: Dim, offset: int) -> Dim:
     """How many elements the diagonal `offset` places above (below, if negative) the main one has."""
-    return dim_min(rows, columns - offset) if offset >= 0 else dim_min(rows + offset, columns)
+    return dim_max(dim_min(rows, columns - offset) if offset >= 0 else dim_min(rows + offset, columns), 0)
 
 
 def _infer(types: tuple[TensorType, ...], offset: int = 0) -> TensorType:
     own = types[0]
     if own.rank < 2:
         raise ShapeError(f"diagonal: needs a tensor of rank 2 or more, got {own}")
-    length = diagonal_length(own.shape[-2], own.shape[-1], offset)
-    if isinstance(length, int) and length < 0 or offset and length == 0:
-        raise InvalidArgumentError(f"diagonal: {own} has no diagonal {offset}")
-    return own.with_shape((*own.shape[:-2], length))
+    return own.with_shape((*own.shape[:-2], diagonal_length(own.shape[-2], own.shape[-1], offset)))
+
+
+def _requires(types: tuple[TensorType, ...], offset: int = 0) -> list[Any]:
+    """An offset is less than the extent that it goes along. The main diagonal of an empty matrix is empty."""
+    own = types[0]
+    extent = own.shape[-1] if offset > 0 else own.shape[-2]
+    return [(abs(offset) + 1, extent, f"{own} has no diagonal {offset}")] if offset else []
 
 
 def _map(extents: Any, steps: Any, /, *, offset: int) -> Any:
@@ -60,7 +64,7 @@ def _samples() -> list[Sample]:
 diagonal: Op = define_op(
     "diagonal", "x",
     attributes={"offset": 0},
-    infer=_infer,
+    infer=_infer, requires=_requires,
     kernel=View(_map),
     gradient=_gradient,
     reference=lambda x, offset=0: np.ascontiguousarray(np.diagonal(x, offset, -2, -1)),

@@ -198,11 +198,13 @@ def _position_infer(name: str) -> Any:
             raise DTypeError(f"{name}: output_type must be int32 or int64, got {output_type.name}")
         own = types[0]
         normalize_axis(name, axis, own.rank)
-        if own.shape[axis] == 0:
-            raise ShapeError(f"{name}: axis {axis} of {own} is empty; there is no position to give")
         return own.with_dtype(output_type).with_shape(reduced_shape(own.shape, (axis,), False))
 
     return infer
+
+
+def _position_requires(types: tuple[TensorType, ...], axis: int, output_type: DType = int64) -> list[Any]:
+    return [(1, types[0].shape[axis], f"axis {axis} of {types[0]} is empty; there is no position to give")]
 
 
 def _position(name: str, better: Any, start: Any, function: Any, documentation: str) -> Op:
@@ -230,7 +232,7 @@ def _position(name: str, better: Any, start: Any, function: Any, documentation: 
     return define_op(
         name, "x",
         attributes={"axis": ..., "output_type": int64},
-        infer=_position_infer(name),
+        infer=_position_infer(name), requires=_position_requires,
         kernel=Reduce(None, start, better=better),
         no_gradient="the result is a position",
         reference=lambda x, axis, output_type=int64: function(x, axis=axis).astype(output_type.numpy),

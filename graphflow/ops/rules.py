@@ -14,7 +14,7 @@ from ..ir.dims import Dim, SymbolicDim, dim_max, dim_min, require_equal
 from ..ir.types import TensorType
 
 __all__ = [
-    "broadcast_shapes", "check_kind", "comparison", "elementwise", "equal_shapes", "integer", "normalize_axes", "normalize_axis",
+    "broadcast_shapes", "check_kind", "comparison", "elementwise", "equal_shapes", "integer", "normalize_axes", "normalize_axis", "number",
     "reduced_shape", "reduction", "same_dtype", "slice_bounds",
 ]  # fmt: skip
 
@@ -101,6 +101,14 @@ def integer(name: str, what: str, value: Any) -> int:
             if isinstance(error, GraphflowError):
                 raise
     raise DTypeError(f"{name}: {what} must be an int, got {value!r}")
+
+
+def number(name: str, what: str, value: Any) -> Any:
+    """A setting that is a real number, or a tensor or variable of rank 0. Raises DTypeError naming it."""
+    scalar = getattr(value, "shape", None) == () and getattr(value.dtype, "kind", "") in ("f", "i", "u", "float", "int", "uint")
+    if isinstance(value, bool) or not (scalar or isinstance(value, (int, float))):
+        raise DTypeError(f"{name}: {what} must be a number, got {value!r}")
+    return value
 
 
 def normalize_axis(name: str, axis: Any, rank: int) -> int:

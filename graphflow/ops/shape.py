@@ -386,14 +386,19 @@ def _infer_pad(types: tuple[TensorType, ...], paddings: Any, mode: str, constant
     for axis, (before, after) in enumerate(paddings):
         if any(isinstance(p, int) and p < 0 for p in (before, after)):
             raise ShapeError(f"pad: paddings must not be negative, got {(before, after)} for axis {axis} of {own}")
-        limit = own.shape[axis] - (1 if mode == "reflect" else 0)
-        if mode != "constant" and any(isinstance(p - limit, int) and p > limit for p in (before, after)):
-            raise ShapeError(
-                f"pad: {mode} paddings must be at most {limit} on axis {axis} of {own}, got {(before, after)}"
-            )
     if mode not in ("constant", "reflect", "symmetric"):
         raise ArgumentError(f"pad: mode must be constant, reflect or symmetric, got {mode!r}")
     return own.with_shape(tuple(d + before + after for d, (before, after) in zip(own.shape, paddings, strict=True)))
+
+
+def _pad_requires(types: tuple[TensorType, ...], paddings: Any, mode: str, constant: Any) -> list[Any]:
+    """A mirrored part is no longer than what it mirrors."""
+    own, found = types[0], []
+    for axis, (pair, extent) in enumerate(zip(paddings, own.shape, strict=True)):
+        limit = extent - 1 if mode == "reflect" else extent
+        text = f"{mode} paddings must be at most {limit} on axis {axis} of {own}, got {tuple(pair)}"
+        found += [(padding, limit, text) for padding in pair if mode != "constant" and padding != 0]
+    return found
 
 
 def _emit_pad(s: Any, operands: Any, index: Any, *, paddings: Any, mode: str, constant: Any) -> Any:
@@ -448,7 +453,7 @@ def _pad_reference(x: Any, paddings: Any, mode: Any, constant: Any) -> Any:
 pad: Op = define_op(
     "pad", "x",
     attributes={"paddings": ..., "mode": "constant", "constant": 0},
-    infer=_infer_pad,
+    infer=_infer_pad, requires=_pad_requires,
     kernel=Indexed(_emit_pad, cost=8),
     gradient=_pad_gradient,
     reference=_pad_reference, numpy=_pad_reference,

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..functions.array_ops import where
 from ..math import sqrt
+from ..ops.rules import number
 from ..tensor import Tensor
 from ..variable import Variable
 from .optimizer import LearningRate, Optimizer
@@ -34,12 +35,16 @@ class Adagrad(Optimizer):
         name: str | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name)
-        self.initial_accumulator_value = initial_accumulator_value
-        self.epsilon = epsilon
+        self.initial_accumulator_value = number("Adagrad", "initial_accumulator_value", initial_accumulator_value)
+        self.epsilon = number("Adagrad", "epsilon", epsilon)
 
     def initial_slot_value(self, name: str) -> float:
         """The accumulator's start."""
         return self.initial_accumulator_value
+
+    def keeps_untouched(self, step: Any) -> bool:
+        """Always."""
+        return True
 
     def update(self, gradient: Tensor, variable: Variable, step: Any) -> None:
         """Move along the gradient over the root of the sum of its squares."""

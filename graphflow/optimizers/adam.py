@@ -7,6 +7,7 @@ from typing import Any
 from ..dtypes import DType, complex64, float32, float64
 from ..math import cast, maximum, sqrt
 from ..math import pow as power
+from ..ops.rules import number
 from ..tensor import Tensor, convert_to_tensor
 from ..variable import Variable
 from .optimizer import LearningRate, Optimizer
@@ -43,7 +44,7 @@ class Adam(Optimizer):
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name)
         self.beta_1 = beta_1
         self.beta_2 = beta_2
-        self.epsilon = epsilon
+        self.epsilon = number("Adam", "epsilon", epsilon)
         self.amsgrad = amsgrad
         self.slot_names = ("momentum", "velocity", "velocity_hat") if amsgrad else ("momentum", "velocity")
 

@@ -7,11 +7,14 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from ..autodiff.record import recorders
 from ..autodiff.tape import GradientTape
 from ..dtypes import DType, float32, int64
 from ..errors import DTypeError, ShapeError, UnimplementedError
+from ..indexed_slices import FewRows
 from ..math import cast, minimum, reduce_sum, sqrt, square
 from ..math import maximum as larger_of
+from ..ops.rules import number
 from ..tensor import Tensor, active_trace, convert_to_tensor
 from ..tracing.function import init_scope
 from ..variable import Variable
@@ -55,12 +58,14 @@ class Optimizer:
         if any(rule <= 0 for rule in given):
             raise ValueError(f"optimizer: a clipping bound must be positive, got {given[0]}")
         self.name = name or type(self).__name__.lower()
-        self.weight_decay = weight_decay
+        self.weight_decay = None if weight_decay is None else number("optimizer", "weight_decay", weight_decay)
         self.clipnorm = clipnorm
         self.clipvalue = clipvalue
         self.global_clipnorm = global_clipnorm
         self._variables: list[Variable] = []
         self._slots: list[dict[str, Variable]] = []  # in the order of _variables
+        #: while some rows are updated by themselves: these rows of the variable, and of its slots
+        self._row_slots: tuple[Variable, dict[str, Variable]] | None = None
         with init_scope():
             self._iterations = Variable(0, trainable=False, name="iteration", dtype=int64)
             self._learning_rate: Variable | Callable[[Any], Any]
@@ -145,6 +150,8 @@ class Optimizer:
 
     def slot(self, variable: Variable, name: str) -> Variable:
         """A variable's slot, such as Adam's `momentum`. Raises `KeyError` for an unknown variable or name."""
+        if self._row_slots is not None and self._row_slots[0] is variable:
+            return self._row_slots[1][name]
         position = self._position(variable)
         if position is None:
             raise KeyError(f"optimizer: it was not built for variable {variable.name}")
@@ -220,18 +227,46 @@ class Optimizer:
             warnings.warn(
                 f"apply_gradients: no gradient for {', '.join(skipped)}; left as they are", UserWarning, stacklevel=2
             )
-        updates = self._clipped(updates)
         rate = convert_to_tensor(self.learning_rate)
         steps: dict[DType, Any] = {}
-        for gradient, variable in updates:
+        for _, variable in updates:
+            if variable.dtype not in steps:
+                steps[variable.dtype] = self.step_values(cast(rate, variable.dtype), variable.dtype)
+        dense = [pair for pair in updates if not self._in_rows(*pair, steps[pair[1].dtype])]
+        for gradient, variable in self._clipped(dense):
             dtype = variable.dtype
-            if dtype not in steps:
-                steps[dtype] = self.step_values(cast(rate, dtype), dtype)
             if self.weight_decay is not None:
                 variable.assign_sub(variable * (self.weight_decay * cast(rate, dtype)))
             self.update(gradient, variable, steps[dtype])
         self._iterations.assign_add(1)
         return self._iterations
+
+    def keeps_untouched(self, step: Any) -> bool:
+        """Do elements whose gradient is +0.0 keep their bits, those of the slots too? `step` is what `step_values` returned, eagerly.
+        Then rows of a large table that nobody looked up need not be touched."""
+        return False
+
+    def _in_rows(self, gradient: Tensor, variable: Variable, step: Any) -> bool:
+        """Update a large table of which few rows have gradients, eagerly, in these rows; in a graph passes/update_rows.py does it.
+        False, and nothing done, where other rows may change."""
+        if not isinstance(gradient, FewRows) or gradient.is_dense or recorders.get() or active_trace.get() is not None:
+            return False
+        if any(rule is not None for rule in (self.weight_decay, self.clipnorm, self.global_clipnorm)):
+            return False
+        if not self.keeps_untouched(step):
+            return False
+        numbers, rows = gradient.rows()
+        held = variable.rows_of(numbers)
+        slots = {name: self.slot(variable, name) for name in self.slot_names}
+        self._row_slots = held, {name: slot.rows_of(numbers) for name, slot in slots.items()}
+        try:
+            self.update(self._clipped([(rows, held)])[0][0], held, step)
+            for name, slot in slots.items():
+                slot.put_rows(numbers, self._row_slots[1][name])
+        finally:
+            self._row_slots = None
+        variable.put_rows(numbers, held)
+        return True
 
     def step_values(self, rate: Tensor, dtype: DType) -> Any:
         """What this step's updates of variables of one dtype share: the rate itself, unless a subclass adds to it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..math import sqrt
+from ..ops.rules import number
 from ..tensor import Tensor
 from ..variable import Variable
 from .optimizer import LearningRate, Optimizer
@@ -32,9 +33,9 @@ class RMSprop(Optimizer):
         name: str | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name)
-        self.rho = rho
-        self.momentum = momentum
-        self.epsilon = epsilon
+        self.rho = number("RMSprop", "rho", rho)
+        self.momentum = number("RMSprop", "momentum", momentum)
+        self.epsilon = number("RMSprop", "epsilon", epsilon)
         self.centered = centered
         self.slot_names = ("velocity", *(["momentum"] if momentum else []), *(["average_gradient"] if centered else []))
 

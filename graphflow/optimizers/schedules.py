@@ -11,10 +11,11 @@ from typing import Any
 
 from ..arguments import guard
 from ..dtypes import float32
-from ..errors import UnimplementedError
+from ..errors import ArgumentError, UnimplementedError
 from ..functions.array_ops import where
 from ..math import cast, cos, floor, minimum
 from ..math import pow as power
+from ..ops.rules import number
 from ..tensor import Tensor, convert_to_tensor
 
 __all__ = [
@@ -44,8 +45,8 @@ class LearningRateSchedule:
 
 
 def _positive(owner: str, name: str, value: float) -> float:
-    if value <= 0:
-        raise ValueError(f"{owner}: {name} must be positive, got {value}")
+    if number(owner, name, value) <= 0:
+        raise ArgumentError(f"{owner}: {name} must be positive, got {value}")
     return value
 
 
@@ -55,9 +56,9 @@ class ExponentialDecay(LearningRateSchedule):
     def __init__(
         self, initial_learning_rate: float, decay_steps: float, decay_rate: float, staircase: bool = False
     ) -> None:
-        self.initial_learning_rate = initial_learning_rate
+        self.initial_learning_rate = number("ExponentialDecay", "initial_learning_rate", initial_learning_rate)
         self.decay_steps = _positive("ExponentialDecay", "decay_steps", decay_steps)
-        self.decay_rate = decay_rate
+        self.decay_rate = number("ExponentialDecay", "decay_rate", decay_rate)
         self.staircase = staircase
 
     def rate(self, step: Tensor) -> Tensor:
@@ -73,9 +74,9 @@ class InverseTimeDecay(LearningRateSchedule):
     def __init__(
         self, initial_learning_rate: float, decay_steps: float, decay_rate: float, staircase: bool = False
     ) -> None:
-        self.initial_learning_rate = initial_learning_rate
+        self.initial_learning_rate = number("InverseTimeDecay", "initial_learning_rate", initial_learning_rate)
         self.decay_steps = _positive("InverseTimeDecay", "decay_steps", decay_steps)
-        self.decay_rate = decay_rate
+        self.decay_rate = number("InverseTimeDecay", "decay_rate", decay_rate)
         self.staircase = staircase
 
     def rate(self, step: Tensor) -> Tensor:
@@ -91,10 +92,10 @@ class PolynomialDecay(LearningRateSchedule):
     def __init__(
         self, initial_learning_rate: float, decay_steps: float, end_learning_rate: float = 0.0001, power: float = 1.0
     ) -> None:
-        self.initial_learning_rate = initial_learning_rate
+        self.initial_learning_rate = number("PolynomialDecay", "initial_learning_rate", initial_learning_rate)
         self.decay_steps = _positive("PolynomialDecay", "decay_steps", decay_steps)
-        self.end_learning_rate = end_learning_rate
-        self.power = power
+        self.end_learning_rate = number("PolynomialDecay", "end_learning_rate", end_learning_rate)
+        self.power = number("PolynomialDecay", "power", power)
 
     def rate(self, step: Tensor) -> Tensor:
         """See the class."""
@@ -117,11 +118,11 @@ class CosineDecay(LearningRateSchedule):
         warmup_target: float | None = None,
         warmup_steps: int = 0,
     ) -> None:
-        self.initial_learning_rate = initial_learning_rate
+        self.initial_learning_rate = number("CosineDecay", "initial_learning_rate", initial_learning_rate)
         self.decay_steps = _positive("CosineDecay", "decay_steps", decay_steps)
-        self.alpha = alpha
-        self.warmup_target = warmup_target
-        self.warmup_steps = warmup_steps
+        self.alpha = number("CosineDecay", "alpha", alpha)
+        self.warmup_target = None if warmup_target is None else number("CosineDecay", "warmup_target", warmup_target)
+        self.warmup_steps = number("CosineDecay", "warmup_steps", warmup_steps)
 
     def _decayed(self, step: Tensor, start: float) -> Tensor:
         passed = minimum(step, float(self.decay_steps)) / float(self.decay_steps)
@@ -153,7 +154,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
         if list(boundaries) != sorted(boundaries):
             raise ValueError(f"PiecewiseConstantDecay: boundaries must rise, got {list(boundaries)}")
         self.boundaries = list(boundaries)
-        self.values = list(values)
+        self.values = [number("PiecewiseConstantDecay", "a value", value) for value in values]
 
     def rate(self, step: Tensor) -> Tensor:
         """See the class."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..tensor import Tensor
 from ..variable import Variable
 from .optimizer import LearningRate, Optimizer
@@ -34,6 +36,11 @@ class SGD(Optimizer):
         self.momentum = momentum
         self.nesterov = nesterov
         self.slot_names = ("momentum",) if momentum else ()
+
+    def keeps_untouched(self, step: Any) -> bool:
+        """Without momentum, where the rate is not negative and finite: w - 0.0 is w."""
+        unmoved = (0 * step).numpy()
+        return not self.momentum and bool(unmoved == 0) and not np.signbit(unmoved)
 
     def update(self, gradient: Tensor, variable: Variable, step: Any) -> None:
         """Move against the gradient, or with the velocity that it changes."""

@@ -12,7 +12,7 @@ from ..ops.complex import part_of
 from .complex_functions import FUNCTIONS, Parts, divide, multiply, power
 from .complex_values import Builder, Pair, Real
 
-__all__ = ["RULES"]
+__all__ = ["ON_ARRAYS", "RULES"]
 
 Rule = Callable[..., Any]
 
@@ -211,7 +211,7 @@ def on_arrays(b: Builder, node: Node, *operands: Any) -> tuple[Any, ...]:
 
 
 #: kernels that read and write complex arrays
-_ON_ARRAYS = (
+ON_ARRAYS = (
     "cholesky determinant eig eigh lu matrix_square_root qr slogdet solve svd triangular_solve tridiagonal_solve"
 ).split()
 
@@ -224,7 +224,7 @@ _EACH_PART = (
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_EACH_PART, each_part),
-    **dict.fromkeys(_ON_ARRAYS, on_arrays),
+    **dict.fromkeys(ON_ARRAYS, on_arrays),
     **{name: _function(function) for name, function in FUNCTIONS.items()},
     "absolute": absolute,
     "add": add,

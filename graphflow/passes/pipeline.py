@@ -13,6 +13,7 @@ from .lower_complex import lower_complex
 from .merge_common import merge_common
 from .merge_loops import merge_loops
 from .place_devices import place_devices
+from .recompute_values import recompute_values
 from .remove_dead import remove_dead
 from .simplify_control import settle_control, simplify_control
 from .update_rows import rows_last, update_rows
@@ -38,5 +39,6 @@ PIPELINE = [
     update_rows,       # a variable that changes in a few rows
     remove_dead,
     fuse,              # loops
+    recompute_values,  # what is cheaper to compute again than to store
     rows_last,
 ]  # fmt: skip

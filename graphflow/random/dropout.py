@@ -9,7 +9,7 @@ from typing import Any
 from .. import ops
 from ..errors import DTypeError, InvalidArgumentError, ShapeError
 from ..ir.dims import Dim
-from ..tensor import Tensor, TensorLike, as_dim, convert_to_tensor
+from ..tensor import Tensor, TensorLike, as_dim, as_shape, convert_to_tensor
 from .draws import Sampler, algorithm_of, drawn, seed_state, take, total, working_dtype
 from .stateful import stream
 
@@ -88,7 +88,7 @@ def _arguments(label: str, x: Any, rate: Any) -> tuple[Tensor, float | None]:
 def _noise_dims(label: str, x: Tensor, noise_shape: Any) -> tuple[Dim, ...]:
     if noise_shape is None:
         return tuple(x.dims)
-    given = list(noise_shape._constant_dims() or ()) if isinstance(noise_shape, Tensor) else list(noise_shape)
+    given = list(as_shape(noise_shape) if isinstance(noise_shape, Tensor) else noise_shape)
     if len(given) == len(x.dims):
         given = [own if d is None else d for d, own in zip(given, x.dims, strict=True)]
     if any(d is None for d in given):

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import config
+from ..arguments import typed
 from ..autodiff.record import recorders
 from ..errors import CompileError, RetraceError, RetraceWarning, SignatureError, VariableCreationError, VerifyError
 from ..ir.source import capture, user_frame
@@ -113,7 +114,7 @@ class Function(Settling, Inspection):
         try:
             return self._fast(*args, **kwargs)
         except Exception as error:
-            raise filtered(error)  # noqa: B904  the same error, with the user's frames
+            raise filtered(typed(error, self.name, args, kwargs))  # noqa: B904  the same error, with the user's frames
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method: each instance has traces of its own, and is not kept alive by them."""

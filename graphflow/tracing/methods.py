@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..arguments import typed
 from .concrete import ConcreteFunction
 from .inspect import Inspection
 from .tracebacks import filtered
@@ -29,7 +30,7 @@ class BoundFunction(Inspection):
         try:
             return self._function._fast(self._instance, *args, **kwargs)
         except Exception as error:
-            raise filtered(error)  # noqa: B904  the same error, with the user's frames
+            raise filtered(typed(error, self._function.name, args, kwargs))  # noqa: B904  the same error, with the user's frames
 
     @property
     def __signature__(self) -> inspect.Signature:

@@ -71,7 +71,7 @@ def call_under_tape(concrete: Any, tensors: Sequence[Any], variables: Sequence[A
     picked = [variables[k] for k in concrete.variable_positions]
     held.update(zip(concrete.argument_variables, picked, strict=True))
     reads = [held[node.inputs[0]] for node in concrete.graph.nodes if _effect(node) == "read"]
-    stand_ins = [_stand_in(variable) for variable in reads]
+    stand_ins = [stand_in(variable) for variable in reads]
     for variable, tensor in zip(reads, stand_ins, strict=True):
         record_access(variable, tensor)
     inputs = (*tensors, *stand_ins)
@@ -117,7 +117,7 @@ def _effect(node: Any) -> str:
     return node.op.kernel.kind if isinstance(node.op.kernel, Effect) else ""
 
 
-def _stand_in(variable: Any) -> ReadTensor:
+def stand_in(variable: Any) -> ReadTensor:
     """A tensor for a variable's value at the call; it gets the value where that is kept."""
     tensor = ReadTensor.__new__(ReadTensor)
     tensor.dtype, tensor._key, tensor.variable = variable.dtype, None, variable

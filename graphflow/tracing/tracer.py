@@ -10,10 +10,10 @@ import numpy as np
 
 from ..autodiff.record import recorders
 from ..autograph.reasons import missing_source
-from ..dtypes import DType
+from ..dtypes import DType, int32
 from ..errors import GraphflowError, ShapeError, TensorLeakError, TracedBoolError, VariableCreationError
 from ..ir.builder import GraphBuilder, backward_source
-from ..ir.dims import Dim, DimensionsMustAgree, SymbolicDim, product, symbol, symbols_of
+from ..ir.dims import Dim, DimensionsMustAgree, SymbolicDim, dim_min, product, symbol, symbols_of
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import OPS, Op
 from ..ir.source import Source, capture, user_frame
@@ -405,7 +405,19 @@ class Trace:
         outputs = tuple(SymbolicTensor(self, v) for v in self._node(op, [t._value for t in tensors], attributes))
         if attributes.get("extents"):
             self.register_extents(outputs, attributes["extents"])
+        if op.requires is not None:
+            self._assert_extents(op, tuple(t._value.type for t in tensors), attributes)
         return outputs
+
+    def _assert_extents(self, op: Op, types: tuple[TensorType, ...], attributes: dict[str, Any]) -> None:
+        """Assertions that extents are large enough for an op, where they are no numbers that its type rule has checked."""
+        for least, extent, text in op.requirements(types, attributes):
+            if isinstance(dim_min(extent - least, 0), int):
+                continue  # never less
+            found, wanted = (self.lift(dimension_tensor(dim, int32)) for dim in (extent, least))
+            (holds,) = self.add(OPS["greater_equal"], (found, wanted), {})
+            own = {**OPS["assert_true"].attribute_defaults, "message": text, "name": op.name, "labels": (str(extent),)}
+            self.add(OPS["assert_true"], (holds, found), own)
 
     def append(self, node: Node) -> tuple[Value, ...]:
         """Add a node that was built elsewhere."""

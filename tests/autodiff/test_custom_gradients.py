@@ -235,7 +235,7 @@ def test_recomputation_lowers_the_planned_peak_and_keeps_the_bits():
         assert all(same_bits(a, b) for a, b in zip(gradients, results[0][1], strict=True))
     peaks = [f.get_concrete_function(x).executable.program.layout({}).total for f in functions]
     layer = 256 * 16 * 4
-    assert peaks[0] > 12 * 5 * layer  # every layer keeps its intermediate values
+    assert peaks[0] > 12 * 4 * layer  # every layer keeps its intermediate values
     assert peaks[1] < (12 + 12) * layer  # one value of each layer, and what one layer needs
 
 

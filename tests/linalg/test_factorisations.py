@@ -53,9 +53,19 @@ def test_systems(adjoint):
         )
 
 
-def test_right_sides_broadcast():
-    a, b = array(4, 4) + 3 * np.eye(4), array(2, 4, 3)
-    close(gf.linalg.solve(a, b), np.linalg.solve(a[None], b))
+def test_batches_broadcast():
+    """TensorFlow broadcasts some of these and fails for the others."""
+    a, b = array(2, 4, 4) + 4 * np.eye(4), array(4, 3)
+    for m, right in ((a, b), (a[0], np.stack([b, b, b])), (a[:, None], np.stack([b, b + 1, b]))):
+        expected = np.linalg.solve(
+            m, np.broadcast_to(right, (*np.broadcast_shapes(m.shape[:-2], right.shape[:-2]), 4, 3))
+        )
+        close(gf.linalg.solve(m, right), expected)
+        close(gf.linalg.lstsq(m, right), expected)
+        close(gf.linalg.lu_solve(*gf.linalg.lu(m), right), expected)
+        low = np.tril(m)
+        close(low @ gf.linalg.triangular_solve(m, right).numpy(), np.broadcast_to(right, expected.shape))
+        close(low @ t(low) @ gf.linalg.cholesky_solve(low, right).numpy(), np.broadcast_to(right, expected.shape))
 
 
 def test_lu():
@@ -121,73 +131,138 @@ def test_matrix_exponential(scale):
     np.testing.assert_array_equal(gf.function(gf.linalg.expm)(gf.constant(a)).numpy(), gf.linalg.expm(a).numpy())
 
 
-SCALARS = {
-    "cholesky": lambda a: gf.linalg.cholesky(a @ gf.linalg.matrix_transpose(a) + gf.eye(4, dtype=gf.float64)),
-    "inv": lambda a: gf.linalg.inv(a),
-    "det": lambda a: gf.linalg.det(a),
-    "slogdet": lambda a: gf.linalg.slogdet(a)[1],
-    "qr": lambda a: (lambda q, r: gf.matmul(q, q[..., :2] * 2.0, transpose_a=True) + gf.abs(r)[..., :2])(
-        *gf.linalg.qr(a)
-    ),
-    "svd": lambda a: (lambda s, u, v: gf.matmul(u * gf.expand_dims(s**3, -2), v, transpose_b=True))(*gf.linalg.svd(a)),
-    "eigh": lambda a: (lambda e, v: gf.matmul(v * gf.expand_dims(e**3, -2), v, transpose_b=True))(
-        *gf.linalg.eigh(a + gf.linalg.matrix_transpose(a))
-    ),
-    "pinv": lambda a: gf.linalg.pinv(a[..., :3]),
-    "lstsq": lambda a: gf.linalg.lstsq(a[..., :3], a[..., 3:]),
-    "expm": lambda a: gf.linalg.expm(a * 0.1),
-}
+def everything(a: Any) -> Any:
+    """Each function of square matrices."""
+    gram = gf.matmul(a, a, adjoint_b=True)
+    factors = gf.linalg.lu(a)
+    return {
+        "solve": gf.linalg.solve(a, a), "inv": gf.linalg.inv(a), "det": gf.linalg.det(a), "slogdet": gf.linalg.slogdet(a),
+        "logdet": gf.linalg.logdet(gram), "lu": factors, "lu_solve": gf.linalg.lu_solve(*factors, a),
+        "lu_reconstruct": gf.linalg.lu_reconstruct(*factors), "qr": gf.linalg.qr(a), "qr full": gf.linalg.qr(a, True),
+        "svd": gf.linalg.svd(a), "svd full": gf.linalg.svd(a, True), "eig": gf.linalg.eig(a), "eigh": gf.linalg.eigh(gram),
+        "cholesky": gf.linalg.cholesky(gram), "triangular_solve": gf.linalg.triangular_solve(a, a, adjoint=True),
+        "pinv": gf.linalg.pinv(a), "matrix_rank": gf.linalg.matrix_rank(a), "expm": gf.linalg.expm(a), "sqrtm": gf.linalg.sqrtm(gram),
+        "lstsq": gf.linalg.lstsq(a, a), "tridiagonal_solve": gf.linalg.tridiagonal_solve(a, a, "matrix"),
+        "tridiagonal_matmul": gf.linalg.tridiagonal_matmul(a, a, "matrix"), "norm": gf.linalg.norm(a, 2, [-2, -1]),
+        "trace": gf.linalg.trace(a), "band_part": gf.linalg.band_part(a, 1, 0), "adjoint": gf.linalg.adjoint(a),
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SCALARS)
-def test_gradients_to_second_order_and_in_graphs(name):
-    form = SCALARS[name]
-    a = array(2, 4, 4) + 3 * np.eye(4)
-    weights = array(*form(gf.constant(a)).shape)
-
-    def derivatives(x, direction):
-        with gf.GradientTape() as outer:
-            outer.watch(x)
-            with gf.GradientTape() as inner:
-                inner.watch(x)
-                y = gf.reduce_sum(form(x) * weights)
-            first = inner.gradient(y, x)
-            along = gf.reduce_sum(first * direction)
-        return y, first, outer.gradient(along, x)
-
-    u, v = array(2, 4, 4), array(2, 4, 4)
-    _, first, second = derivatives(gf.constant(a), gf.constant(u))
-    step = 1e-6
-
-    def at(by):
-        return derivatives(gf.constant(a + by * v), gf.constant(u))
-
-    slope = (float(at(step)[0]) - float(at(-step)[0])) / (2 * step)
-    assert abs(float(np.sum(first.numpy() * v)) - slope) < 1e-5 * max(1, abs(slope))
-    curve = (float(np.sum(at(step)[1].numpy() * u)) - float(np.sum(at(-step)[1].numpy() * u))) / (2 * step)
-    assert abs(float(np.sum(second.numpy() * v)) - curve) < 1e-4 * max(1, abs(curve))
-    compiled = gf.function(derivatives)(gf.constant(a), gf.constant(u))
-    for found, expected in zip(compiled[1:], (first, second), strict=True):
-        np.testing.assert_array_equal(found.numpy(), expected.numpy())
+@pytest.mark.parametrize("kind", ["float64", "complex64"])
+def test_one_trace_for_every_extent(kind):
+    """Batches and matrices of no, one and more elements: eager, and compiled once for extents that the trace does not know."""
+    several = gf.function(everything, input_signature=[gf.TensorSpec([None, None, None], kind)])
+    for batch, size in ((0, 3), (1, 1), (3, 0), (2, 2), (3, 17), (0, 0)):
+        a = array(batch, size, size) + (size + 3) * np.eye(size)
+        a = gf.constant((a + 1j * array(batch, size, size)).astype(kind) if kind.startswith("c") else a)
+        expected = everything(a)
+        for name, found in several(a).items():
+            for one, right in zip(gf.nest.flatten(found), gf.nest.flatten(expected[name]), strict=True):
+                np.testing.assert_array_equal(one.numpy(), right.numpy(), err_msg=f"{name} {batch} {size}")
+    assert several.experimental_get_tracing_count() == 1
 
 
-@pytest.mark.parametrize("batch", [0, 1, 3])
-@pytest.mark.parametrize("size", [0, 1, 2, 17])
-def test_one_trace_for_every_extent(batch, size):
-    @gf.function(input_signature=[gf.TensorSpec([None, None, None], gf.float64)])
-    def several(a):
-        return gf.linalg.solve(a, a), gf.linalg.det(a), gf.linalg.qr(a)[1], gf.linalg.svd(a, compute_uv=False)
+def test_one_trace_for_tall_and_wide_matrices():
+    def rectangular(a, b):
+        return (
+            *gf.linalg.qr(a),
+            *gf.linalg.svd(a),
+            gf.linalg.pinv(a),
+            gf.linalg.lstsq(a, b),
+            gf.linalg.lstsq(a, b, fast=False),
+        )
 
-    a = array(batch, size, size) + 3 * np.eye(size)
-    expected = (gf.linalg.solve(a, a), gf.linalg.det(a), gf.linalg.qr(a)[1], gf.linalg.svd(a, compute_uv=False))
-    for found, right in zip(several(gf.constant(a)), expected, strict=True):
-        np.testing.assert_array_equal(found.numpy(), right.numpy())
+    spec = gf.TensorSpec([None, None], gf.float64)
+    several = gf.function(rectangular, input_signature=[spec, spec])
+    for rows, columns in ((3, 5), (5, 3), (0, 3), (3, 0), (1, 7)):
+        a, b = gf.constant(array(rows, columns)), gf.constant(array(rows, 2))
+        for found, expected in zip(several(a, b), rectangular(a, b), strict=True):
+            np.testing.assert_array_equal(found.numpy(), expected.numpy())
+
+
+def test_complex_matrices():
+    a, b = array(3, 5, 5) + 1j * array(3, 5, 5), array(3, 5, 2) + 1j * array(3, 5, 2)
+    gram, wide = a @ t(a).conj() + np.eye(5), a[:, :3]
+    close(gf.linalg.cholesky(gram), np.linalg.cholesky(gram))
+    close(gf.linalg.cholesky_solve(gf.linalg.cholesky(gram), b), np.linalg.solve(gram, b))
+    for adjoint in (False, True):
+        own = t(a).conj() if adjoint else a
+        close(gf.linalg.solve(a, b, adjoint), np.linalg.solve(own, b))
+        close(gf.linalg.inv(a, adjoint), np.linalg.inv(own))
+        for lower in (False, True):
+            triangle = np.tril(a) if lower else np.triu(a)
+            own = t(triangle).conj() if adjoint else triangle
+            found = gf.linalg.triangular_solve(a, b, lower, adjoint).numpy()
+            np.testing.assert_allclose(own @ found, b, atol=1e-12 * np.abs(found).max())
+    close(gf.linalg.det(a), np.linalg.det(a))
+    for found, expected in zip(gf.linalg.slogdet(a), np.linalg.slogdet(a), strict=True):
+        assert found.dtype == "complex128"
+        close(found, expected)
+    logdet = gf.linalg.logdet(gram)
+    assert logdet.dtype == "float64"
+    close(logdet, np.linalg.slogdet(gram)[1])
+    factors, order = gf.linalg.lu(a)
+    close(gf.linalg.lu_reconstruct(factors, order), a)
+    close(gf.linalg.lu_solve(factors, order, b), np.linalg.solve(a, b))
+    close(gf.linalg.lu_matrix_inverse(factors, order), np.linalg.inv(a))
+    values, vectors = gf.linalg.eigh(gram)
+    assert values.dtype == "complex128"  # as in TensorFlow
+    close(gram @ vectors.numpy(), vectors.numpy() * values.numpy()[:, None, :])
+    close(gf.linalg.eigvalsh(gram), np.linalg.eigvalsh(gram))
+    assert gf.linalg.svd(a, compute_uv=False).dtype == "float64"
+    close(gf.linalg.svd(a, compute_uv=False), np.linalg.svd(a, compute_uv=False))
+    close(gf.linalg.pinv(wide), np.linalg.pinv(wide))
+    for fast in (False, True):
+        close(gf.linalg.lstsq(t(wide), b, fast=fast), np.linalg.pinv(t(wide)) @ b)
+        close(gf.linalg.lstsq(wide, b[:, :3], fast=fast), np.linalg.pinv(wide) @ b[:, :3])
+    close(gf.linalg.lstsq(t(wide), b, 0.5), np.linalg.solve(wide.conj() @ t(wide) + 0.5 * np.eye(3), wide.conj() @ b))
+    assert gf.linalg.matrix_rank(a).numpy().tolist() == [5, 5, 5]
+    expected = scipy.linalg.expm(a)
+    np.testing.assert_allclose(gf.linalg.expm(a).numpy(), expected, atol=1e-10 * np.abs(expected).max())
+    close(gf.linalg.adjoint(a), t(a).conj())
+    close(gf.linalg.trace(a), np.trace(a, axis1=-2, axis2=-1))
+    np.testing.assert_array_equal(gf.linalg.band_part(a, 1, 0).numpy(), np.tril(np.triu(a, -1)))
+    np.testing.assert_array_equal(
+        gf.linalg.set_diag(a, b[..., 0]).numpy()[0], a[0] - np.diag(np.diag(a[0])) + np.diag(b[0, :, 0])
+    )
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_norms(parts):
+    a = array(2, 3, 4) + (1j * array(2, 3, 4) if parts == 2 else 0)
+    for order in ("euclidean", "fro", 1, 2, np.inf):
+        expected = np.linalg.norm(a, "fro" if order == "euclidean" else order, (-2, -1))
+        close(gf.linalg.norm(a, order, [-2, -1]), expected)
+        close(gf.linalg.norm(a, order, [-2, -1], keepdims=True), expected[:, None, None])
+    for order in ("euclidean", 1, 2, 3, 1.5, np.inf):
+        power = 2 if order == "euclidean" else order
+        close(gf.linalg.norm(a, order, 1), np.linalg.norm(a, power, 1))
+        close(gf.linalg.norm(a, order), np.linalg.norm(a.ravel(), power))
+    unit, length = gf.linalg.normalize(a, 1, -1)
+    close(unit.numpy() * length.numpy(), a)
+    close(np.abs(unit.numpy()).sum(-1), 1)
+    with pytest.raises(gf.errors.InvalidArgumentError, match="ord"):
+        gf.linalg.norm(a, 3, [-2, -1])
+    with pytest.raises(gf.errors.InvalidArgumentError, match="differ"):
+        gf.linalg.norm(a, 2, [1, -2])
 
 
 BAD = {
     "singular": lambda: gf.linalg.solve(np.stack([np.eye(2), np.ones((2, 2))]), np.ones((2, 2, 1))),
     "singular inverse": lambda: gf.linalg.inv(np.stack([np.eye(2), np.zeros((2, 2))])),
     "indefinite": lambda: gf.linalg.cholesky(np.stack([np.eye(2), -np.eye(2)])),
+    "lu": lambda: gf.linalg.lu(np.stack([np.eye(2), np.ones((2, 2))])),
+    "lu of NaN": lambda: gf.linalg.lu(np.stack([np.eye(2), np.full((2, 2), np.nan)])),
+    "NaN": lambda: gf.linalg.solve(np.stack([np.eye(2), [[1.0, np.nan], [0.0, 1.0]]]), np.ones((2, 2, 1))),
+    "NaN in cholesky": lambda: gf.linalg.cholesky(np.stack([np.eye(2), np.full((2, 2), np.nan)])),
+    "complex": lambda: gf.linalg.inv(np.stack([np.eye(2), np.ones((2, 2))]) * 1j),
+    "not Hermitian": lambda: gf.linalg.cholesky(np.stack([np.eye(2, dtype=complex), [[1.0, 0], [2j, 1]]])),
+    "tridiagonal": lambda: gf.linalg.tridiagonal_solve(
+        np.stack([np.ones((3, 1)), np.zeros((3, 1))]), np.ones((2, 1, 1))
+    ),
+    "eigenvalues": lambda: gf.linalg.eigvals(np.stack([np.eye(2), np.full((2, 2), np.nan)])),
+    "eigenvalues of infinities": lambda: gf.linalg.eig(np.stack([np.eye(2), np.diag([1.0, np.inf])]).astype(complex)),
+    "Hermitian eigenvalues": lambda: gf.linalg.eigh(np.stack([np.eye(2), np.diag([1.0, -np.inf])])),
     "triangle": lambda: gf.linalg.triangular_solve(np.stack([np.eye(2), np.zeros((2, 2))]), np.ones((2, 2, 1))),
 }
 
@@ -206,7 +281,7 @@ def test_shapes_and_dtypes_are_checked():
         gf.linalg.inv(np.ones((2, 3)))
     with pytest.raises(gf.errors.ShapeError, match="last two axes"):
         gf.linalg.svd(np.ones(3))
-    with pytest.raises(gf.errors.DTypeError, match="floats"):
+    with pytest.raises(gf.errors.DTypeError, match="floats or complex"):
         gf.linalg.det(np.ones((2, 2), np.int32))
     with pytest.raises(gf.errors.ShapeError, match="batch and rows"):
         gf.linalg.solve(np.eye(3), np.ones((2, 1)))

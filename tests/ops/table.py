@@ -29,9 +29,6 @@ DTYPES = tuple(
 )
 COMPLEX = (gf.complex64, gf.complex128)
 
-#: Ops of vectors and numbers that are known up to signs, and up to the rounding of a whole algorithm.
-FACTORS = {"cholesky", "determinant", "eigh", "lu", "qr", "slogdet", "solve", "svd", "triangular_solve"}
-
 
 # Samples ------------------------------------------------------------------------------------------------------------
 @cache
@@ -96,7 +93,7 @@ def references(op: Op, sample: Sample) -> list[Array]:
         arrays[0] = arrays[0].copy()
     with np.errstate(all="ignore"):
         found = [np.asarray(r) for r in several(op.reference(*arrays, **sample.attributes))]
-    return found + [arrays[0]] * (sample.program is not None)
+    return found + arrays[: sample.program is not None]
 
 
 def bits(array: Any) -> Array:

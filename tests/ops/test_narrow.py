@@ -14,6 +14,8 @@ from graphflow.dtypes import DType, bfloat16, float16, float32, of_numpy, rounde
 from graphflow.errors import DTypeError
 from graphflow.ir.op import OPS, Op, Sample
 
+from .factors import FACTORS
+
 NARROW = (float16, bfloat16)
 narrow = pytest.mark.parametrize("dtype", NARROW, ids=str)
 
@@ -40,7 +42,6 @@ SUMS = {
 }
 #: Slopes such as cos(x * x), where rounding the square moves the angle.
 OSCILLATING = {"fresnel_cos", "fresnel_sin"}
-FACTORS = {"cholesky", "determinant", "eigh", "lu", "qr", "slogdet", "solve", "svd", "triangular_solve"}
 
 
 def made_narrow(op: Op, sample: Sample, dtype: DType) -> Sample | None:

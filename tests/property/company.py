@@ -38,11 +38,18 @@ def fits(op: Op, sample: Sample) -> bool:
     if not all(isinstance(a, np.ndarray) and a.dtype != object and a.size <= MOST_SAMPLE_ELEMENTS for a in arrays):
         return False
     try:
-        types = tuple(TensorType(of_numpy(a.dtype), a.shape) for a in arrays)
+        types = operand_types(sample, [a.shape for a in arrays])
         op.result_types(types, {**op.attribute_defaults, **sample.attributes})
     except (GraphflowError, DimensionsMustAgree):
         return False
     return True
+
+
+def operand_types(sample: Sample, shapes: Sequence[Sequence[Dim]]) -> tuple[TensorType, ...]:
+    """Types of these shapes; a sample with a program has a variable first."""
+    kinds = [VariableType if k == 0 and sample.program else TensorType for k in range(len(shapes))]
+    dtypes = [of_numpy(a.dtype) for a in sample.arrays]
+    return tuple(kind(dtype, tuple(s)) for kind, dtype, s in zip(kinds, dtypes, shapes, strict=True))
 
 
 class Company(Maker):
@@ -50,7 +57,7 @@ class Company(Maker):
 
     def __init__(self, draw: Any, fallible: bool) -> None:
         super().__init__(draw, False, fallible)
-        self.symbols_made = 0
+        self.symbols_made, self.is_embedding = 0, False
         self.given: dict[Value, Array] = {}
         self.known: dict[str, int] = {}  # symbol -> extent
         self.results: list[Value] = []
@@ -68,15 +75,18 @@ class Company(Maker):
 
     def as_input(self, array: Array, dims: tuple[Dim, ...], dtype: DType) -> Value:
         if self.number(7) == 7:
-            variable = self.builder.input("w", VariableType(dtype, dims))
-            self.given[variable] = array
-            read = self.add(ops.read_variable, [variable])
+            read = self.add(ops.read_variable, [self.variable_input(array, VariableType(dtype, dims))])
             assert read is not None
             return read
         value = self.builder.input("x", TensorType(dtype, dims))
         self.given[value] = array
         self.values.append(value)
         return value
+
+    def variable_input(self, array: Array, type: VariableType) -> Value:
+        variable = self.builder.input("w", type)
+        self.given[variable] = array
+        return variable
 
     def as_constant(self, array: Array, dims: tuple[Dim, ...], dtype: DType) -> Value | None:
         fixed = array.copy()
@@ -170,21 +180,32 @@ class Company(Maker):
     def embed(self, op: Op, sample: Sample, symbolic: bool = False) -> list[Value]:
         """The op with the sample's operands and attributes; its results. symbolic: extents are symbols, where the type rule and the
         attributes allow it."""
-        count = len(self.builder.nodes)
+        count, self.is_embedding = len(self.builder.nodes), True
         shapes: list[tuple[Dim, ...]] = [a.shape for a in sample.arrays]
         attributes = {**sample.attributes}
-        if any(isinstance(name, str) for name in attributes.get("extents", ())):  # names of run-time extents are used once
+        if any(
+            isinstance(name, str) for name in attributes.get("extents", ())
+        ):  # names of run-time extents are used once
             attributes["extents"] = tuple(self.new_symbol() for _ in attributes["extents"])
         if symbolic:
             shapes = self.named(op, sample, attributes) or shapes
-        operands = [self.array(a, dims) for a, dims in zip(sample.arrays, shapes, strict=True)]
+        types = operand_types(sample, shapes)
+        operands = [
+            self.variable_input(array, type_) if isinstance(type_, VariableType) else self.array(array, type_.shape)
+            for array, type_ in zip(sample.arrays, types, strict=True)
+        ]
         results = list(self.builder.add(op, operands, attributes, self.source()))
         STATISTICS[f"op {op.name}"] += 1
         STATISTICS["embeddings"] += 1
         STATISTICS["nodes around them"] += len(self.builder.nodes) - count - 1
         self.values += results
         self.results += results
+        self.is_embedding = False
         return results
+
+    def fits(self, shape: tuple[Dim, ...]) -> bool:
+        """Samples are as large as they are."""
+        return self.is_embedding or super().fits(shape)
 
     def new_symbol(self) -> str:
         self.symbols_made += 1
@@ -197,7 +218,7 @@ class Company(Maker):
         for array in sample.arrays:
             names.update((d, self.new_symbol()) for d in array.shape if d != 1 and d not in names)
             shapes.append(tuple(symbol(names[d]) if d != 1 else 1 for d in array.shape))
-        types = tuple(TensorType(of_numpy(a.dtype), s) for a, s in zip(sample.arrays, shapes, strict=True))
+        types = operand_types(sample, shapes)
         try:
             op.result_types(types, {**op.attribute_defaults, **attributes})
         except (GraphflowError, DimensionsMustAgree):
@@ -248,20 +269,20 @@ class _Random(Company):
         return self.random.randint(0, most)
 
 
-def random_case(op: Op, most: int) -> Case:
-    """Samples of one op (at most so many, of as many dtypes as possible) among random nodes: always the same graph."""
+def random_case(op: Op, count: int, samples: Sequence[Sample] = ()) -> Case:
+    """So many samples of one op (of as many dtypes as possible; of all that are good, or of those given) among random nodes: always
+    the same graph."""
     maker = _Random(op.name)
     maker.start()
     assert op.samples is not None
     kinds: dict[Any, list[Sample]] = {}
-    for sample in op.samples():
-        if sample.error is None and fits(op, sample):
+    for sample in samples or [s for s in op.samples() if s.error is None]:
+        if fits(op, sample):
             kinds.setdefault(tuple(a.dtype for a in sample.arrays), []).append(sample)
     groups = list(kinds.values())
     maker.random.shuffle(groups)
-    chosen = [maker.random.choice(groups[k % len(groups)]) for k in range(most if groups else 0)]
+    chosen = [maker.random.choice(groups[k % len(groups)]) for k in range(count if groups else 0)]
     for k, sample in enumerate(chosen):
         maker.embed(op, sample, symbolic=k % 2 == 1)
         maker.step()
     return maker.case(4)
-

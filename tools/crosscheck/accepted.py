@@ -21,12 +21,16 @@ class Reason:
 
 BEYOND = Reason("beyond", "TensorFlow has no kernel or no gradient for it")
 DENORMALS = Reason("pinned", "denormals survive")
-NAN_LAST = Reason("pinned", "NaN counts as the largest value in argmax, sort and top_k (and in searching what is sorted)")
+NAN_LAST = Reason(
+    "pinned", "NaN counts as the largest value in argmax, sort and top_k (and in searching what is sorted)"
+)
 SINGULAR = Reason("pinned", "a singular or indefinite matrix raises `ValueError`")
 SATURATES = Reason("6", "a cast that does not fit saturates")
 SHAPES = Reason("1", "shape errors are raised, in both modes")
 RANGES = Reason("1", "indices out of range raise, in both modes")
-ROUNDING = Reason("rounding", "more than 64 units, in an ill-conditioned function: differences of results agree with both")
+ROUNDING = Reason(
+    "rounding", "more than 64 units, in an ill-conditioned function: differences of results agree with both"
+)
 POLES = Reason("wrong", "digamma is -inf at +0 and inf at -0, as SciPy has it")
 WRONG_VALUE = Reason("wrong", "the definition (SciPy's, in double precision) is ours")
 WRONG_GRADIENT = Reason("wrong", "differences of results at both sides of the point agree with ours")
@@ -44,7 +48,12 @@ def _has_nan(case: Case) -> bool:
 #: (is it this case?, aspect, part of the text, reason)
 _RULES: list[tuple[Callable[[Case], bool], str, str, Reason]] = [
     (_named("cast"), "result", "", SATURATES),
-    (lambda case: _has_nan(case) and _named("argmax", "argmin", "argsort", "search_sorted")(case), "result", "", NAN_LAST),
+    (
+        lambda case: _has_nan(case) and _named("argmax", "argmin", "argsort", "search_sorted")(case),
+        "result",
+        "",
+        NAN_LAST,
+    ),
     (lambda case: True, "error", "is singular", SINGULAR),
     (_named("lgamma"), "gradient", "-inf, TensorFlow nan", POLES),
     (_named("gather"), "error", "batch_dims must be", SHAPES),

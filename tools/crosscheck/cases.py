@@ -13,7 +13,7 @@ import graphflow.ops
 from graphflow.dtypes import DType
 from graphflow.ir.op import OPS, Control, Effect, Op, Pointwise, Sample
 from graphflow.ops.samples import complex_samples
-from tests.public.calls import CALLS, function_of
+from tests.public.calls import CALLS, INSTEAD, arguments_of, function_of
 
 from .expressions import NAMED, PREPARED, RECORD_ONLY, WITHOUT, WITHOUT_GRADIENT, WRITTEN
 
@@ -40,7 +40,7 @@ def calls(tf: Any) -> Iterator[Case]:
     """The calls of the public functions."""
     for name, expression in CALLS.items():
         ours, arrays = function_of(expression, gf)
-        theirs, _ = function_of(expression, tf)
+        theirs, _ = function_of(INSTEAD.get(name, expression), tf, arguments_of(expression))
         yield Case(f"call {name}", expression, ours, theirs, tuple(arrays), compiled=True)
 
 
@@ -68,7 +68,9 @@ def unassigned() -> list[str]:
 def _sample_cases(op: Op, sample: Sample, tf: Any) -> Iterator[Case]:
     """A sample through the op's record (a good one), and through the same public expression on both sides."""
     attributes = {**op.attribute_defaults, **sample.attributes}
-    theirs = _expression(op.name, tf, {n: tf.as_dtype(v.name) if isinstance(v, DType) else v for n, v in attributes.items()})
+    theirs = _expression(
+        op.name, tf, {n: tf.as_dtype(v.name) if isinstance(v, DType) else v for n, v in attributes.items()}
+    )
     shared: dict[str, Any] = {
         "label": _label(sample), "theirs": theirs, "arrays": sample.arrays, "attributes": attributes, "reference": op.reference,
         "elementwise": isinstance(op.kernel, Pointwise) or op.name in NAMED, "gradients": op.name not in WITHOUT_GRADIENT,

@@ -163,7 +163,9 @@ PREPARED: dict[str, Callable[..., Any]] = {
 }
 
 #: ops that the compiler makes after differentiation, and gradients as ops, whose own are tested by differences alone
-WITHOUT_GRADIENT = frozenset({"as_pairs", "from_pairs", "interleave", "pair_products", "relu_gradient", "leaky_relu_gradient"})
+WITHOUT_GRADIENT = frozenset(
+    {"as_pairs", "from_pairs", "interleave", "pair_products", "relu_gradient", "leaky_relu_gradient"}
+)
 
 #: ops whose record is less than the public expression (which takes other dtypes, clamps, counts from the end) or has arguments of its own
 RECORD_ONLY = frozenset({"iota"})

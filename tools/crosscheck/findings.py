@@ -19,7 +19,12 @@ from .running import Outcome, compiled, run
 
 #: what TensorFlow says where it has no kernel, or fails by itself
 _NO_KERNEL = (
-    "not in the list of allowed values", "Could not find device", "No unary variant", "is not supported by", "not compatible with eager",
+    "not in the list of allowed values",
+    "Could not find device",
+    "No OpKernel was registered",
+    "No unary variant",
+    "is not supported by",
+    "not compatible with eager",
     "cannot access local variable",
 )
 
@@ -107,4 +112,6 @@ def _plain(array: Any) -> Any:
     limits = np.finfo(x.dtype)
     with np.errstate(all="ignore"):
         x = np.where(np.abs(x) < limits.tiny, np.copysign(0, x), x)
-        return np.where(np.isfinite(x) & (np.abs(x) > limits.max**0.75), np.copysign(limits.max**0.75, x), x).astype(array.dtype)
+        return np.where(np.isfinite(x) & (np.abs(x) > limits.max**0.75), np.copysign(limits.max**0.75, x), x).astype(
+            array.dtype
+        )

@@ -23,7 +23,11 @@ _WIDE = {"float16": "float64", "float32": "float64", "complex64": "complex128"}
 
 def values_are_right(case: Case, ours: Outcome, theirs: Outcome) -> bool:
     """Does the op's definition give our values where TensorFlow's differ?"""
-    if case.reference is None or case.attributes is None or [v.shape for v in ours.arrays] != [v.shape for v in theirs.arrays]:
+    if (
+        case.reference is None
+        or case.attributes is None
+        or [v.shape for v in ours.arrays] != [v.shape for v in theirs.arrays]
+    ):
         return False
     with np.errstate(all="ignore"):
         found = case.reference(*case.arrays, **case.attributes)

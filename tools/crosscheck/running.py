@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,8 +65,3 @@ def compiled(module: Any, case: Case, function: Callable[..., Any]) -> Outcome:
     except Exception as error:  # what the side gives
         found.error = error
     return found
-
-
-def quiet() -> None:
-    """Leaves out the warnings that both sides give about deprecated names and gradients of integers."""
-    warnings.simplefilter("ignore")

@@ -225,7 +225,7 @@ def _complex_root(s: Any, x: Any, y: Any) -> tuple[Any, Any]:
     return s.select(positive, large, s.abs(small)), s.select(positive, small, s.copysign(large, y))
 
 
-def _quotient(s: Any, a: Any, b: Any, c: Any, d: Any) -> tuple[Any, Any]:
+def _quotient(s: Any, a: Any, b: Any, c: Any, d: Any) -> tuple[Any, ...]:
     """(a + bi) / (c + di) by Smith's method; 0 / 0 is 0, as for two zeros among the eigenvalues of a matrix that is diagonal there."""
     swap = s.abs(c) < s.abs(d)
     high, low = s.select(swap, d, c), s.select(swap, c, d)
@@ -237,7 +237,7 @@ def _quotient(s: Any, a: Any, b: Any, c: Any, d: Any) -> tuple[Any, Any]:
     imaginary = s.select(swap, b * ratio - a, b - a * ratio) / scale
     none = empty & a.equal(0) & b.equal(0)
     zero, endless = s.const(0.0, a.dtype), s.const(_NAN, a.dtype)
-    return tuple(s.select(none, zero, s.select(empty, endless, part)) for part in (real, imaginary))  # type: ignore[return-value]
+    return tuple(s.select(none, zero, s.select(empty, endless, part)) for part in (real, imaginary))
 
 
 #: kernel name -> emit(step emitter, node, step number)

@@ -24,7 +24,7 @@ def emit_cholesky(step: Any, node: Any, number: int) -> None:
         out = k.matrix(target, unit, size)
         k.copy(out, k.matrix(source, unit, size), size)
         status = k.call("potrf", k.character("U"), k.integer(n), out, k.integer(dim_max(n, 1)))
-        with r.when(status != 0):
+        with r.when((status != 0) | ~k.no_nan_on_diagonal(out, n)):
             r.fail(check, unit)
         k.keep_triangle(out, n, n, lower=True)
     k.run(batch, product((n, n, n)))
