@@ -22,7 +22,7 @@ from .errors import (
 )
 from .ir.dims import Dim, DimensionsMustAgree, evaluate, symbol, symbols_of
 from .ir.graph import Graph, Node, Value, comparable
-from .ir.op import Op
+from .ir.op import Control, Op
 from .ir.source import Source
 from .ir.types import CPU, TensorType
 from .locks import renew_after_fork
@@ -174,9 +174,13 @@ def prepare_op(
     """A function that runs one op on arrays of these shapes and dtypes through its own kernel (eager mode, constant folding).
     Kernels are compiled once for each op, dtypes, ranks and attributes, not for each shape. Raises what the op's type rule raises."""
     types, extents = generic_types(shapes, dtypes)
-    try:
-        op.result_types(tuple(types), attributes)
-    except DimensionsMustAgree:  # the attributes name extents: this kernel is for one shape
+    one_shape = isinstance(op.kernel, Control)  # its sub-graphs have the types of its operands
+    if not one_shape:
+        try:
+            op.result_types(tuple(types), attributes)
+        except DimensionsMustAgree:  # the attributes name extents
+            one_shape = True
+    if one_shape:
         types, extents = [TensorType(d, s) for s, d in zip(shapes, dtypes, strict=True)], {}
     key = (op.name, tuple(types), tuple((k, comparable(v)) for k, v in sorted(attributes.items())))
     executable = _eager.get(key)

@@ -100,11 +100,12 @@ class OpError(GraphflowError):
         return str(self.args[0]) if self.args else ""
 
 
-class InvalidArgumentError(OpError):
-    """An op was given a value it cannot take."""
+class InvalidArgumentError(OpError, ValueError):
+    """An op was given a value it cannot take. Also a ValueError: TensorFlow raises that where Python looks at the value, and
+    InvalidArgumentError where a kernel does."""
 
 
-class ArgumentError(InvalidArgumentError, TypeError, ValueError):
+class ArgumentError(InvalidArgumentError, TypeError):
     """A function was given an argument that it cannot take, or too few or too many of them."""
 
 
@@ -114,7 +115,7 @@ class ResourceExhaustedError(OpError, MemoryError):
     hint = "make it smaller, or compute it in parts: a loop over slices, gf.map_fn"
 
 
-class MatrixError(InvalidArgumentError, ValueError):
+class MatrixError(InvalidArgumentError):
     """A matrix is singular, not positive definite, or has no factors that the iteration finds. Names the place in the batch."""
 
 
@@ -134,11 +135,11 @@ class UnimplementedError(OpError, NotImplementedError):
     """The op does not exist for this dtype or target."""
 
 
-class DTypeError(InvalidArgumentError, TypeError, ValueError):
-    """Operands' dtypes do not fit the op or each other. Also a ValueError, which TensorFlow raises where Python checks the dtype."""
+class DTypeError(InvalidArgumentError, TypeError):
+    """Operands' dtypes do not fit the op or each other."""
 
 
-class ShapeError(InvalidArgumentError, ValueError):
+class ShapeError(InvalidArgumentError):
     """Operands' shapes do not fit the op or each other."""
 
 

@@ -13,17 +13,20 @@ from .functions.einstein import einsum
 from .functions.factorisations import *  # noqa: F403
 from .functions.factorisations import __all__ as _factorisations
 from .functions.reductions import reduce_max, reduce_sum, zeros_of
+from .functions.runtime_extent import as_extent, as_extents
+from .functions.matrix_functions import *  # noqa: F403
+from .functions.matrix_functions import __all__ as _functions
 from .functions.tridiagonal import *  # noqa: F403
 from .functions.tridiagonal import __all__ as _tridiagonals
 from .ir.dims import product, require_equal
 from .math import cast, conj, l2_normalize
 from .ops.matrices import in_dtype_of
 from .ops.rules import equal_shapes, integer, normalize_axis
-from .tensor import Tensor, as_dim, as_shape, convert_to_tensor, operands
+from .tensor import Tensor, as_shape, convert_to_tensor, operands
 
 __all__ = [
     "band_part", "diag", "diag_part", "einsum", "eye", "global_norm", "l2_normalize", "matmul", "matrix_transpose", "matvec", "norm",
-    "normalize", "set_diag", "tensor_diag", "tensor_diag_part", "tensordot", "trace", *_factorisations, *_tridiagonals,
+    "normalize", "set_diag", "tensor_diag", "tensor_diag_part", "tensordot", "trace", *_factorisations, *_functions, *_tridiagonals,
 ]  # fmt: skip
 
 
@@ -181,12 +184,12 @@ def eye(
     num_rows: Any, num_columns: Any = None, batch_shape: Any = None, dtype: Any = float32, name: str | None = None
 ) -> Tensor:
     """Ones on the diagonal of a [num_rows, num_columns] matrix (square unless given), repeated over batch_shape."""
-    rows = as_dim(num_rows)
-    columns = rows if num_columns is None else as_dim(num_columns)
+    rows = as_extent(num_rows)
+    columns = rows if num_columns is None else as_extent(num_columns)
     extents = (rows, columns)
     hits = ops.equal(ops.iota(shape=extents, axis=0, dtype=int32), ops.iota(shape=extents, axis=1, dtype=int32))
     matrix = cast(hits, dtype)
-    return matrix if batch_shape is None else ops.broadcast_to(matrix, shape=(*as_shape(batch_shape), *extents))
+    return matrix if batch_shape is None else ops.broadcast_to(matrix, shape=(*as_extents(batch_shape), *extents))
 
 
 def trace(x: Any, name: str | None = None) -> Tensor:

@@ -261,7 +261,7 @@ def polyval(coeffs: Sequence[Any], x: Any, name: str | None = None) -> Tensor:
         raise InvalidArgumentError(f"polyval: coeffs must be a list, got {type(coeffs).__name__}")
     (x,) = operands(x)
     if not coeffs:
-        return ops.multiply(x, 0)
+        return zeros_like(x)
     total = convert_to_tensor(coeffs[0], dtype_hint=x.dtype)
     for coefficient in coeffs[1:]:
         total = ops.add(ops.multiply(total, x), coefficient)

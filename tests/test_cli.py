@@ -318,14 +318,15 @@ def test_bench_has_a_reference_for_every_workload_and_a_program_for_each() -> No
     from graphflow.bench.workloads import WORKLOADS, relative_errors
 
     graphflow_peer.start(2)
-    for name in ("linear1", "linear8", "mlp", "call"):
+    for name in ("linear1", "linear8", "mlp", "cnn", "transformer", "call"):
         workload = WORKLOADS[name]
         inputs = workload.inputs()
+        expected = workload.reference(inputs, workload.check_steps)
         program = graphflow_peer.build("graphflow", workload, inputs)
         for _ in range(2):  # a reset puts everything back
             program.reset()
             program.run(workload.check_steps)
-            errors = relative_errors(program.outputs(), workload.reference(inputs, workload.check_steps))
+            errors = relative_errors(program.outputs(), expected)
             assert max(errors.values()) <= workload.tolerance, (name, errors)
 
 

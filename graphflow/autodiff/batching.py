@@ -201,7 +201,7 @@ _RULES: dict[str, Rule] = {
     "pad": _with(paddings=_pads),
     "cumulative": _with(axis=_axis),
     "windows": _with(axis=_axis),
-    "fold_windows": _with(extents=_longer, axis=_axis),
+    "fold_windows": _with(shape=_longer, axis=_axis),
     "diagonal": _with(),
     "from_diagonal": _with(),
     "broadcast_to": _broadcast,

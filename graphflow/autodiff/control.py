@@ -1,6 +1,7 @@
 """Gradients of control flow, as ops.
 
-    switch   ->  a switch of the branches' backward parts, which compute again what they need of the branch
+    switch   ->  a switch of the branches' backward parts, which compute again what they need of the branch (where a tape outside
+                 watches the gradient, the switch is made to return it)
     while    ->  the loop itself, made to save values at each iteration, and a loop that runs backwards over them
     call     ->  the backward part of the function
 
@@ -27,7 +28,7 @@ from ..ir.dims import symbols_of
 from ..ir.graph import Graph, Node, Value
 from .joint import Joint, dependence, is_float, join, only_rows, replayed
 from .record import ControlRecord, active_trace, recorders
-from .saving import inductions_of, make_it_save, number_of
+from .saving import inductions_of, make_it_return, make_it_save, number_of
 
 __all__ = ["add_control_gradients", "reach_through"]
 
@@ -122,17 +123,26 @@ def _backward_parts(
     groups = _groups(operands, sources, sums)
     first = [k for k in sources if groups[k] == k]
     begun = [k for k in first if sums.get(operands[k]) is not None]
-    joints = []
-    for graph in graphs:
-        joint = join(trace, graph, cotangents, sources, begun, groups, set())
-        inputs = {t._value for t in joint.inputs}
-        joint.choose(inputs, True, lambda reason: _fail(record, reason))
-        joints.append(joint)
+    watched = bool(recorders.get()) or _watched.get()
+    key = tuple(cotangents.items()), tuple(groups.items()), tuple(begun), watched
+    if key not in record.prepared:
+        joints, saved = [], []
+        token = _watched.set(watched)
+        try:
+            for graph in graphs:
+                joint = join(trace, graph, cotangents, sources, begun, groups, set())
+                inputs = {t._value for t in joint.inputs}
+                saved.append(joint.choose(inputs, not watched, lambda reason: _fail(record, reason), watched=watched))
+                joints.append(joint)
+        finally:
+            _watched.reset(token)
+        record.prepared[key] = joints, make_it_return(record, joints, saved)
+    joints, returned = record.prepared[key]
     results = [k for k in first if any(j.totals[k] is not None for j in joints)]
 
-    def part(joint: Joint) -> Callable[[], list[Any]]:
+    def part(joint: Joint, kept: dict[Value, Any]) -> Callable[[], list[Any]]:
         def compute() -> list[Any]:
-            given: dict[Value, Callable[[], Any]] = {}
+            given: dict[Value, Callable[[], Any]] = {value: _always(result) for value, result in kept.items()}
             for inside, outside in zip(joint.inputs, operands, strict=True):
                 given[inside._value] = _always(outside)
             for k, inside in joint.cotangents.items():
@@ -149,7 +159,7 @@ def _backward_parts(
 
         return compute
 
-    return results, [part(joint) for joint in joints]
+    return results, [part(joint, kept) for joint, kept in zip(joints, returned, strict=True)]
 
 
 def _unchanged(held: Any, operand: Any, number: float = 0.0) -> Any:

@@ -63,7 +63,7 @@ class ForwardAccumulator:
 
     def __init__(self, primals: Any, tangents: Any) -> None:
         self._tangents: dict[int, tuple[Any, Any]] = {}  # id of a tensor -> (the tensor, its tangent)
-        self._loops: list[ControlRecord] = []
+        self._nodes: list[ControlRecord] = []  # loops, branches and calls
         self._recording = False
         given, directions = flatten(primals), flatten(tangents)
         if len(given) != len(directions):
@@ -125,9 +125,9 @@ class ForwardAccumulator:
         finally:
             recorders.reset(token)
         self._keep(record.outputs, found)
-        if isinstance(record, ControlRecord) and record.op.name == "while":
+        if isinstance(record, ControlRecord):
             record.holders.append(self)
-            self._loops.append(record)
+            self._nodes.append(record)
 
     def _keep(self, outputs: Sequence[Any], tangents: Sequence[Any]) -> None:
         for output, tangent in zip(outputs, tangents, strict=False):
@@ -135,9 +135,9 @@ class ForwardAccumulator:
                 self._tangents[id(output)] = output, tangent
 
     def connect_results(self, outputs: Sequence[Any]) -> None:
-        """A loop was made to save values for a gradient that is taken inside this accumulator: these are its new results, and
-        they have tangents too."""
-        for record in self._loops:
+        """A loop or branch was made to save values for a gradient that is taken inside this accumulator: these are its new results,
+        and they have tangents too."""
+        for record in self._nodes:
             if any(output is outputs[0] for output in record.outputs):
                 home, around = record.outputs[0]._trace, recorders.get()
                 place = next((k for k, r in enumerate(around) if r is self), len(around))
@@ -145,7 +145,8 @@ class ForwardAccumulator:
                     token = recorders.set(around[:place])
                     try:
                         with _backward_of(record.source):
-                            found = _while(record, [self._tangent(t) for t in record.inputs])
+                            found = _tangents_of(record, [self._tangent(t) for t in record.inputs])
+                            found = [_shaped(t, o) for t, o in zip(found, record.outputs, strict=True)]
                     finally:
                         recorders.reset(token)
                 self._keep(record.outputs[-len(outputs) :], found[-len(outputs) :])
@@ -301,6 +302,15 @@ def _is_repeated(node: Node) -> bool:
     error.place = node.source
     error.hint = "take the gradient with a GradientTape, or call it outside the loop"
     raise error
+
+
+def _shaped(tangent: Any, tensor: Any) -> Any:
+    """The tangent with the tensor's extents: those of a loop that runs again have other names."""
+    from ..ops.extents import ensure_shape
+
+    if tangent is None or tuple(tangent.dims) == tuple(tensor.dims):
+        return tangent
+    return ensure_shape(tangent, shape=tensor.dims)
 
 
 def _or_zeros(tangent: Any, tensor: Any) -> Any:

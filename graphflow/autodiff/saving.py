@@ -1,4 +1,4 @@
-"""Making a loop save values: the `while` node in the trace is replaced by one with more results."""
+"""Making a loop, branch or call save values: its node in the trace is replaced by one with more results."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from ..dtypes import int32
 from ..ir.dims import symbol
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import OPS
-from ..ops.control import while_results
+from ..ir.types import TensorType
+from ..ops.control import call_results, switch_results, while_results
 from .joint import Joint
 from .record import ControlRecord
 
-__all__ = ["inductions_of", "make_it_save", "number_of"]
+__all__ = ["inductions_of", "make_it_return", "make_it_save", "number_of"]
 
 
 def inductions_of(joint: Joint, carried: int) -> dict[int, Value]:
@@ -100,6 +101,38 @@ def make_it_save(record: ControlRecord, saving: Any, saved: list[Value]) -> None
         saving.count = new[0] if counter is None else record.outputs[counter]
 
 
+def make_it_return(
+    record: ControlRecord, joints: Sequence[Any], saved: Sequence[Sequence[Value]]
+) -> list[dict[Value, Any]]:
+    """Replace a `switch` or `call` node by one that also returns the saved values of its graphs: a result for each, zeros where
+    another branch runs. Returns for each graph: saved value -> the result."""
+    if not any(saved):
+        return [{} for _ in saved]
+    one = "function" in record.attributes
+    old = (record.attributes["function"],) if one else record.attributes["branches"]
+    graphs = []
+    for number, (graph, joint) in enumerate(zip(old, joints, strict=True)):
+        built = joint.trace.builder.nodes
+        before, extra = len(built), list[Value]()
+        with joint.trace.tracing():
+            for other, values in enumerate(saved):
+                extra += values if other == number else [_zeros(v.type)._value for v in values]
+        filler = built[before:]
+        del built[before:]
+        nodes = (*joint.forward_nodes(saved[number]), *filler)
+        inputs = tuple(_named([t._value for t in joint.inputs]))
+        outputs = (*(t._value for t in joint.outputs), *extra)
+        graphs.append(Graph(graph.name, inputs, nodes, outputs, graph.metadata))
+    changed = {"function": graphs[0]} if one else {"branches": tuple(graphs)}
+    new = iter(_replace(record, record.inputs, {**record.attributes, **changed}, []))
+    return [{value: next(new) for value in values} for values in saved]
+
+
+def _zeros(type: TensorType) -> Any:
+    zero = OPS["constant"](value=np.zeros((), type.dtype.numpy))
+    return OPS["broadcast_to"](zero, shape=type.shape) if type.shape else zero
+
+
 def _replace(
     record: ControlRecord, operands: tuple[Any, ...], attributes: dict[str, Any], before: list[Node]
 ) -> list[Any]:
@@ -116,7 +149,12 @@ def _replace(
         extents.append(dim.text)
         return dim
 
-    while_results(tuple(t.type for t in operands), attributes["body"], attributes["carried"], fresh)
+    if old.op.name == "while":
+        while_results(tuple(t.type for t in operands), attributes["body"], attributes["carried"], fresh)
+    elif old.op.name == "switch":
+        switch_results(attributes["branches"], fresh)
+    else:
+        call_results(attributes["function"], fresh)
     attributes = {**attributes, "extents": tuple(extents)}
     node = Node(old.op, [t._value for t in operands], attributes, old.source)
     node.device = old.device

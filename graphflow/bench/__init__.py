@@ -13,6 +13,7 @@ How a comparison is made:
 * Before anything is timed, each contender's result is compared with a float64 NumPy reference.
 * A first call is measured in a fresh process with empty caches; the imports are done before it and reported apart.
 
-Modules: `workloads` says what is computed, `peers/` says how each contender computes it, `worker` is the process that
-runs one contender, `harness` drives the workers, `report` prints the tables and writes the document.
+Modules: `workloads` says what is computed (`networks` for the training steps), `peers/` says how each contender computes
+it, `worker` is the process that runs one contender, `harness` drives the workers, `report` prints the tables and writes the
+document.
 """

@@ -1,4 +1,4 @@
-"""Training steps of networks: shapes, first weights, and float64 references with gradients by hand. NumPy only.
+"""Training steps of networks: shapes, first weights, and float64 references with gradients by hand. No library that is measured.
 
 Inputs are `x`, `labels` and the weights, in the order in which every contender keeps them. A step is the forward pass, the
 mean of the softmax cross entropy, the gradient and Adam's update of all weights.
@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 Arrays = dict[str, np.ndarray]
 #: the float64 weights, x and the labels -> the loss and each weight's gradient
@@ -20,7 +21,7 @@ ADAM = {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 EPSILON = 1e-5
 MLP_SIZES = (784, 512, 512, 10)
 MLP_BATCH = 128
-CNN = {"batch": 32, "side": 32, "channels": (3, 32, 64), "classes": 10}
+CNN: dict[str, Any] = {"batch": 32, "side": 32, "channels": (3, 32, 64), "classes": 10}
 TRANSFORMER = {"batch": 16, "time": 64, "width": 128, "heads": 4, "layers": 2, "vocabulary": 256}
 
 
@@ -39,6 +40,7 @@ def norms(weights: Mapping[str, Any]) -> Arrays:
 def trained(loss_and_gradients: LossAndGradients) -> Callable[[Arrays, int], Arrays]:
     """The reference of a workload: the loss before the last one of that many steps, and the norms after it."""
 
+    @threadpool_limits.wrap(limits=1)  # beside a busy process the waiting threads of OpenBLAS take 20 times as long
     def reference(inputs: Arrays, steps: int) -> Arrays:
         weights = {name: inputs[name].astype(np.float64) for name in weight_names(inputs)}
         first = {name: np.zeros_like(value) for name, value in weights.items()}
@@ -272,12 +274,12 @@ def transformer_gradients(weights: Arrays, x: np.ndarray, labels: np.ndarray) ->
 
         normal, back_normal = normalized(f"perceptron{layer}", h)
         hidden, back_hidden = product(f"wide{layer}", normal)
-        active, slope = _gelu(hidden + weights[f"wide_bias{layer}"])
+        active, back_gelu = _gelu(hidden + weights[f"wide_bias{layer}"])
         out, back_out = product(f"narrow{layer}", active)
         h = h + out + weights[f"narrow_bias{layer}"]
         back_bias = _bias(gradients, f"narrow_bias{layer}")
         back_wide = _bias(gradients, f"wide_bias{layer}")
-        backs.append(_chain(back_bias, back_out, lambda d, slope=slope: d * slope, back_wide, back_hidden, back_normal))
+        backs.append(_chain(back_bias, back_out, back_gelu, back_wide, back_hidden, back_normal))
     normal, back_normal = normalized("last", h)
     loss, d = _cross_entropy(normal @ weights["embedding"].T, labels)
     gradients["embedding"] = d.reshape(-1, d.shape[-1]).T @ normal.reshape(-1, normal.shape[-1])
@@ -324,11 +326,11 @@ def _attended(qkv: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.nd
     return (share @ value).transpose(0, 2, 1, 3).reshape(batch, time, heads * each), back
 
 
-def _gelu(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The value and the derivative."""
+def _gelu(x: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     factor = np.sqrt(2.0 / np.pi)
     t = np.tanh(factor * (x + 0.044715 * x**3))
-    return 0.5 * x * (1 + t), 0.5 * (1 + t) + 0.5 * x * (1 - t**2) * factor * (1 + 3 * 0.044715 * x**2)
+    slope = 0.5 * (1 + t) + 0.5 * x * (1 - t**2) * factor * (1 + 3 * 0.044715 * x**2)
+    return 0.5 * x * (1 + t), lambda d: d * slope
 
 
 def transformer_flops() -> int:

@@ -23,9 +23,9 @@ from ..math import cast, operands
 from ..ops.rules import normalize_axis
 from ..tensor import Tensor, TensorLike, as_dim, as_shape, convert_to_tensor
 from .clipping import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
-from .indexing import boolean_mask, gather, gather_nd, index_tensor, slice, strided_slice, where
+from .indexing import boolean_mask, elements_of, gather, gather_nd, index_tensor, slice, strided_slice, where
 from .reductions import axes_of
-from .runtime_extent import as_extent, as_extents, numbers_below
+from .runtime_extent import as_extent, as_extents, extent_tensor, is_computed, numbers_below
 
 __all__ = [
     "boolean_mask", "broadcast_to", "cast", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "concat",
@@ -464,8 +464,12 @@ def pad(
     """The tensor with paddings[k] = (before, after) elements added to each axis k. mode: CONSTANT (constant_values),
     REFLECT (mirrored without the border element) or SYMMETRIC (with it)."""
     x = convert_to_tensor(tensor)
-    table = np.asarray(paddings).tolist() if isinstance(paddings, (TensorLike, np.ndarray)) else paddings
-    pairs = tuple((as_dim(before), as_dim(after)) for before, after in table)
+    if isinstance(paddings, Tensor) and paddings.is_symbolic:
+        flat = elements_of(ops.reshape(paddings, shape=(2 * len(x.dims),)))
+        table: Any = list(zip(flat[::2], flat[1::2], strict=True))
+    else:
+        table = np.asarray(paddings).tolist() if isinstance(paddings, (TensorLike, np.ndarray)) else paddings
+    pairs = tuple((as_extent(before), as_extent(after)) for before, after in table)
     kind = mode.lower() if isinstance(mode, str) else mode
     if kind == "constant" and isinstance(constant_values, TensorLike):
         constant_values = np.asarray(convert_to_tensor(constant_values, x.dtype)).item()
@@ -485,14 +489,19 @@ def roll(input: Any, shift: Any, axis: Any, name: str | None = None) -> Tensor:
     """The elements moved by shift along axis, those that leave at one end entering at the other. shift and axis:
     ints or several of each; shifts of one axis add up."""
     x = convert_to_tensor(input)
-    shifts, axes = as_shape(shift), as_shape(axis)
+    shifts, axes = elements_of(shift), as_shape(axis)
     if len(shifts) != len(axes):
         raise ShapeError(f"roll: needs a shift for each axis, got {shifts} and {axes}")
     for by, axis_ in zip(shifts, axes, strict=True):
         place = normalize_axis("roll", axis_, len(x.dims))
-        extent = x.shape[place]
-        extent = extent if isinstance(extent, int) else extent.__index__()
-        moved = int(by) % extent if extent else 0  # type: ignore[arg-type]
+        extent = x.dims[place]
+        if is_computed(by) or not isinstance(extent, int):
+            way = ops.cast(by, dtype=int64) if is_computed(by) else extent_tensor(as_dim(by))
+            here = ops.subtract(ops.iota(shape=(extent,), axis=0, dtype=int64), way)
+            size = ops.maximum(extent_tensor(extent), convert_to_tensor(1, int64))
+            x = ops.gather(x, ops.floormod(here, size), axis=place, batch_dims=0)
+            continue
+        moved = int(as_dim(by)) % extent if extent else 0  # type: ignore[arg-type]
         if moved:
             x = ops.concat(_part(x, place, extent - moved, moved), _part(x, place, 0, extent - moved), axis=place)
     return x

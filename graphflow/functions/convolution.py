@@ -201,7 +201,7 @@ def _transposed(
     whole = tuple(e + b + a for e, (b, a) in zip(extents, pads, strict=True))
     result = ops.fold_windows(
         spread,
-        extents=(x.dims[0], *whole, outer),
+        shape=(x.dims[0], *whole, outer),
         axis=1,
         sizes=sizes,
         strides=geometry.strides,

@@ -89,6 +89,10 @@ def _parse(equation: str, tensors: Sequence[Any]) -> tuple[list[str], str]:
         return terms, names + "".join(once)
     result = right.replace("...", names, 1)
     bad = [c for c in result if c not in "".join(terms)] or [c for c in result if result.count(c) > 1]
+    if names and "..." not in right:
+        raise InvalidArgumentError(
+            f"einsum: the result of {equation!r} must have the '...' of its operands, here of {len(names)} axes"
+        )
     if bad or "." in result:
         raise InvalidArgumentError(f"einsum: the result of {equation!r} must name letters of the operands, once each")
     return terms, result

@@ -26,12 +26,13 @@ from ..ops.rules import equal_shapes
 from ..tensor import Tensor, convert_to_tensor, operands
 
 __all__ = [
-    "adjoint", "cholesky", "cholesky_solve", "cross", "det", "eig", "eigh", "eigvals", "eigvalsh", "expm", "inv", "logdet", "lstsq", "lu",
+    "adjoint", "cholesky", "cholesky_solve", "cross", "det", "eig", "eigh", "eigvals", "eigvalsh", "inv", "logdet", "lstsq", "lu",
     "lu_matrix_inverse", "lu_reconstruct", "lu_solve", "matrix_rank", "pinv", "qr", "slogdet", "solve", "svd", "triangular_solve",
 ]  # fmt: skip
 
 
-def _matrices(name: str, *values: Any) -> list[Any]:
+def matrices(name: str, *values: Any) -> list[Any]:
+    """The operands as tensors of float or complex matrices. Raises ShapeError, DTypeError."""
     found = operands(*values)
     for x in found:
         if len(x.dims) < 2:
@@ -61,20 +62,20 @@ def adjoint(matrix: Any, name: str | None = None) -> Tensor:
 # Systems of equations -----------------------------------------------------------------------------------------------
 def cholesky(input: Any, name: str | None = None) -> Tensor:
     """The lower triangular L with L L' = input (symmetric positive definite; only its lower triangle is read)."""
-    (x,) = _matrices("cholesky", input)
+    (x,) = matrices("cholesky", input)
     return ops.cholesky(x)
 
 
 def cholesky_solve(chol: Any, rhs: Any, name: str | None = None) -> Tensor:
     """X with A X = rhs, given chol, the Cholesky factor of A."""
-    factor, right = _same_batch(*_matrices("cholesky_solve", chol, rhs))
+    factor, right = _same_batch(*matrices("cholesky_solve", chol, rhs))
     first = ops.triangular_solve(factor, right, lower=True, adjoint=False)
     return ops.triangular_solve(factor, first, lower=True, adjoint=True)
 
 
 def solve(matrix: Any, rhs: Any, adjoint: bool = False, name: str | None = None) -> Tensor:
     """X with matrix X = rhs (matrix' X = rhs, if adjoint)."""
-    a, b = _same_batch(*_matrices("solve", matrix, rhs))
+    a, b = _same_batch(*matrices("solve", matrix, rhs))
     return ops.solve(a, b, adjoint=bool(adjoint))
 
 
@@ -82,13 +83,13 @@ def triangular_solve(
     matrix: Any, rhs: Any, lower: bool = True, adjoint: bool = False, name: str | None = None
 ) -> Tensor:
     """X with T X = rhs, T the lower (upper) triangle of matrix (its transpose, if adjoint)."""
-    a, b = _same_batch(*_matrices("triangular_solve", matrix, rhs))
+    a, b = _same_batch(*matrices("triangular_solve", matrix, rhs))
     return ops.triangular_solve(a, b, lower=bool(lower), adjoint=bool(adjoint))
 
 
 def inv(input: Any, adjoint: bool = False, name: str | None = None) -> Tensor:
     """The inverse of each matrix (of its transpose, if adjoint)."""
-    (x,) = _matrices("inv", input)
+    (x,) = matrices("inv", input)
     check_matrix("inv", x.type)
     return ops.solve(x, eye_like(x), adjoint=bool(adjoint))
 
@@ -99,7 +100,7 @@ def lstsq(matrix: Any, rhs: Any, l2_regularizer: float = 0.0, fast: bool = True,
     fast: through the normal equations and their Cholesky factor (for matrices of full rank). Otherwise through the singular values,
     for any rank, as for pinv, without l2_regularizer.
     """
-    a, b = _same_batch(*_matrices("lstsq", matrix, rhs))
+    a, b = _same_batch(*matrices("lstsq", matrix, rhs))
     rows, columns = a.dims[-2:]
     if not fast:
         return ops.matmul(pinv(a), b)
@@ -125,19 +126,19 @@ def _normal_equations(a: Any, b: Any, l2_regularizer: float, tall: bool) -> Any:
 # Determinants -------------------------------------------------------------------------------------------------------
 def det(input: Any, name: str | None = None) -> Tensor:
     """The determinant of each matrix; 0 where it is singular (and then it has no gradient: MatrixError)."""
-    (x,) = _matrices("det", input)
+    (x,) = matrices("det", input)
     return ops.determinant(x)
 
 
 def slogdet(input: Any, name: str | None = None) -> tuple[Tensor, Tensor]:
     """(sign, log |det|) of each matrix, both of its dtype: 0 and -inf where it is singular."""
-    (x,) = _matrices("slogdet", input)
+    (x,) = matrices("slogdet", input)
     return ops.slogdet(x)
 
 
 def logdet(matrix: Any, name: str | None = None) -> Tensor:
     """log det of a symmetric (Hermitian) positive definite matrix, from its Cholesky factor; real."""
-    (x,) = _matrices("logdet", matrix)
+    (x,) = matrices("logdet", matrix)
     diagonal = ops.diagonal(ops.cholesky(x))
     diagonal = ops.real(diagonal) if x.dtype.is_complex else diagonal
     return ops.multiply(ops.reduce_sum(ops.log(diagonal), axes=(len(x.dims) - 2,), keepdims=False), 2.0)
@@ -147,7 +148,7 @@ def logdet(matrix: Any, name: str | None = None) -> Tensor:
 def lu(input: Any, output_idx_type: Any = int32, name: str | None = None) -> tuple[Tensor, Tensor]:
     """(lu, p): the unit lower and the upper triangle in one matrix, and the row of the input that each row of L U is. A singular matrix
     raises MatrixError."""
-    (x,) = _matrices("lu", input)
+    (x,) = matrices("lu", input)
     factors, order = ops.lu(x)
     kind = as_dtype(output_idx_type)
     return factors, order if kind is int32 else ops.cast(order, dtype=kind)
@@ -155,7 +156,7 @@ def lu(input: Any, output_idx_type: Any = int32, name: str | None = None) -> tup
 
 def lu_solve(lower_upper: Any, perm: Any, rhs: Any, validate_args: bool = False, name: str | None = None) -> Tensor:
     """X with A X = rhs, given lu(A)."""
-    factors, right = _same_batch(*_matrices("lu_solve", lower_upper, rhs))
+    factors, right = _same_batch(*matrices("lu_solve", lower_upper, rhs))
     order = convert_to_tensor(perm)
     order = order if order.dims == right.dims[:-1] else ops.broadcast_to(order, shape=right.dims[:-1])
     unit = ops.add(triangle(factors, True, 0.0), eye_like(factors))
@@ -165,7 +166,7 @@ def lu_solve(lower_upper: Any, perm: Any, rhs: Any, validate_args: bool = False,
 
 def lu_reconstruct(lower_upper: Any, perm: Any, validate_args: bool = False, name: str | None = None) -> Tensor:
     """A, given lu(A)."""
-    (factors,) = _matrices("lu_reconstruct", lower_upper)
+    (factors,) = matrices("lu_reconstruct", lower_upper)
     unit = ops.add(triangle(factors, True, 0.0), eye_like(factors))
     order = convert_to_tensor(perm)
     back = ops.argsort(order, descending=False)
@@ -174,19 +175,19 @@ def lu_reconstruct(lower_upper: Any, perm: Any, validate_args: bool = False, nam
 
 def lu_matrix_inverse(lower_upper: Any, perm: Any, validate_args: bool = False, name: str | None = None) -> Tensor:
     """The inverse of A, given lu(A)."""
-    (factors,) = _matrices("lu_matrix_inverse", lower_upper)
+    (factors,) = matrices("lu_matrix_inverse", lower_upper)
     return lu_solve(factors, perm, eye_like(factors))
 
 
 def qr(input: Any, full_matrices: bool = False, name: str | None = None) -> tuple[Tensor, Tensor]:
     """(q, r): orthonormal columns and an upper triangle with q r = input."""
-    (x,) = _matrices("qr", input)
+    (x,) = matrices("qr", input)
     return ops.qr(x, full_matrices=bool(full_matrices))
 
 
 def svd(tensor: Any, full_matrices: bool = False, compute_uv: bool = True, name: str | None = None) -> Any:
     """(s, u, v) with u diag(s) v' = tensor, singular values in descending order, real; s alone, unless compute_uv."""
-    (x,) = _matrices("svd", tensor)
+    (x,) = matrices("svd", tensor)
     found = ops.svd(x, full_matrices=bool(full_matrices and compute_uv))
     return found if compute_uv else found[0]
 
@@ -194,7 +195,7 @@ def svd(tensor: Any, full_matrices: bool = False, compute_uv: bool = True, name:
 def eigh(tensor: Any, name: str | None = None) -> tuple[Tensor, Tensor]:
     """(e, v): eigenvalues in ascending order and eigenvectors (columns) of symmetric (Hermitian) matrices, whose lower triangle is read.
     e has the matrices' dtype: of complex ones it is complex, with imaginary parts 0."""
-    (x,) = _matrices("eigh", tensor)
+    (x,) = matrices("eigh", tensor)
     e, v = ops.eigh(x)
     return in_dtype_of(e, v), v
 
@@ -207,7 +208,7 @@ def eigvalsh(tensor: Any, name: str | None = None) -> Tensor:
 def eig(tensor: Any, name: str | None = None) -> tuple[Tensor, Tensor]:
     """(e, v): eigenvalues and eigenvectors (columns of length 1 whose largest element is real) of square matrices, complex for real ones
     too, in LAPACK's order. Differentiable where the eigenvalues are distinct and the loss does not depend on the vectors' phases."""
-    (x,) = _matrices("eig", tensor)
+    (x,) = matrices("eig", tensor)
     return ops.eig(x)
 
 
@@ -239,7 +240,7 @@ def _limit(s: Any, rcond: Any) -> Any:
 
 def pinv(a: Any, rcond: Any = None, validate_args: bool = False, name: str | None = None) -> Tensor:
     """The Moore-Penrose inverse; singular values up to rcond times the largest count as 0."""
-    (x,) = _matrices("pinv", a)
+    (x,) = matrices("pinv", a)
     s, u, v = ops.svd(x, full_matrices=False)
     zero = ops.less_equal(s, _limit(s, ops.multiply(_resolution(x, s), 10.0) if rcond is None else rcond))
     one = convert_to_tensor(1.0, s.dtype)
@@ -251,75 +252,11 @@ def pinv(a: Any, rcond: Any = None, validate_args: bool = False, name: str | Non
 def matrix_rank(a: Any, tol: Any = None, validate_args: bool = False, name: str | None = None) -> Tensor:
     """How many singular values are above tol (eps times the larger extent times the largest one), as int32. 0 for a matrix that is not
     finite."""
-    (x,) = _matrices("matrix_rank", a)
+    (x,) = matrices("matrix_rank", a)
     s = ops.svd(x, full_matrices=False)[0]
     limit = _limit(s, _resolution(x, s)) if tol is None else convert_to_tensor(tol, s.dtype)
     counted = ops.cast(ops.greater(s, limit), dtype=int32)
     return ops.reduce_sum(counted, axes=(len(s.dims) - 1,), keepdims=False)
-
-
-_PADE = (
-    64764752532480000.0, 32382376266240000.0, 7771770303897600.0, 1187353796428800.0, 129060195264000.0, 10559470521600.0, 670442572800.0,
-    33522128640.0, 1323241920.0, 40840800.0, 960960.0, 16380.0, 182.0, 1.0,
-)  # fmt: skip
-_LARGEST = 5.371920351148152
-_SQUARINGS = 32
-
-
-def expm(input: Any, name: str | None = None) -> Tensor:
-    """The exponential of each matrix: the [13/13] Pade approximant with scaling and squaring (Higham, 2005), up to 32 squarings, each
-    taken only by the matrices that need it."""
-    (x,) = _matrices("expm", input)
-    check_matrix("expm", x.type)
-    if x.dtype.is_narrow:
-        return ops.cast(expm(ops.cast(x, dtype=float32)), dtype=x.dtype)
-    rank = len(x.dims)
-    norm = ops.stop_gradient(ops.reduce_sum(ops.absolute(x), axes=(rank - 2,), keepdims=False))
-    norm = reduce_in_steps(ops.reduce_max, norm, (rank - 2,), keepdims=True)
-    ratio = ops.maximum(ops.divide(norm, convert_to_tensor(_LARGEST, norm.dtype)), convert_to_tensor(1.0, norm.dtype))
-    count = ops.minimum(ops.ceil(ops.multiply(ops.log(ratio), float(1 / np.log(2.0)))), float(_SQUARINGS))
-    count = ops.reshape(count, shape=(*x.dims[:-2], 1, 1))
-    a = ops.divide(x, in_dtype_of(_power_of_two(count), x))
-    unit = eye_like(a)
-    b = [float(v) for v in _PADE]
-    a2 = ops.matmul(a, a)
-    a4 = ops.matmul(a2, a2)
-    a6 = ops.matmul(a2, a4)
-
-    def total(*terms: tuple[Any, float]) -> Any:
-        result: Any = None
-        for matrix, factor in terms:
-            own = ops.multiply(matrix, factor)
-            result = own if result is None else ops.add(result, own)
-        return result
-
-    odd = ops.matmul(a6, total((a6, b[13]), (a4, b[11]), (a2, b[9])))
-    odd = ops.matmul(a, ops.add(odd, total((a6, b[7]), (a4, b[5]), (a2, b[3]), (unit, b[1]))))
-    even = ops.matmul(a6, total((a6, b[12]), (a4, b[10]), (a2, b[8])))
-    even = ops.add(even, total((a6, b[6]), (a4, b[4]), (a2, b[2]), (unit, b[0])))
-    result = ops.solve(ops.subtract(even, odd), ops.add(even, odd), adjoint=False)
-    return _squared(result, count)
-
-
-def _power_of_two(count: Any) -> Any:
-    """2 ** count for a float that holds an integer between 0 and 127, exactly: the number is the exponent's bits."""
-    whole, bits, bias = (int64, 52, 1023) if count.dtype is float64 else (int32, 23, 127)
-    exponent = ops.add(ops.cast(count, dtype=whole), bias)
-    return ops.bitcast(ops.bitwise_left_shift(exponent, bits), dtype=count.dtype)
-
-
-def _squared(x: Any, count: Any) -> Any:
-    """x squared count times, matrix by matrix."""
-    from .control_flow import while_loop
-
-    most = reduce_in_steps(ops.reduce_max, count, tuple(range(len(count.dims))), keepdims=False)
-    zero = convert_to_tensor(0.0, count.dtype)
-
-    def body(k: Any, value: Any) -> tuple[Any, Any]:
-        needs = ops.less(k, count)
-        return ops.add(k, 1.0), ops.select(needs, ops.matmul(value, value), value)
-
-    return while_loop(lambda k, value: ops.less(k, most), body, (zero, x))[1]
 
 
 def _column(x: Any, k: int) -> Any:

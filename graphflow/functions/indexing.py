@@ -21,6 +21,7 @@ from ..errors import DTypeError, IndexOutOfRangeError, InvalidArgumentError, Sha
 from ..ir.dims import Dim, SymbolicDim, is_nonnegative
 from ..ops.rules import broadcast_shapes, equal_shapes, normalize_axis, slice_bounds
 from ..tensor import Tensor, TensorLike, active_trace, as_dim, as_shape, convert_to_tensor, operands
+from .runtime_extent import as_extent, extent_tensor, is_computed, sliced_positions, true_positions
 
 __all__ = ["boolean_mask", "gather", "gather_nd", "index_tensor", "slice", "strided_slice", "where"]
 
@@ -56,6 +57,11 @@ def index_tensor(tensor: Any, key: Any) -> Tensor:
         if item is None:
             plan.shape.append(1)
             continue
+        if isinstance(item, builtins.slice) and (is_computed(item.start) or is_computed(item.stop)):
+            x = ops.gather(
+                x, sliced_positions(x.dims[axis], item.start, item.stop, _step(item.step)), axis=axis, batch_dims=0
+            )
+            item = builtins.slice(None)
         extent = x.dims[axis]
         if isinstance(item, builtins.slice):
             start, stop, step = _bound(item.start), _bound(item.stop), _bound(item.step)
@@ -146,21 +152,13 @@ def _item(item: Any) -> Any:
 
 def _coordinates(mask: Any) -> list[Any]:
     """The positions (int64) along each axis at which a computed mask is true."""
-    from .runtime_extent import true_positions
-
     rest, found = true_positions(mask), []
     for axis in reversed(builtins.range(len(mask.dims))):
-        extent = _extent_tensor(mask.dims[axis])
+        extent = extent_tensor(mask.dims[axis])
         safe = ops.maximum(extent, convert_to_tensor(1, int64))  # nothing is found along an empty axis
         found.append(ops.floormod(rest, safe) if axis else rest)
         rest = ops.floordiv(rest, safe) if axis else rest
     return found[::-1]
-
-
-def _extent_tensor(dim: Dim) -> Any:
-    from ..tracing.tracer import dimension_tensor
-
-    return convert_to_tensor(dim, int64) if isinstance(dim, int) else dimension_tensor(dim, int64)
 
 
 def _run_time_positions(mask: Any, x: Any, axis: int | None) -> list[Any]:
@@ -195,6 +193,16 @@ def _mask_positions(mask: Any, x: Any, axis: int | None) -> list[Any]:
 
 def _plain(bound: Any) -> bool:
     return not isinstance(bound, SymbolicDim)
+
+
+def _step(value: Any) -> int:
+    """The step of a slice with computed bounds."""
+    step = 1 if value is None else as_dim(value)
+    if isinstance(step, SymbolicDim):
+        raise _number_needed(step)
+    if not step:
+        raise InvalidArgumentError("a slice's step must not be 0")
+    return int(step)
 
 
 def _bound(value: Any) -> Dim | None:
@@ -324,10 +332,11 @@ def gather_nd(
         indices = ops.concat(*own, indices, axis=len(lead))
     if not indices.dims:
         raise ShapeError(f"gather_nd: indices need rank 1 or more, got {indices.type}")
-    depth = indices.shape[
-        -1
-    ]  # decides the result's rank, so a symbolic one makes the function trace for the exact shape
-    return ops.gather_nd(params, indices, depth=depth if isinstance(depth, int) else depth.__index__())
+    # decides the result's rank, so a symbolic one makes the function trace for the exact shape
+    depth = int(indices.shape[-1])
+    if not depth:
+        return ops.broadcast_to(params, shape=(*indices.dims[:-1], *params.dims))
+    return ops.gather_nd(params, indices, depth=depth)
 
 
 def _gather_inside(params: Any, indices: Any, batch_dims: int) -> Tensor:
@@ -347,11 +356,37 @@ def slice(input_: Any, begin: Any, size: Any, name: str | None = None) -> Tensor
     """size[k] elements of each axis k from begin[k]; a size of -1 takes the rest. Raises ShapeError where that
     leaves the tensor."""
     x = convert_to_tensor(input_)
-    starts, lengths = as_shape(begin), as_shape(size)
+    starts, lengths = elements_of(begin), elements_of(size)
     if not len(starts) == len(lengths) == len(x.dims):
         raise ShapeError(f"slice: needs a begin and a size for each axis of {x.type}, got {starts} and {lengths}")
-    rest = tuple(d - b if s == -1 else s for d, b, s in zip(x.dims, starts, lengths, strict=True))
-    return ops.strided_slice(x, begin=starts, sizes=rest, strides=(1,) * len(rest))
+    for axis, start in enumerate(starts):
+        if not is_computed(start):
+            continue
+        # rows from a computed place on: as many as are asked for, so that a known size stays known
+        first = ops.cast(ops.reshape(start, shape=()), dtype=int64)
+        length = lengths[axis]
+        if not is_computed(length) and as_dim(length) == -1:
+            length = ops.subtract(extent_tensor(x.dims[axis]), first)
+        size_ = as_extent(length)
+        x = ops.gather(x, ops.add(ops.iota(shape=(size_,), axis=0, dtype=int64), first), axis=axis, batch_dims=0)
+        starts[axis], lengths[axis] = 0, size_
+    begins, sizes = tuple(map(as_dim, starts)), tuple(map(as_extent, lengths))
+    rest = tuple(d - b if s == -1 else s for d, b, s in zip(x.dims, begins, sizes, strict=True))
+    return ops.strided_slice(x, begin=begins, sizes=rest, strides=(1,) * len(rest))
+
+
+def elements_of(vector: Any) -> list[Any]:
+    """A list of ints, dims and computed tensors: the elements of a vector argument."""
+    if not is_computed(vector):
+        return list(vector) if isinstance(vector, (list, tuple)) else list(as_shape(vector))
+    (count,) = vector.dims or (1,)
+    if not isinstance(count, int):
+        raise ShapeError(f"a vector of known length is needed, got {vector.type}")
+    flat = ops.reshape(vector, shape=(count,))
+    return [
+        ops.reshape(ops.strided_slice(flat, begin=(k,), sizes=(1,), strides=(1,)), shape=())
+        for k in builtins.range(count)
+    ]
 
 
 def strided_slice(
@@ -370,7 +405,7 @@ def strided_slice(
     """input_[begin:end:strides] with TensorFlow's bit masks: bit k of begin_mask and end_mask ignores that bound, of
     ellipsis_mask, new_axis_mask and shrink_axis_mask makes item k `...`, None or the index begin[k]. var: the variable whose part the
     result is: its `assign` then replaces that part."""
-    starts, stops = as_shape(begin), as_shape(end)
+    starts, stops = elements_of(begin), elements_of(end)
     steps = as_shape(strides) if strides is not None else (1,) * len(starts)
     if not len(starts) == len(stops) == len(steps):
         raise ShapeError(

@@ -3,6 +3,7 @@ paddings are those of convolution.py."""
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -24,12 +25,17 @@ from .sliding import (
     per_axis,
     require_rank,
     take_windows,
+    window_places,
 )
 
 __all__ = [
     "avg_pool", "avg_pool1d", "avg_pool2d", "avg_pool3d", "dilation2d", "erosion2d", "max_pool", "max_pool1d", "max_pool2d", "max_pool3d",
     "max_pool_with_argmax", "pool",
 ]  # fmt: skip
+
+
+SMALL_WINDOW = 16
+"""Elements of a window up to which it is written out, place by place: no array of windows, and one loop for all of it."""
 
 
 def _pool(
@@ -52,18 +58,26 @@ def _pool(
     geometry = geometry_of(name, strides, padding, dilations, spatial, first, explicit=kind == "MAX")
     x = channels_last(x, first)
     axes = tuple(range(1 + spatial, 1 + 2 * spatial))
+    small = math.prod(sizes) <= SMALL_WINDOW
     if kind == "MAX":
         lowest = float("-inf") if x.dtype.is_floating else x.dtype.min
+        if small:
+            return channels_back(functools.reduce(ops.maximum, window_places(x, geometry, sizes, lowest)), first)
         return channels_back(
             reduce_in_steps(ops.window_max, take_windows(x, geometry, sizes, lowest), axes, keepdims=False), first
         )
-    total = reduce_in_steps(ops.reduce_sum, take_windows(x, geometry, sizes), axes, keepdims=False)
+
+    def sums(array: Any) -> Any:
+        if small:
+            return functools.reduce(ops.add, window_places(array, geometry, sizes))
+        return reduce_in_steps(ops.reduce_sum, take_windows(array, geometry, sizes), axes, keepdims=False)
+
+    total = sums(x)
     if all(p == (0, 0) for p in geometry.pads(x.dims[1:-1], sizes)):
         return channels_back(ops.divide(total, float(math.prod(sizes))), first)
     # padding does not count: divide by how many elements each window has
     one = ops.broadcast_to(convert_to_tensor(1, x.dtype), shape=(1, *x.dims[1:-1], 1))
-    count = reduce_in_steps(ops.reduce_sum, take_windows(one, geometry, sizes), axes, keepdims=False)
-    return channels_back(ops.divide(total, count), first)
+    return channels_back(ops.divide(total, sums(one)), first)
 
 
 def max_pool(

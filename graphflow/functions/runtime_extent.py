@@ -19,7 +19,8 @@ from ..ir.graph import comparable
 from ..tensor import Tensor, active_trace, as_dim, as_shape, check_extents_tensor, convert_to_tensor
 
 __all__ = [
-    "as_extent", "as_extents", "extent_after", "extent_of", "numbers_below", "true_positions", "unique", "unique_with_counts",
+    "as_extent", "as_extents", "extent_after", "extent_of", "extent_tensor", "is_computed", "numbers_below", "sliced_positions",
+    "true_positions", "unique", "unique_with_counts",
 ]  # fmt: skip
 
 
@@ -71,13 +72,45 @@ def extent_of(count: Any) -> Dim:
     return numbers_below(count).dims[0]
 
 
-def as_extent(value: Any) -> Dim:
-    """One extent, as as_dim has it; a tensor that is computed in a traced function becomes a run-time extent."""
+def is_computed(value: Any) -> bool:
+    """Is it a tensor of integers whose value only the run knows?"""
     if isinstance(value, Tensor):
         check_extents_tensor(value)
-    if isinstance(value, Tensor) and value.is_symbolic and value._constant_dims() is None:
-        return extent_of(ops.reshape(value, shape=()))
-    return as_dim(value)
+    return isinstance(value, Tensor) and value.is_symbolic and value._constant_dims() is None
+
+
+def as_extent(value: Any) -> Dim:
+    """One extent, as as_dim has it; a tensor that is computed in a traced function becomes a run-time extent."""
+    return extent_of(ops.reshape(value, shape=())) if is_computed(value) else as_dim(value)
+
+
+def extent_tensor(dim: Dim) -> Any:
+    """An extent as an int64 tensor."""
+    from ..tracing.tracer import dimension_tensor
+
+    return convert_to_tensor(dim, int64) if isinstance(dim, int) else dimension_tensor(dim, int64)
+
+
+def sliced_positions(extent: Dim, start: Any, stop: Any, step: int) -> Any:
+    """The positions (int64) of start:stop:step along an axis, clamped as Python's slices are; bounds are None, dims or computed
+    tensors. How many there are is a run-time extent."""
+    length, zero = extent_tensor(extent), convert_to_tensor(0, int64)
+    least, most = (zero, length) if step > 0 else (convert_to_tensor(-1, int64), ops.subtract(length, 1))
+
+    def bound(value: Any, missing: Any) -> Any:
+        if value is None:
+            return missing
+        if is_computed(value):
+            found = ops.cast(ops.reshape(value, shape=()), dtype=int64)
+        else:
+            found = extent_tensor(as_dim(value))
+        found = ops.select(ops.less(found, zero), ops.add(found, length), found)
+        return ops.minimum(ops.maximum(found, least), most)
+
+    first, last = bound(start, least if step > 0 else most), bound(stop, most if step > 0 else least)
+    way = ops.subtract(last, first) if step > 0 else ops.subtract(first, last)
+    count = ops.floordiv(ops.add(ops.maximum(way, zero), abs(step) - 1), abs(step))
+    return ops.add(first, ops.multiply(numbers_below(count), step))
 
 
 def as_extents(shape: Any) -> tuple[Dim, ...]:

@@ -13,7 +13,7 @@ from ..errors import DTypeError, InvalidArgumentError, ShapeError
 from ..ir.dims import Dim, SymbolicDim, product
 from ..ops.rules import equal_shapes
 from ..tensor import Tensor, as_dim, convert_to_tensor, operands
-from .runtime_extent import as_extent, as_extents, extent_of
+from .runtime_extent import as_extent, as_extents, extent_of, extent_tensor
 
 __all__ = [
     "bincount", "confusion_matrix", "histogram_fixed_width", "histogram_fixed_width_bins", "scatter_nd", "segment_max", "segment_mean",
@@ -191,7 +191,9 @@ def bincount(
         if not equal_shapes(values.dims, arr.dims):
             raise ShapeError(f"bincount: weights must have the shape of the values, got {values.type} and {arr.type}")
     # values from maxlength on are left out as negative ones would be; those raise
-    bins = convert_to_tensor(size, arr.dtype) if isinstance(size, int) else ops.cast(_dim_tensor(size), dtype=arr.dtype)
+    bins = (
+        convert_to_tensor(size, arr.dtype) if isinstance(size, int) else ops.cast(extent_tensor(size), dtype=arr.dtype)
+    )
     inside = ops.less(arr, bins)
     if not arr.is_symbolic and arr.numpy().size and arr.numpy().min() < 0:
         raise InvalidArgumentError(f"bincount: values must not be negative, got {int(arr.numpy().min())}")
@@ -220,8 +222,8 @@ def _bins(arr: Any, minlength: Any, maxlength: Any) -> Any:
         padded = ops.pad(flat, paddings=((1, 0),), mode="constant", constant=-1)
         count = ops.add(ops.reduce_max(padded, axes=(0,), keepdims=False), 1)
         if least is not None:
-            count = ops.maximum(count, _dim_tensor(least))
-        return extent_of(count if most is None else ops.minimum(count, _dim_tensor(most)))
+            count = ops.maximum(count, extent_tensor(least))
+        return extent_of(count if most is None else ops.minimum(count, extent_tensor(most)))
     size = int(arr.numpy().max()) + 1 if arr.numpy().size else 0
     size = max(size, int(least or 0))  # type: ignore[arg-type]
     return size if most is None else min(size, int(most))  # type: ignore[arg-type]
@@ -307,19 +309,13 @@ def _flat(name: str, indices: Any, updates: Any, shape: tuple[Dim, ...]) -> tupl
         begin = (*(0,) * (rank - 1), k)
         own = ops.strided_slice(wide, begin=begin, sizes=(*lead, 1), strides=(1,) * rank)
         own = ops.reshape(own, shape=lead)
-        extent = _dim_tensor(shape[k])
+        extent = extent_tensor(shape[k])
         fits = ops.logical_and(ops.greater_equal(own, convert_to_tensor(0, int64)), ops.less(own, extent))
         inside = fits if inside is None else ops.logical_and(inside, fits)
         place = ops.add(ops.multiply(place, extent), own)
     if inside is not None:  # a position outside its own axis must not pass for one inside another row
         place = ops.select(inside, place, convert_to_tensor(-1, int64))
     return ops.reshape(place, shape=(count,)), ops.reshape(updates, shape=(count, *inner)), rows, inner
-
-
-def _dim_tensor(dim: Dim) -> Any:
-    from ..tracing.tracer import dimension_tensor
-
-    return convert_to_tensor(dim, int64) if isinstance(dim, int) else dimension_tensor(dim, int64)
 
 
 def ignores_bad_indices(name: str, policy: str) -> bool:
@@ -356,7 +352,7 @@ def _scatter_into(name: str, kind: str, tensor: Any, indices: Any, updates: Any,
         return ops.reshape(ops.scatter_into(flat, place, rows, kind=kind), shape=tensor.dims)
     # positions outside go to one more row, which is cut off again
     wide = ops.pad(flat, paddings=((0, 1), *((0, 0),) * len(inner)), mode="constant", constant=flat.dtype.zero)
-    place = ops.select(ops.less(place, convert_to_tensor(0, int64)), _dim_tensor(count), place)
+    place = ops.select(ops.less(place, convert_to_tensor(0, int64)), extent_tensor(count), place)
     found = ops.scatter_into(wide, place, rows, kind=kind)
     begin, ones = (0,) * len(found.dims), (1,) * len(found.dims)
     kept = ops.strided_slice(found, begin=begin, sizes=(count, *inner), strides=ones)

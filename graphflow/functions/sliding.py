@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from ..ops.windows import window_count
 from ..tensor import as_shape
 
 __all__ = ["Geometry", "channels_back", "channels_last", "filter_sizes", "float_operands", "geometry_of", "is_channels_first", "per_axis",
-           "require_rank", "take_windows"]  # fmt: skip
+           "require_rank", "take_windows", "window_places"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,35 @@ def padded(x: Any, pads: Sequence[tuple[Dim, Dim]], value: float = 0) -> Any:
     return ops.pad(x, paddings=((0, 0), *pads, (0, 0)), mode="constant", constant=value)
 
 
+def window_places(x: Any, geometry: Geometry, sizes: tuple[int, ...], value: float = 0) -> list[Any]:
+    """For each place in the window, in order, what all windows hold there: [N, counts..., C] of x[N, extents..., C]. Views, so that
+    a loop over the windows reads x where it lies."""
+    spread = _padded_for(x, geometry, sizes, value)
+    counts = tuple(
+        window_count(*own) for own in zip(spread.dims[1:-1], sizes, geometry.strides, geometry.dilations, strict=True)
+    )
+    return [
+        ops.strided_slice(
+            spread,
+            begin=(0, *(k * dilation for k, dilation in zip(place, geometry.dilations, strict=True)), 0),
+            sizes=(x.dims[0], *counts, x.dims[-1]),
+            strides=(1, *geometry.strides, 1),
+        )
+        for place in itertools.product(*map(range, sizes))
+    ]
+
+
 def take_windows(x: Any, geometry: Geometry, sizes: tuple[int, ...], value: float = 0) -> Any:
     """[N, counts..., sizes..., C] of x[N, extents..., C]."""
     spatial = len(sizes)
+    spread = _padded_for(x, geometry, sizes, value)
+    if all(size == 1 for size in sizes) and all(stride == 1 for stride in geometry.strides):
+        return ops.reshape(spread, shape=(*spread.dims[:-1], *(1,) * spatial, spread.dims[-1]))
+    return ops.windows(spread, axis=1, sizes=sizes, strides=geometry.strides, dilations=geometry.dilations)
+
+
+def _padded_for(x: Any, geometry: Geometry, sizes: tuple[int, ...], value: float) -> Any:
+    """x with the padding of its windows. Raises ShapeError where a window does not fit."""
     spread = padded(x, geometry.pads(x.dims[1:-1], sizes), value)
     for k, (size, dilation) in enumerate(zip(sizes, geometry.dilations, strict=True)):
         reach, extent = (size - 1) * dilation + 1, spread.dims[1 + k]
@@ -155,9 +182,7 @@ def take_windows(x: Any, geometry: Geometry, sizes: tuple[int, ...], value: floa
             )
             error.hint = "use padding='SAME', a smaller window, or a larger input"
             raise error
-    if all(size == 1 for size in sizes) and all(stride == 1 for stride in geometry.strides):
-        return ops.reshape(spread, shape=(*spread.dims[:-1], *(1,) * spatial, spread.dims[-1]))
-    return ops.windows(spread, axis=1, sizes=sizes, strides=geometry.strides, dilations=geometry.dilations)
+    return spread
 
 
 def geometry_of(

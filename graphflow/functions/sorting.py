@@ -15,7 +15,8 @@ from ..errors import DTypeError, InvalidArgumentError, ShapeError
 from ..ir.dims import SymbolicDim
 from ..ops.rules import equal_shapes, integer, normalize_axis
 from ..ops.search import search_sorted
-from ..tensor import Tensor, as_dim, convert_to_tensor, operands
+from ..tensor import Tensor, convert_to_tensor, operands
+from .runtime_extent import as_extent
 
 __all__ = [
     "TopK",
@@ -81,7 +82,7 @@ def top_k(input: Any, k: Any = 1, sorted: bool = True, index_type: Any = int32, 
     """(values, indices) of the k largest elements of each row, in descending order (whatever `sorted` says); of equal elements the
     first. Raises InvalidArgumentError for a k that is negative or larger than the last axis."""
     x = convert_to_tensor(input)
-    count = as_dim(k)
+    count = as_extent(k)
     if not x.dims:
         raise ShapeError(f"top_k: needs a tensor of rank 1 or more, got {x.type}")
     extent = x.dims[-1]

@@ -1,4 +1,4 @@
-"""gf.linalg: matrices with few diagonals, and square roots of matrices. Names, argument order and defaults are TensorFlow's; `name` is
+"""gf.linalg: matrices with few diagonals. Names, argument order and defaults are TensorFlow's; `name` is
 accepted for its sake and not used."""
 
 from __future__ import annotations
@@ -6,16 +6,14 @@ from __future__ import annotations
 from typing import Any
 
 from .. import ops
-from ..dtypes import complex128, float64
 from ..errors import DTypeError, InvalidArgumentError, ShapeError
 from ..ir.dims import require_equal
 from ..ops.matrices import check_matrix
 from ..ops.rules import broadcast_shapes
 from ..ops.systems import shifted
 from ..tensor import Tensor, as_shape, convert_to_tensor, operands
-from .factorisations import epsilon
 
-__all__ = ["banded_triangular_solve", "eigh_tridiagonal", "sqrtm", "tridiagonal_matmul", "tridiagonal_solve"]
+__all__ = ["banded_triangular_solve", "eigh_tridiagonal", "tridiagonal_matmul", "tridiagonal_solve"]
 
 
 def _diagonals(name: str, diagonals: Any, diagonals_format: str) -> list[Any]:
@@ -192,22 +190,3 @@ def eigh_tridiagonal(
         kept = ops.logical_and(ops.greater(values, low), ops.less_equal(values, high))
         values, vectors = boolean_mask(values, kept), boolean_mask(vectors, kept, axis=1)
     return values if eigvals_only else (values, vectors)
-
-
-# Square roots -------------------------------------------------------------------------------------------------------
-def sqrtm(input: Any, name: str | None = None) -> Tensor:
-    """The matrices whose square is input: the principal root, whose eigenvalues have real parts that are not negative. Computed in
-    complex128 from the Schur factors. NaN where there is no root: for a real matrix also where the root is not real (a negative
-    eigenvalue; cast to complex for it)."""
-    x = convert_to_tensor(input)
-    check_matrix("sqrtm", x.type)
-    root = ops.matrix_square_root(x if x.dtype is complex128 else ops.cast(x, dtype=complex128))
-    if x.dtype.is_complex:
-        return root if x.dtype is complex128 else ops.cast(root, dtype=x.dtype)
-    real, rest = ops.real(root), ops.imag(root)
-    axes = (len(x.dims) - 2, len(x.dims) - 1)
-    # an eigenvalue -e counts as 0 up to e of the largest one's rounding: its root has the imaginary part sqrt(e)
-    size, turned = (ops.reduce_sum(ops.square(ops.stop_gradient(v)), axes=axes, keepdims=True) for v in (real, rest))
-    is_real = ops.less_equal(turned, ops.multiply(size, 64.0 * epsilon(x.dtype)))
-    found = ops.select(is_real, real, convert_to_tensor(float("nan"), float64))
-    return found if x.dtype is float64 else ops.cast(found, dtype=x.dtype)

@@ -120,8 +120,9 @@ def _switch_samples() -> list[Sample]:
             for index in (np.array(False), np.array(True), *(np.array(k, np.int32) for k in (0, 2, 3, -1))):
                 found.append(Sample((index, x), {"branches": branches}, gradient=False))
     sizes = tuple(graph_of("x: f32[3]", f"%0: f32[{n}] = pad x {{paddings=((0, {n - 3}),)}}") for n in (4, 6))
-    for index in (False, True):  # the run decides the extent
-        found.append(Sample((np.array(index), fill((3,), "float32")), {"branches": sizes, "extents": ("u0",)}, gradient=False))
+    for k, index in enumerate((False, True)):  # the run decides the extent
+        attributes = {"branches": sizes, "extents": (f"u{k}",)}
+        found.append(Sample((np.array(index), fill((3,), "float32")), attributes, gradient=False))
     one = (graph_of("x: f32[]", "%0: f32[] = negative x"),)
     other = graph_of("x: f32[]", "%0: i32[] = cast x {dtype=i32}")
     x, yes = fill((), "float32"), np.array(True)
@@ -250,10 +251,11 @@ def _while_samples() -> list[Sample]:
         "condition": graph_of(inputs, "%0: b1[] = less k, most"),
         "body": graph_of(inputs, "%0: i32[] = constant {value=i32 1}", "%1: i32[] = add k, %0", "%2: f32[] = constant {value=f32 7.0}",
                          "%3: f32[k0+1] = append_row rows, %2", results="%1, %3"),
-        "carried": 2, "extents": ("u0",),
+        "carried": 2,
     }  # fmt: skip
     for most in (0, 4):
-        found.append(Sample((np.array(0, np.int32), fill((2,), "float32"), np.array(most, np.int32)), grow, gradient=False))
+        arrays = (np.array(0, np.int32), fill((2,), "float32"), np.array(most, np.int32))
+        found.append(Sample(arrays, {**grow, "extents": (f"u{most}",)}, gradient=False))
     x = fill((), "float32")
     halve = graph_of("x: f32[]", "%0: f32[] = square x")
     positive = graph_of("x: f32[]", "%0: f32[] = constant {value=f32 0.0}", "%1: b1[] = greater x, %0", results="%1")

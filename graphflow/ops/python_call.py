@@ -52,7 +52,7 @@ def _samples() -> list[Sample]:
     found = []
     for shape in ((), (3,), (2, 3), (0, 2)):
         for dtype in (float32, float64, int32):
-            attributes = {"function": lambda x, y: (x + y, x > y), "dtypes": (dtype, bool_), "shapes": (shape, shape)}
+            attributes = {"function": lambda x, y: (np.asarray(x + y), np.asarray(x > y)), "dtypes": (dtype, bool_), "shapes": (shape, shape)}
             arrays = (fill(shape, dtype.name), fill(shape, dtype.name, seed=1))
             found.append(Sample(arrays, attributes, gradient=False))
     x = fill((6,), "float32")

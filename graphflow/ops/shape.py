@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import bool_, int32, int64
-from ..errors import ArgumentError, InvalidArgumentError, ShapeError
+from ..errors import InvalidArgumentError, ShapeError
 from ..ir.dims import Dim, product, require_equal
 from ..ir.op import Alias, Indexed, Library, Op, Sample, View, define_op
 from ..ir.types import TensorType
@@ -387,7 +387,7 @@ def _infer_pad(types: tuple[TensorType, ...], paddings: Any, mode: str, constant
         if any(isinstance(p, int) and p < 0 for p in (before, after)):
             raise ShapeError(f"pad: paddings must not be negative, got {(before, after)} for axis {axis} of {own}")
     if mode not in ("constant", "reflect", "symmetric"):
-        raise ArgumentError(f"pad: mode must be constant, reflect or symmetric, got {mode!r}")
+        raise InvalidArgumentError(f"pad: mode must be constant, reflect or symmetric, got {mode!r}")
     return own.with_shape(tuple(d + before + after for d, (before, after) in zip(own.shape, paddings, strict=True)))
 
 

@@ -85,7 +85,7 @@ def _reference(x: Any, axis: int, sizes: Any, strides: Any, dilations: Any) -> A
 
 
 def _gradient(node: Any, dy: Any) -> list[Any]:
-    return [fold_windows(dy, extents=node.inputs[0].dims, **node.attributes)]
+    return [fold_windows(dy, shape=node.inputs[0].dims, **node.attributes)]
 
 
 _CASES: tuple[tuple[tuple[int, ...], dict[str, Any]], ...] = (
@@ -129,9 +129,9 @@ windows: Op = define_op(
 
 # Back from windows --------------------------------------------------------------------------------------------------
 def _infer_fold(
-    types: tuple[TensorType, ...], extents: Any, axis: int, sizes: Any, strides: Any, dilations: Any
+    types: tuple[TensorType, ...], shape: Any, axis: int, sizes: Any, strides: Any, dilations: Any
 ) -> TensorType:
-    own = types[0].with_shape(tuple(extents))
+    own = types[0].with_shape(tuple(shape))
     _check("fold_windows", own, axis, sizes, strides, dilations)
     wanted = _infer((own,), axis, sizes, strides, dilations)
     if len(wanted.shape) != types[0].rank or any(
@@ -142,7 +142,7 @@ def _infer_fold(
 
 
 def _emit_fold(
-    s: Any, operands: Any, index: Any, *, extents: Any, axis: int, sizes: Any, strides: Any, dilations: Any
+    s: Any, operands: Any, index: Any, *, shape: Any, axis: int, sizes: Any, strides: Any, dilations: Any
 ) -> Any:
     """Each element adds up what the windows hold of it, places inside the window in ascending order."""
     (source,) = operands
@@ -170,8 +170,8 @@ def _emit_fold(
     return total
 
 
-def _fold_reference(x: Any, extents: Any, axis: int, sizes: Any, strides: Any, dilations: Any) -> Any:
-    result = np.zeros(extents, x.dtype)
+def _fold_reference(x: Any, shape: Any, axis: int, sizes: Any, strides: Any, dilations: Any) -> Any:
+    result = np.zeros(shape, x.dtype)
     lead = (slice(None),) * axis
     counts = x.shape[axis : axis + len(sizes)]
     for place in np.ndindex(*sizes):
@@ -189,21 +189,21 @@ def _fold_samples() -> list[Sample]:
         own = TensorType(None, shape)  # type: ignore[arg-type]
         inner = _infer((own,), **attributes).shape
         for dtype in (*FLOATS, "int32") if seed < 2 else ("float64",):
-            found.append(Sample((fill(inner, dtype, seed=seed),), {"extents": shape, **attributes}))  # type: ignore[arg-type]
+            found.append(Sample((fill(inner, dtype, seed=seed),), {"shape": shape, **attributes}))  # type: ignore[arg-type]
     shape, attributes = _CASES[0]
-    found.append(Sample((fill((2, 2, 3, 3), "float32"),), {"extents": shape, **attributes}, error=ShapeError))
+    found.append(Sample((fill((2, 2, 3, 3), "float32"),), {"shape": shape, **attributes}, error=ShapeError))
     return found
 
 
 fold_windows: Op = define_op(
     "fold_windows", "x",
-    attributes={"extents": ..., **_ATTRIBUTES},
+    attributes={"shape": ..., **_ATTRIBUTES},
     infer=_infer_fold,
     kernel=Indexed(_emit_fold, cost=24),
-    gradient=lambda node, dy: [windows(dy, **{k: v for k, v in node.attributes.items() if k != "extents"})],
+    gradient=lambda node, dy: [windows(dy, **{k: v for k, v in node.attributes.items() if k != "shape"})],
     reference=_fold_reference,
     samples=_fold_samples,
-    documentation="The transpose of `windows`: each element of the result (of shape `extents`) is the sum of the places where the windows "
+    documentation="The transpose of `windows`: each element of the result (of `shape`) is the sum of the places where the windows "
     "hold it, in ascending order; 0 where none does.",
 )  # fmt: skip
 

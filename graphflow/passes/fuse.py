@@ -23,6 +23,7 @@ from ..ir.op import OPS, Alias, Effect, Indexed, Interleave, Pointwise, Reduce, 
 from ..ir.region import Refusal, Region, analyse, can_fail, is_fusable
 from ..ir.source import merge_sources
 from ..ir.walks import definitions, effect_edges, symbols_used
+from .contraction import Contraction
 from .rewriting import with_subgraphs
 
 __all__ = ["fuse"]
@@ -136,7 +137,7 @@ class _Fusion:
             self.needed.remove(node)
             self.group[node] = self.position[node]
             self.members[self.position[node]] = [node]
-        self._reachability()
+        self.units = self._units()
         self.plain: dict[int, _Plain] = {}
         for k, (node,) in self.members.items():
             if is_plain(node):
@@ -217,11 +218,12 @@ class _Fusion:
         region = self._region(nodes) if plain is None else None
         if isinstance(region, Refusal):
             return region
-        if self._leaves_and_returns(a, b):
+        between = self.units.between(a, b)
+        if between is None:
             return Refusal("convexity", "a path leaves the group and returns to it")
         if not self.context.spend():
             return Refusal("fuel", "the rewrite budget is spent")
-        self._merge_paths(a, b)
+        self.units.merge(a, b, between)
         self.members[a] = nodes
         for node in self.members.pop(b):
             self.group[node] = a
@@ -322,22 +324,17 @@ class _Fusion:
 
     # Paths between kernels --------------------------------------------------------------------------------------------
     # A unit is a group or any other node that exists in the result; copied nodes are no units where their readers pull a copy.
-    # above[u]: bitset of the units that u waits for, kept closed under merging.
 
-    def _reachability(self) -> None:
-        self.before: dict[int, set[int]] = {}
-        self.bit: dict[int, int] = {}
-        self.above: dict[int, int] = {}
+    def _units(self) -> Contraction:
+        """What each unit waits for, before any are merged."""
         effects = effect_edges(self.graph.nodes)
-        for number, node in enumerate(self.graph.nodes):
-            if self._is_copied(node) and node not in self.needed:
-                continue
-            self.bit[number] = 1 << number
-            before = self.before[number] = {*self._direct(node), *effects[number]}
-            above = 0
-            for source in before:
-                above |= self.bit[source] | self.above[source]
-            self.above[number] = above
+        return Contraction(
+            {
+                number: {*self._direct(node), *effects[number]}
+                for number, node in enumerate(self.graph.nodes)
+                if not self._is_copied(node) or node in self.needed
+            }
+        )
 
     def _direct(self, node: Node) -> list[int]:
         """Units that the node waits for: those that it reads, looking through copied nodes where it pulls its own copy, and
@@ -360,27 +357,6 @@ class _Fusion:
             return []
         own = self.position[node]
         return [k for name in symbols_used(node) for k in (self.defined.get(name, own),) if k != own]
-
-    def _leaves_and_returns(self, a: int, b: int) -> bool:
-        """Does a path lead from one group through a third unit into the other?"""
-        both = self.bit[a] | self.bit[b]
-        for first, last in ((a, b), (b, a)):
-            if not self.above[last] & self.bit[first]:
-                continue
-            for unit in self.before[last]:
-                number = self.group.get(self.graph.nodes[unit], unit)
-                if not self.bit[number] & both and self.above[number] & self.bit[first]:
-                    return True
-        return False
-
-    def _merge_paths(self, a: int, b: int) -> None:
-        """Unit a now stands for both (b's bit stays set beside a's, so that bitsets need no renumbering)."""
-        self.before[a] |= self.before.pop(b)
-        both = self.bit[a] = self.bit[a] | self.bit.pop(b)
-        above = self.above[a] = (self.above[a] | self.above.pop(b)) & ~both
-        for number, own in self.above.items():
-            if own & both:
-                self.above[number] = own | both | above
 
     def _pulls(self, node: Node) -> bool:
         """Does the node, where it is a unit, take its own copy of copied operands?"""
@@ -465,7 +441,7 @@ class _Fusion:
     def _order(self, units: dict[int, list[Node]]) -> list[int]:
         """Topological order of the units, by original position among the ready ones; effects keep their order."""
         unit_of = {self.position[n]: k for k, nodes in units.items() for n in nodes}
-        before = {number: {unit_of[k] for k in self.before[number]} - {number} for number in units}
+        before = {number: {unit_of[k] for k in self.units.before[number]} - {number} for number in units}
         after: dict[int, list[int]] = {k: [] for k in units}
         for number, needs in before.items():
             for need in needs:

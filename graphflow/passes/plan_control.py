@@ -17,7 +17,17 @@ from ..ir.op import Library
 from ..ir.region import Region, analyse
 from .control_liveness import Frame, Frames, Liveness
 from .control_structure import control_kind, is_immediate, is_scalar, is_structured, prepare
-from .plan_memory import MemoryPlan, Place, Temporary, bytes_of, direct_assigns, elementwise, is_fallible, plan_memory, rows_in_place
+from .plan_memory import (
+    MemoryPlan,
+    Place,
+    Temporary,
+    bytes_of,
+    direct_assigns,
+    elementwise,
+    is_fallible,
+    plan_memory,
+    rows_in_place,
+)
 
 __all__ = ["ControlPlan", "Home", "Moves", "plan_control", "plan_program"]
 

@@ -335,7 +335,9 @@ class _Rows:
             return found[0]
         if len({places.type.dtype for places, _ in found}) > 1:
             found = [(self._cast(places, int64, scatter), rows) for places, rows in found]
-        places, rows = (self.rewriter.make("concat", column, {"axis": 0}, scatter) for column in zip(*found, strict=True))
+        places, rows = (
+            self.rewriter.make("concat", column, {"axis": 0}, scatter) for column in zip(*found, strict=True)
+        )
         return places, rows
 
     def _cast(self, value: Value, dtype: DType, origin: Node) -> Value:

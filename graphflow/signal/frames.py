@@ -84,7 +84,7 @@ def overlap_and_add(signal: Any, frame_step: Any, name: str | None = None) -> Te
         return ops.reshape(x, shape=(*x.dims[:-2], samples))
     place = len(x.dims) - 2
     return ops.fold_windows(
-        x, extents=(*x.dims[:-2], samples), axis=place, sizes=(size,), strides=(step,), dilations=(1,)
+        x, shape=(*x.dims[:-2], samples), axis=place, sizes=(size,), strides=(step,), dilations=(1,)
     )
 
 

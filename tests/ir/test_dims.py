@@ -130,6 +130,14 @@ def test_signs_of_atoms():
     assert dim_max(n // 2, 0) == n // 2 and dim_max(dim_max(n - 5, 2), 0) == dim_max(n - 5, 2)
 
 
+def test_absorption():
+    """What is a min or max of something already is not one of it again, so that slices up to an extent have that extent."""
+    small, large = dim_min(n, 4), dim_max(n, 4)
+    assert dim_min(small, 4) == dim_min(small, n) == dim_min(small, large) == small and dim_max(small, n) == n
+    assert dim_max(large, 4) == dim_max(large, n) == dim_max(large, small) == large and dim_min(large, 4) == 4
+    assert isinstance(dim_min(small, m), SymbolicDim) and dim_min(n + 1, 4) != 4
+
+
 def test_require_equal():
     assert require_equal(n + 1, 1 + n) and not require_equal(n, n + 1) and not require_equal(3, 4)
     with pytest.raises(DimensionsMustAgree, match="n == m") as caught:

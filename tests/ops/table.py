@@ -14,7 +14,7 @@ import graphflow as gf
 import graphflow.ops
 from graphflow.dtypes import DType, of_numpy, rounded
 from graphflow.errors import GraphflowError
-from graphflow.ir.dims import DimensionsMustAgree
+from graphflow.ir.graph import Graph
 from graphflow.ir.op import OPS, Op, Pointwise, Sample
 from graphflow.ir.types import TensorType, VariableType
 
@@ -137,8 +137,10 @@ def converted(array: Array, dtype: DType) -> Array:
         return array > 0
     wide = array.astype(np.float64)
     if dtype.is_integer:
-        return np.asarray(np.rint(np.abs(wide) if dtype.is_unsigned else wide)).astype(dtype.numpy)
-    made = np.asarray(rounded(wide.astype(np.float32), dtype) if dtype.is_narrow else wide.astype(dtype.numpy))
+        whole = np.rint(np.abs(wide) if dtype.is_unsigned else wide)
+        return np.asarray(np.clip(whole, max(dtype.min, -(2**31)), min(dtype.max, 2**31))).astype(dtype.numpy)
+    with np.errstate(over="ignore"):
+        made = np.asarray(rounded(wide.astype(np.float32), dtype) if dtype.is_narrow else wide.astype(dtype.numpy))
     large = np.isfinite(wide) & ~np.isfinite(made)
     return np.where(large, np.copysign(dtype.numpy.type(dtype.max), made), made).astype(dtype.numpy)
 
@@ -173,7 +175,7 @@ def dtypes_of(sample: Sample) -> tuple[str, ...]:
 def dtype_samples(op: Op) -> tuple[Sample, ...]:
     """An op's samples in the dtypes that its type rule takes and its own samples lack: two of each, one of them of edge values where the
     own samples have such. (Complex numbers: graphflow.ops.samples.complex_samples.)"""
-    plain = [s for s in good_samples(op) if all(a.size for a in s.arrays) and _is_plain(s)]
+    plain = [s for s in good_samples(op) if all(a.size for a in s.arrays) and _is_plain(s) and not holds_program(s)]
     plain.sort(key=lambda s: -max((a.ndim for a in s.arrays), default=0))
     have = {dtypes_of(s) for s in good_samples(op)}
     found: dict[tuple[str, ...], list[Sample]] = {}
@@ -193,6 +195,11 @@ def dtype_samples(op: Op) -> tuple[Sample, ...]:
                         own.append(edges)
     every = [s for own in found.values() for s in own]
     return tuple(every[:: -(-len(every) // MOST_DERIVED)]) if every else ()
+
+
+def holds_program(sample: Sample) -> bool:
+    """Is a graph or a function among the attributes? It is made for the types of this sample's operands."""
+    return any(isinstance(v, Graph) or callable(v) for v in sample.attributes.values())
 
 
 def _is_plain(sample: Sample) -> bool:
@@ -253,6 +260,3 @@ def says(op: Op) -> str:
     """A pattern of an error's text: it begins with the op's name."""
     return rf"(?i){re.escape(op.name)}[:\s]"
 
-
-__all__ = [name for name in dir() if not name.startswith("__")]
-_ = DimensionsMustAgree

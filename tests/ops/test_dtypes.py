@@ -15,7 +15,7 @@ from graphflow.dtypes import rounded
 from graphflow.ir.op import Op, Sample
 
 from .closeness import assert_results
-from .table import COMPLEX, DTYPES, EVERY_OP, accepted_dtypes, apply, bits, dtype_samples, dtypes_of, operands_of, types_of, widened
+from .table import COMPLEX, DTYPES, EVERY_OP, accepted_dtypes, after, apply, bits, dtype_samples, dtypes_of, operands_of, types_of, widened
 
 OTHERS = [op for op in EVERY_OP if dtype_samples(op)]
 other_dtypes = pytest.mark.parametrize("op", OTHERS, ids=lambda op: op.name)
@@ -28,7 +28,8 @@ def is_narrow(sample: Sample) -> bool:
 @other_dtypes
 def test_eager_matches_the_reference(op: Op) -> None:
     for sample in dtype_samples(op):
-        results = apply(op, sample, operands_of(sample))
+        operands = operands_of(sample)
+        results = [*apply(op, sample, operands), *after(sample, operands)]
         if op.takes_narrow or not is_narrow(sample):
             assert_results(op, sample, results)
             continue

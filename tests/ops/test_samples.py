@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import graphflow as gf
+from graphflow.errors import GraphError
 from graphflow.ir.op import Op, Sample
 
 from .closeness import assert_results
@@ -60,7 +61,8 @@ def test_bad_samples_raise_the_stated_class_in_both_modes(op: Op) -> None:
             apply(op, sample, operands_of(sample))
         with pytest.raises(sample.error, match=says(op)) as caught:  # type: ignore[arg-type]
             one(*operands_of(sample))
-        assert "tests/ops" in str(caught.value)
+        if not issubclass(sample.error, GraphError):  # type: ignore[arg-type]  # it blames who made the graph, no line
+            assert "tests/ops" in str(caught.value)
 
 
 # Gradients ----------------------------------------------------------------------------------------------------------
