@@ -12,10 +12,10 @@ from .functions.clipping import global_norm
 from .functions.einstein import einsum
 from .functions.factorisations import *  # noqa: F403
 from .functions.factorisations import __all__ as _factorisations
-from .functions.reductions import reduce_max, reduce_sum, zeros_of
-from .functions.runtime_extent import as_extent, as_extents
 from .functions.matrix_functions import *  # noqa: F403
 from .functions.matrix_functions import __all__ as _functions
+from .functions.reductions import reduce_max, reduce_sum, zeros_of
+from .functions.runtime_extent import as_extent, as_extents
 from .functions.tridiagonal import *  # noqa: F403
 from .functions.tridiagonal import __all__ as _tridiagonals
 from .ir.dims import product, require_equal

@@ -44,7 +44,6 @@ STATE = "state hidden inside an operation"
 OPERATORS = "lazy linear operators: tensorflow/probability style objects over the functions here"
 RAW = "a raw operation that is exported by accident: use the public function"
 V1 = "TensorFlow 1"
-COMPLEX_ONLY = "complex matrices only"
 
 OUT: dict[str, str] = {}
 
@@ -67,7 +66,6 @@ _out(
     RAW,
     "fftnd ifftnd irfftnd rfftnd approx_top_k conv conv2d_backprop_filter_v2 conv2d_backprop_input_v2 random_index_shuffle",
 )
-_out(COMPLEX_ONLY, "linalg.logm")
 _out("TensorFlow's log verbosity and its tracing aid", "autograph.set_verbosity autograph.trace")
 _out(V1, "Tensor.name")
 _out(GRAPH, "cast flatten from_tensors to_tensors placeholder_value", "TensorShape.")

@@ -11,10 +11,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import numpy as np
-
 from .. import ops
-from ..dtypes import as_dtype, float32, float64, int32, int64
+from ..dtypes import as_dtype, int32, int64
 from ..errors import DTypeError, ShapeError
 from ..ir.dims import require_equal
 from ..ops.decompositions import permuted

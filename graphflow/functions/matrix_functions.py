@@ -12,7 +12,6 @@ from ..errors import DTypeError
 from ..ops.matrices import check_matrix, eye_like, in_dtype_of
 from ..ops.reduction import reduce_in_steps
 from ..tensor import Tensor, convert_to_tensor
-from .control_flow import while_loop
 from .factorisations import epsilon, matrices
 
 __all__ = ["expm", "logm", "sqrtm"]
@@ -32,12 +31,9 @@ def expm(input: Any, name: str | None = None) -> Tensor:
     check_matrix("expm", x.type)
     if x.dtype.is_narrow:
         return ops.cast(expm(ops.cast(x, dtype=float32)), dtype=x.dtype)
-    rank = len(x.dims)
-    norm = ops.stop_gradient(ops.reduce_sum(ops.absolute(x), axes=(rank - 2,), keepdims=False))
-    norm = reduce_in_steps(ops.reduce_max, norm, (rank - 2,), keepdims=True)
+    norm = _largest_column(x)
     ratio = ops.maximum(ops.divide(norm, convert_to_tensor(_LARGEST, norm.dtype)), convert_to_tensor(1.0, norm.dtype))
     count = ops.minimum(ops.ceil(ops.multiply(ops.log(ratio), float(1 / np.log(2.0)))), float(_SQUARINGS))
-    count = ops.reshape(count, shape=(*x.dims[:-2], 1, 1))
     a = ops.divide(x, in_dtype_of(_power_of_two(count), x))
     unit = eye_like(a)
     b = [float(v) for v in _PADE]
@@ -69,6 +65,8 @@ def _power_of_two(count: Any) -> Any:
 
 def _squared(x: Any, count: Any) -> Any:
     """x squared count times, matrix by matrix."""
+    from .control_flow import while_loop
+
     most = reduce_in_steps(ops.reduce_max, count, tuple(range(len(count.dims))), keepdims=False)
     zero = convert_to_tensor(0.0, count.dtype)
 
@@ -107,6 +105,8 @@ _ROOTS = 100
 def logm(input: Any, name: str | None = None) -> Tensor:
     """The principal logarithm of complex matrices: square roots until they are near 1, then the [7/7] Pade approximant as a sum of partial
     fractions (Higham, "Functions of matrices", 2008, 11.4 and 11.5). NaN for a singular matrix. complex64 is computed in complex128."""
+    from .control_flow import while_loop
+
     x = convert_to_tensor(input)
     check_matrix("logm", x.type)
     if not x.dtype.is_complex:

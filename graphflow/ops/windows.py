@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import bool_, int64
-from ..errors import InvalidArgumentError, ShapeError
+from ..errors import DTypeError, InvalidArgumentError, ShapeError
 from ..ir.dims import Dim, SymbolicDim, dim_max
 from ..ir.op import Indexed, Op, Sample, View, define_op
 from ..ir.types import TensorType
@@ -20,7 +20,7 @@ from .comparison import equal, logical_and
 from .generate import iota
 from .gradients import constant_like, keep_axes
 from .reduction import reduce_in_steps, reduce_max, reduce_min
-from .rules import reduction
+from .rules import check_kind, reduction
 from .samples import FLOATS, axis_reductions, fill
 from .select import select
 from .shape import broadcast_to, reshape
@@ -123,7 +123,8 @@ windows: Op = define_op(
     reference=_reference,
     samples=_samples,
     documentation="The windows of `sizes` along the axes from `axis` on, one every `strides` elements, their elements `dilations` apart: "
-    "x[..., y * stride + k * dilation, ...] at [..., y, k, ...], the positions y of all axes before the places k inside.",
+    "x[..., y * stride + k * dilation, ...] at [..., y, k, ...], the positions y of all axes before the places k inside. "
+    "A window that does not fit into an axis of known extent is an error; an axis of unknown extent then has no windows.",
 )  # fmt: skip
 
 
@@ -132,6 +133,7 @@ def _infer_fold(
     types: tuple[TensorType, ...], shape: Any, axis: int, sizes: Any, strides: Any, dilations: Any
 ) -> TensorType:
     own = types[0].with_shape(tuple(shape))
+    check_kind("fold_windows", types, "number")
     _check("fold_windows", own, axis, sizes, strides, dilations)
     wanted = _infer((own,), axis, sizes, strides, dilations)
     if len(wanted.shape) != types[0].rank or any(
@@ -192,6 +194,7 @@ def _fold_samples() -> list[Sample]:
             found.append(Sample((fill(inner, dtype, seed=seed),), {"shape": shape, **attributes}))  # type: ignore[arg-type]
     shape, attributes = _CASES[0]
     found.append(Sample((fill((2, 2, 3, 3), "float32"),), {"shape": shape, **attributes}, error=ShapeError))
+    found.append(Sample((fill((2, 3, 3, 3), "bool"),), {"shape": shape, **attributes}, error=DTypeError))
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -11,6 +13,8 @@ from ..autodiff.record import recorders
 from ..autodiff.tape import GradientTape
 from ..dtypes import DType, float32, int64
 from ..errors import DTypeError, ShapeError, UnimplementedError
+from ..functions.array_ops import where, zeros_like
+from ..functions.control_flow import cond
 from ..indexed_slices import FewRows
 from ..math import cast, minimum, reduce_sum, sqrt, square
 from ..math import maximum as larger_of
@@ -34,7 +38,13 @@ class Optimizer:
     function too) or a callable that is given `iterations` and returns the rate, such as a schedule. `weight_decay`
     multiplies each variable by `1 - weight_decay * learning_rate` before its update. `clipvalue` bounds each gradient
     element, `clipnorm` each gradient's norm, `global_clipnorm` the norm of all together; at most one of the three. All
-    arithmetic is done in each variable's own dtype. The other settings are part of a compiled step, so they cannot
+    arithmetic is done in each variable's own dtype.
+
+    `use_ema` keeps an average of each variable, `a = ema_momentum * a + (1 - ema_momentum) * w` after each step, which is put in the
+    variable's place every `ema_overwrite_frequency` steps and by `finalize_variable_values`. `loss_scale_factor` divides the
+    gradients, for a loss that was multiplied by it (scale_loss). `gradient_accumulation_steps`: only every so many calls is a step,
+    with the mean of the gradients since the last one; `iterations` counts steps. A variable's `constraint` is applied after each call.
+    The other settings are part of a compiled step, so they cannot
     be changed once the optimizer is built.
     """
 
@@ -50,6 +60,11 @@ class Optimizer:
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
         name: str | None = None,
     ) -> None:
         given = [rule for rule in (clipnorm, clipvalue, global_clipnorm) if rule is not None]
@@ -62,6 +77,20 @@ class Optimizer:
         self.clipnorm = clipnorm
         self.clipvalue = clipvalue
         self.global_clipnorm = global_clipnorm
+        if not 0 <= ema_momentum <= 1:
+            raise ValueError(f"optimizer: ema_momentum must lie between 0 and 1, got {ema_momentum}")
+        for label, count, least in (
+            ("ema_overwrite_frequency", ema_overwrite_frequency, 1),
+            ("gradient_accumulation_steps", gradient_accumulation_steps, 2),
+        ):
+            if count is not None and (not isinstance(count, int) or count < least):
+                raise ValueError(f"optimizer: {label} must be an integer of at least {least}, got {count!r}")
+        self.use_ema = use_ema
+        self.ema_momentum = ema_momentum
+        self.ema_overwrite_frequency = ema_overwrite_frequency
+        self.loss_scale_factor = loss_scale_factor
+        self.gradient_accumulation_steps = gradient_accumulation_steps
+        self._undecayed: tuple[frozenset[int], tuple[str, ...]] = frozenset(), ()
         self._variables: list[Variable] = []
         self._slots: list[dict[str, Variable]] = []  # in the order of _variables
         #: while some rows are updated by themselves: these rows of the variable, and of its slots
@@ -73,6 +102,7 @@ class Optimizer:
                 callable(learning_rate) and not isinstance(learning_rate, Tensor)
             ):
                 self._learning_rate = learning_rate
+                self._rate_takes_calls = isinstance(learning_rate, Variable) or _takes_argument(learning_rate)
             else:
                 self._learning_rate = Variable(learning_rate, trainable=False, name="learning_rate", dtype=float32)
         self._built = False
@@ -88,10 +118,11 @@ class Optimizer:
 
     @property
     def learning_rate(self) -> Any:
-        """The rate: a variable to read or assign to, or the schedule's rate at the current iteration."""
-        return (
-            self._learning_rate if isinstance(self._learning_rate, Variable) else self._learning_rate(self._iterations)
-        )
+        """The rate: a variable to read or assign to, or what the callable gives: a schedule is given the number of calls so far,
+        and so is any function that takes an argument."""
+        if isinstance(self._learning_rate, Variable):
+            return self._learning_rate
+        return self._learning_rate(self._iterations) if self._rate_takes_calls else self._learning_rate()
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
@@ -104,9 +135,10 @@ class Optimizer:
         self._learning_rate.assign(value)
 
     @property
-    def iterations(self) -> Variable:
-        """How many updates were applied, an int64 variable."""
-        return self._iterations
+    def iterations(self) -> Any:
+        """How many updates were applied: an int64 variable (a tensor where gradients are accumulated)."""
+        steps = self.gradient_accumulation_steps
+        return self._iterations if steps is None else self._iterations // steps
 
     @property
     def variables(self) -> list[Variable]:
@@ -141,7 +173,7 @@ class Optimizer:
                 if id(variable) not in known:
                     known.add(id(variable))
                     self._variables.append(variable)
-                    self._slots.append({name: self._make_slot(name, variable) for name in self.slot_names})
+                    self._slots.append({name: self._make_slot(name, variable) for name in self._own_slots()})
         self._built = True
         trace = active_trace.get()
         if trace is not None:  # then the function is traced again, and that trace finds the optimizer built
@@ -172,10 +204,17 @@ class Optimizer:
         """What a slot's elements start at."""
         return 0.0
 
+    def _own_slots(self) -> tuple[str, ...]:
+        """The names of all slots: those that any optimizer may have, then the subclass's."""
+        average = ("average",) if self.use_ema else ()
+        collected = ("gradient_accumulator",) if self.gradient_accumulation_steps is not None else ()
+        return *average, *collected, *self.slot_names
+
     def _make_slot(self, name: str, variable: Variable) -> Variable:
         import numpy as np
 
-        start = np.full(tuple(variable.shape), self.initial_slot_value(name), dtype=variable.dtype.numpy)
+        value = self.initial_slot_value(name) if name in self.slot_names else 0.0
+        start = np.full(tuple(variable.shape), value, dtype=variable.dtype.numpy)
         label = variable.name.removesuffix(":0")
         return Variable(start, trainable=False, name=f"{label}_{name}", dtype=variable.dtype)
 
@@ -227,6 +266,79 @@ class Optimizer:
             warnings.warn(
                 f"apply_gradients: no gradient for {', '.join(skipped)}; left as they are", UserWarning, stacklevel=2
             )
+        if self.loss_scale_factor is not None:
+            updates = [(gradient / self.loss_scale_factor, variable) for gradient, variable in updates]
+        every = self.gradient_accumulation_steps
+        if every is None:
+            self._step(updates)
+        else:
+            is_step = (self._iterations + 1) % every == 0
+            cond(is_step, lambda: self._step_with_collected(updates), lambda: self._collect(updates))
+        for _, variable in updates:
+            self._average(variable)
+            if variable.constraint is not None:
+                variable.assign(variable.constraint(variable))
+        self._iterations.assign_add(1)
+        return self._iterations
+
+    def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Variable] | None = None) -> None:
+        """apply_gradients for a list of gradients and one of variables (by default those that the optimizer was built for)."""
+        variables = self._variables if trainable_variables is None else list(trainable_variables)
+        gradients = list(grads)
+        if len(gradients) != len(variables):
+            raise ValueError(f"apply: {len(gradients)} gradients for {len(variables)} variables")
+        self.apply_gradients(zip(gradients, variables, strict=True))
+
+    def scale_loss(self, loss: Any) -> Any:
+        """The loss times loss_scale_factor, if there is one."""
+        return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
+
+    def exclude_from_weight_decay(
+        self, var_list: Iterable[Variable] | None = None, var_names: Iterable[str] | None = None
+    ) -> None:
+        """Let these variables, and those whose name matches one of the patterns, be without weight decay. Raises ValueError once the
+        optimizer is built."""
+        if self._built:
+            raise ValueError("exclude_from_weight_decay: call it before the optimizer is built")
+        self._undecayed = frozenset(map(id, var_list or ())), tuple(var_names or ())
+
+    def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
+        """Put the averages in the place of the variables, if there are any (use_ema)."""
+        if self.use_ema:
+            for variable in var_list:
+                variable.assign(self.slot(variable, "average").value())
+
+    def _decays(self, variable: Variable) -> bool:
+        excluded, patterns = self._undecayed
+        return self.weight_decay is not None and not (
+            id(variable) in excluded or any(re.search(pattern, variable.name) for pattern in patterns)
+        )
+
+    def _average(self, variable: Variable) -> None:
+        if not self.use_ema:
+            return
+        average = self.slot(variable, "average")
+        momentum = cast(self.iterations != 0, variable.dtype) * self.ema_momentum
+        new = momentum * average + (1.0 - momentum) * variable
+        average.assign(new)
+        if self.ema_overwrite_frequency is not None:
+            is_time = (self.iterations + 1) % self.ema_overwrite_frequency == 0
+            variable.assign(where(is_time, new, variable.value()))
+
+    def _collect(self, updates: list[Update]) -> None:
+        for gradient, variable in updates:
+            self.slot(variable, "gradient_accumulator").assign_add(gradient)
+
+    def _step_with_collected(self, updates: list[Update]) -> None:
+        every = self.gradient_accumulation_steps
+        means = []
+        for gradient, variable in updates:
+            collected = self.slot(variable, "gradient_accumulator")
+            means.append(((gradient + collected) / float(every or 1), variable))
+            collected.assign(zeros_like(collected))
+        self._step(means)
+
+    def _step(self, updates: list[Update]) -> None:
         rate = convert_to_tensor(self.learning_rate)
         steps: dict[DType, Any] = {}
         for _, variable in updates:
@@ -235,11 +347,9 @@ class Optimizer:
         dense = [pair for pair in updates if not self._in_rows(*pair, steps[pair[1].dtype])]
         for gradient, variable in self._clipped(dense):
             dtype = variable.dtype
-            if self.weight_decay is not None:
+            if self._decays(variable):
                 variable.assign_sub(variable * (self.weight_decay * cast(rate, dtype)))
             self.update(gradient, variable, steps[dtype])
-        self._iterations.assign_add(1)
-        return self._iterations
 
     def keeps_untouched(self, step: Any) -> bool:
         """Do elements whose gradient is +0.0 keep their bits, those of the slots too? `step` is what `step_values` returned, eagerly.
@@ -251,7 +361,7 @@ class Optimizer:
         False, and nothing done, where other rows may change."""
         if not isinstance(gradient, FewRows) or gradient.is_dense or recorders.get() or active_trace.get() is not None:
             return False
-        if any(rule is not None for rule in (self.weight_decay, self.clipnorm, self.global_clipnorm)):
+        if any(rule is not None for rule in (self.clipnorm, self.global_clipnorm)) or self._decays(variable):
             return False
         if not self.keeps_untouched(step):
             return False
@@ -278,7 +388,7 @@ class Optimizer:
 
     def step_number(self, dtype: DType) -> Tensor:
         """The number of the update that is being made, from 1, in `dtype`."""
-        return cast(self._iterations + 1, dtype)
+        return cast(self.iterations + 1, dtype)
 
     def _clipped(self, updates: list[Update]) -> list[Update]:
         if self.clipvalue is not None:
@@ -306,6 +416,17 @@ class Optimizer:
         rate = self._learning_rate
         shown = repr(rate) if not isinstance(rate, Variable) else f"<variable {rate.name}>"
         return f"<gf.optimizers.{type(self).__name__} learning_rate={shown} variables={len(self._variables)}>"
+
+
+def _takes_argument(function: Callable[..., Any]) -> bool:
+    """Can it be called with one argument?"""
+    try:
+        inspect.signature(function).bind(0)
+    except TypeError:
+        return False
+    except ValueError:  # a built-in function without a signature
+        return True
+    return True
 
 
 def _checked(gradient: Any, variable: Variable) -> Update:

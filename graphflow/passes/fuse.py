@@ -12,6 +12,7 @@ unfused leaves a remark with its reason.
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,9 +29,16 @@ from .rewriting import with_subgraphs
 
 __all__ = ["fuse"]
 
+#: the extents that a group loops over, and which of its axes it reduces
+_Space = tuple[tuple[Dim, ...], tuple[int, ...]]
+
 MOST_NODES = 200
 MOST_BUFFERS = 24
 """More operands than this in one loop would spill addresses and thrash the store buffers."""
+TOO_MANY_BUFFERS = Refusal("size", f"a loop over more than {MOST_BUFFERS} arrays")
+MOST_REFUSALS = 32
+"""Groups with a common operand that a group is tried with in vain before the others are left: a hundred loops over one array, each
+as large as a loop may be, are not tried in all pairs."""
 CHEAP = 3
 """Cost up to which computing a value again for each row is cheaper than storing and loading it."""
 
@@ -216,8 +224,9 @@ class _Fusion:
         nodes = sorted([*self.members[a], *self.members[b]], key=self.position.__getitem__)
         plain = self._plain_union(a, b, set(nodes))
         region = self._region(nodes) if plain is None else None
-        if isinstance(region, Refusal):
-            return region
+        for refusal in (plain, region):
+            if isinstance(refusal, Refusal):
+                return refusal
         between = self.units.between(a, b)
         if between is None:
             return Refusal("convexity", "a path leaves the group and returns to it")
@@ -232,12 +241,12 @@ class _Fusion:
             self.plain.pop(number, None)
         if region is not None:
             self.regions[a] = region
-        if plain is not None:
+        if isinstance(plain, _Plain):
             self.plain[a] = plain
         return None
 
-    def _plain_union(self, a: int, b: int, inside: set[Node]) -> _Plain | None:
-        """The union of two plain groups, or None if it needs analysis."""
+    def _plain_union(self, a: int, b: int, inside: set[Node]) -> _Plain | Refusal | None:
+        """The union of two plain groups, or why there is none; None if that needs analysis."""
         one, other = self.plain.get(a), self.plain.get(b)
         if one is None or other is None or one.device != other.device:
             return None
@@ -246,8 +255,10 @@ class _Fusion:
         space = one.space or other.space
         reads = {v for v in one.reads | other.reads if v.producer not in inside}
         yields = [v for v in (*one.yields, *other.yields) if self._is_output(v, inside)]
-        if len(reads) + len(yields) > MOST_BUFFERS or space and any(v.type.elements == 1 for v in yields):
+        if space and any(v.type.elements == 1 for v in yields):
             return None
+        if len(reads) + len(yields) > MOST_BUFFERS:
+            return TOO_MANY_BUFFERS
         return _Plain(space, one.device, reads, yields)
 
     def _region(self, nodes: Sequence[Node]) -> Region | Refusal:
@@ -260,7 +271,7 @@ class _Fusion:
         if isinstance(region, Refusal):
             return region
         if len(region.inputs) + len(outputs) > MOST_BUFFERS:
-            return Refusal("size", f"a loop over more than {MOST_BUFFERS} arrays")
+            return TOO_MANY_BUFFERS
         return self._repeated(region) or region
 
     def _with_copies(self, nodes: Sequence[Node]) -> list[Node]:
@@ -366,7 +377,7 @@ class _Fusion:
 
     def _siblings(self) -> None:
         """Join groups over the same space that read the same full-sized value: one pass over the data serves both."""
-        spaces: dict[Any, list[int]] = {}
+        spaces: dict[_Space, list[int]] = {}
         for number in sorted(self.members):
             if number not in self.plain and number not in self.regions:
                 region = analyse(*self._closure(self.members[number]))
@@ -374,16 +385,49 @@ class _Fusion:
                     self.regions[number] = region
             if number in self.plain or number in self.regions:
                 spaces.setdefault(self._space(number), []).append(number)
-        for candidates in spaces.values():
-            for k, a in enumerate(candidates):
-                for b in candidates[k + 1 :]:
-                    if a in self.members and b in self.members:
-                        shared = self._reads(a) & self._reads(b)
-                        if any(v.type.shape == self._space(a)[0] and v.type.elements != 1 for v in shared):
-                            self._join(a, b)
+        for space, candidates in spaces.items():
+            readers: dict[Value, list[int]] = {}
+            for number in candidates:
+                for value in self._whole_reads(number, space):
+                    readers.setdefault(value, []).append(number)
+            for number in candidates:
+                if number in self.members:
+                    self._join_readers(number, space, readers)
 
-    def _space(self, number: int) -> tuple[tuple[Dim, ...], tuple[int, ...]]:
-        """The extents that the group loops over, and which of its axes it reduces."""
+    def _join_readers(self, a: int, space: _Space, readers: dict[Value, list[int]]) -> None:
+        """Join a with later groups that read what it reads (and what it reads then), in order."""
+        waiting: list[tuple[int, int, Value]] = []  # group to try next, its place among the readers of the value
+        known: set[Value] = set()
+        order = {value: k for k, value in enumerate(readers)}
+
+        def follow(value: Value, beyond: int) -> None:
+            place = bisect_right(readers.get(value, ()), beyond)
+            if place < len(readers.get(value, ())):
+                heapq.heappush(waiting, (readers[value][place], order[value], value))
+
+        for value in self._whole_reads(a, space):
+            known.add(value)
+            follow(value, a)
+        tried, refused = a, 0
+        while waiting and refused < MOST_REFUSALS:
+            b, _, value = heapq.heappop(waiting)
+            follow(value, b)
+            if b == tried or b not in self.members or value not in self._reads(a):
+                continue
+            tried = b
+            if self._join(a, b) is not None:
+                refused += 1
+                continue
+            for new in self._whole_reads(a, space):
+                if new not in known:
+                    known.add(new)
+                    follow(new, b)
+
+    def _whole_reads(self, number: int, space: _Space) -> list[Value]:
+        """The operands that have an element for each point of the space."""
+        return [v for v in self._reads(number) if v.type.shape == space[0] and v.type.elements != 1]
+
+    def _space(self, number: int) -> _Space:
         plain = self.plain.get(number)
         return (plain.space, ()) if plain else (self.regions[number].space, self.regions[number].reduced)
 

@@ -94,6 +94,24 @@ def test_square_roots():
     assert np.isnan(both[1]).all()
 
 
+def test_logarithms():
+    a = RANDOM.standard_normal((3, 5, 5)) + 1j * RANDOM.standard_normal((3, 5, 5))
+    a *= np.array([1e-3, 1, 1e6])[:, None, None]
+    expected = np.stack([scipy.linalg.logm(m) for m in a])
+    found = gf.linalg.logm(a)
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-11 * np.abs(expected).max())
+    assert gf.function(gf.linalg.logm)(gf.constant(a)).numpy().tobytes() == found.numpy().tobytes()
+    np.testing.assert_allclose(
+        gf.linalg.logm(a.astype(np.complex64)).numpy(), expected, atol=1e-4 * np.abs(expected).max()
+    )
+    np.testing.assert_array_equal(gf.linalg.logm(np.eye(3, dtype=complex)).numpy(), np.zeros((3, 3)))
+    np.testing.assert_allclose(gf.linalg.logm([[-1.0 + 0j]]).numpy(), [[np.pi * 1j]], rtol=1e-13)
+    assert gf.linalg.logm(np.zeros((2, 0, 0), complex)).shape == (2, 0, 0)
+    assert np.isnan(gf.linalg.logm(np.diag([0j, 1.0])).numpy()).all()
+    with pytest.raises(gf.errors.DTypeError, match="complex"):
+        gf.linalg.logm(np.eye(2))
+
+
 def test_not_finite_and_narrow():
     """NaN where nothing iterates, for singular values, and for roots; the iterations for eigenvalues raise (test_factorisations.py)."""
     for a in (

@@ -142,6 +142,7 @@ def everything(a: Any) -> Any:
         "svd": gf.linalg.svd(a), "svd full": gf.linalg.svd(a, True), "eig": gf.linalg.eig(a), "eigh": gf.linalg.eigh(gram),
         "cholesky": gf.linalg.cholesky(gram), "triangular_solve": gf.linalg.triangular_solve(a, a, adjoint=True),
         "pinv": gf.linalg.pinv(a), "matrix_rank": gf.linalg.matrix_rank(a), "expm": gf.linalg.expm(a), "sqrtm": gf.linalg.sqrtm(gram),
+        "logm": gf.linalg.logm(gf.cast(gram, gf.complex128)),
         "lstsq": gf.linalg.lstsq(a, a), "tridiagonal_solve": gf.linalg.tridiagonal_solve(a, a, "matrix"),
         "tridiagonal_matmul": gf.linalg.tridiagonal_matmul(a, a, "matrix"), "norm": gf.linalg.norm(a, 2, [-2, -1]),
         "trace": gf.linalg.trace(a), "band_part": gf.linalg.band_part(a, 1, 0), "adjoint": gf.linalg.adjoint(a),

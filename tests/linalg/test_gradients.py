@@ -72,6 +72,7 @@ FORMS: dict[str, Any] = {
     "lstsq slow": lambda a: L.lstsq(a[..., :2], a[..., 2:], fast=False),
     "expm": lambda a: L.expm(a * 0.4),
     "sqrtm": lambda a: L.sqrtm(a),
+    "logm": lambda a: L.logm(gf.cast(a, gf.complex128)),
     "tridiagonal_solve": lambda a: L.tridiagonal_solve(rows(a), a[..., :2]),
     "tridiagonal_solve matrix": lambda a: L.tridiagonal_solve(a, a[..., :2], "matrix", conjugate_rhs=True),
     "tridiagonal_matmul": lambda a: L.tridiagonal_matmul(rows(a), a[..., :2]),

@@ -21,7 +21,7 @@ from .factors import FACTORS
 from .table import Array, good_samples, holds_program, references, types_of
 
 #: Attributes that hold extents, and so may be symbolic themselves.
-EXTENTS = ("shape", "sizes", "rows", "columns", "depth", "length", "extents")
+EXTENTS = ("shape", "sizes", "rows", "columns", "depth", "length")
 
 #: An attribute of one of these names that is none: it counts axes.
 COUNTS = {("gather_nd", "depth")}
@@ -32,8 +32,8 @@ FIXED = {"fft": 1, "pair_fft": 2, "fourier_table": 2}
 #: The extents that every symbol is given.
 SIZES = (0, 1, 2, 17, 1000)
 
-#: Elements of an operand or a result, at most; those of a factorisation, which takes the cube of the extent.
-MOST_ELEMENTS, MOST_ELEMENTS_OF_FACTORS = 40_000, 4_000
+#: Elements of an operand or a result, at most; those of a factorisation, which takes the cube of the extent, and whose reference is slow.
+MOST_ELEMENTS, MOST_ELEMENTS_OF_FACTORS = 40_000, 600
 
 #: Samples of an op that are made symbolic: distinct in ranks, attributes and the places of ones.
 MOST_SAMPLES = 4
@@ -228,7 +228,7 @@ def _window_counts(case: Symbolic, places: dict[Place, int]) -> dict[Place, int]
     """As many windows as fit."""
     own, axis = case.sample.attributes, case.sample.attributes["axis"]
     windowed = len(own["sizes"])
-    extents = [places[("extents", k)] for k in range(len(own["extents"]))]
+    extents = [places[("shape", k)] for k in range(len(own["shape"]))]
     counts = [
         max(0, window_count(extents[axis + k], *(own[name][k] for name in ("sizes", "strides", "dilations"))))
         for k in range(windowed)

@@ -16,26 +16,13 @@ import pytest
 import graphflow.ops
 from graphflow.dtypes import of_numpy
 from graphflow.errors import InvalidArgumentError
-from graphflow.ir.op import OPS, Control, Effect, Indexed, Library, Op, Pointwise, Reduce, View, define_op
+from graphflow.ir.dims import SymbolicDim
+from graphflow.ir.op import OPS, Effect, Indexed, Op, Pointwise, Reduce, View, define_op
 from graphflow.ir.types import TensorType
 
-#: Ops that no array can stand in for: their reason to have neither samples nor a reference.
-WITHOUT_SAMPLES = {
-    "read_variable": "needs a variable",
-    "assign_variable": "needs a variable",
-    "print": "writes to standard output",
-    "assert_true": "stops the run",
-    "python_call": "calls back",
-    "copy": "moves between devices",
-    "fused": "is made by the fusion pass",
-    "switch": "needs graphs: tests/ir/test_control.py builds them",
-    "while": "needs graphs: tests/ir/test_control.py builds them",
-    "runtime_range": "names an extent of the run: tests/test_runtime_extents.py",
-    "call": "needs graphs: tests/ir/test_control.py builds them",
-    "custom_gradient": "needs a gradient: tests/autodiff/test_custom_gradients.py",
-}
+from .table import EVERY_OP, accepted_dtypes, bad_samples, good_samples, references, samples_of, takes_everything, types_of
 
-every_op = pytest.mark.parametrize("op", OPS.values(), ids=lambda op: op.name)
+every_op = pytest.mark.parametrize("op", EVERY_OP, ids=lambda op: op.name)
 
 
 @every_op
@@ -44,59 +31,38 @@ def test_has_documentation_and_a_gradient_or_the_reason_for_none(op: Op) -> None
     assert (op.gradient is None) == bool(op.no_gradient)
 
 
+def test_no_record_is_without_samples_or_a_reference() -> None:
+    assert [op.name for op in EVERY_OP if not good_samples(op) or op.reference is None] == []
+
+
 @every_op
-def test_has_a_reference_and_samples_or_a_stated_reason(op: Op) -> None:
-    if op.name in WITHOUT_SAMPLES:
-        assert op.samples is None
-        assert isinstance(op.kernel, (Effect, Library, Control))
-        return
-    assert op.reference is not None
-    assert op.samples is not None
-    samples = op.samples()
-    assert any(s.error is None for s in samples)
-    if op.operands and op.name not in (
-        "identity",
-        "stop_gradient",
-        "checkpoint",
-        "cast",
-    ):  # these take every tensor there is
-        assert any(s.error is not None for s in samples), "no sample that must fail"
+def test_some_samples_fail(op: Op) -> None:
+    """Unless the type rule takes every tensor, so that none can."""
+    if op.operands and not bad_samples(op):
+        assert takes_everything(op), "no sample that must fail"
 
 
 @every_op
 def test_type_rule_agrees_with_the_reference(op: Op) -> None:
-    for sample in op.samples() if op.samples else ():
-        types = tuple(TensorType(of_numpy(a.dtype), a.shape) for a in sample.arrays)
+    assert op.reference is not None
+    for sample in samples_of(op):
         if sample.error is not None:
-            with pytest.raises(sample.error), np.errstate(all="ignore"):
-                op.result_types(types, sample.attributes)
-                assert op.reference is not None
-                op.reference(*sample.arrays, **sample.attributes)
+            with pytest.raises(sample.error):
+                op.result_types(types_of(sample), {**op.attribute_defaults, **sample.attributes})
+                references(op, sample)
             continue
-        results = op.result_types(types, sample.attributes)
-        assert op.reference is not None
-        with np.errstate(all="ignore"):
-            found = op.reference(*sample.arrays, **sample.attributes)
-        for result, expected in zip(results, map(np.asarray, found if len(results) > 1 else [found]), strict=True):
-            assert (result.dtype, result.shape) == (of_numpy(expected.dtype), expected.shape)
+        results = op.result_types(types_of(sample), {**op.attribute_defaults, **sample.attributes})
+        for result, expected in zip(results, references(op, sample), strict=sample.program is None):
+            assert (result.dtype, result.rank) == (of_numpy(expected.dtype), expected.ndim)
+            assert all(isinstance(d, SymbolicDim) or d == e for d, e in zip(result.shape, expected.shape, strict=True))
 
 
 @every_op
-def test_samples_cover_the_dtypes_that_the_op_takes(op: Op) -> None:
-    if op.samples is None or op.name in ("one_hot", "matmul", "dimension"):
-        return
-    used = {a.dtype.name for s in op.samples() if s.error is None for a in s.arrays[-1:]}
-    if not used:
-        return
-    if op.name == "bitcast" or used == {"uint64"}:  # words of random bits
-        return
-    assert (
-        {"float32", "float64"} <= used
-        or {"complex64", "complex128"} <= used
-        or used <= {"bool"}
-        or "int32" in used
-        or "int64" in used
-    )
+def test_samples_are_of_more_than_one_dtype(op: Op) -> None:
+    """Single and double precision, or all that there is: the checks of dtypes make the others from these."""
+    dtypes = accepted_dtypes(op)
+    floats = {d.name for d in dtypes if d.is_floating and not d.is_narrow}
+    assert floats in ({"float32", "float64"}, set()), f"{op.name} takes {dtypes}"
 
 
 @every_op
@@ -121,7 +87,7 @@ def test_reductions_declare_what_the_kernel_level_needs(op: Op) -> None:
 
 
 def test_every_op_is_exported_under_its_name() -> None:
-    for op in (op for op in OPS.values() if not op.name.startswith("t_")):  # tests call their toy ops t_...
+    for op in EVERY_OP:
         assert any(getattr(graphflow.ops, n, None) is op for n in (op.name, f"{op.name}_")), op.name
     assert set(graphflow.ops.__all__) == {
         n for n in vars(graphflow.ops) if isinstance(getattr(graphflow.ops, n), Op)
