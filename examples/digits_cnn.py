@@ -155,8 +155,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     accuracy = float(network.accuracy(gf.constant(held_back[0]), gf.constant(held_back[1])))
     print(f"accuracy on {len(held_back[1])} {kind} images: {accuracy:.2%}")
 
-    # The undecorated function runs op by op on the same tensors.
-    eager = median_seconds(lambda: Network.step.python_function(network, *batch), 5)
+    # The undecorated method runs op by op on the same tensors.
+    eager = median_seconds(lambda: network.step.python_function(*batch), 5)
     graph = median_seconds(lambda: network.step(*batch), 50)
     print(
         f"a step takes {eager * 1e3:.2f} ms eager, {graph * 1e3:.2f} ms as a graph: {eager / graph:.1f} times as fast"

@@ -166,7 +166,7 @@ def _takes_arguments(function: Any) -> bool:
 
     parameters = inspect.signature(function.python_function).parameters.values()
     needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return len(needed) > (1 if hasattr(function, "_instance") else 0)
+    return bool(needed)
 
 
 def _find_function(target: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from . import ops
@@ -18,11 +19,11 @@ from .functions.reductions import reduce_max, reduce_sum, zeros_of
 from .functions.runtime_extent import as_extent, as_extents
 from .functions.tridiagonal import *  # noqa: F403
 from .functions.tridiagonal import __all__ as _tridiagonals
-from .ir.dims import product, require_equal
+from .ir.dims import dim_max, product, require_equal
 from .math import cast, conj, l2_normalize
 from .ops.matrices import in_dtype_of
 from .ops.rules import equal_shapes, integer, normalize_axis
-from .tensor import Tensor, as_shape, convert_to_tensor, operands
+from .tensor import Tensor, as_dim, as_shape, convert_to_tensor, operands
 
 __all__ = [
     "band_part", "diag", "diag_part", "einsum", "eye", "global_norm", "l2_normalize", "matmul", "matrix_transpose", "matvec", "norm",
@@ -246,16 +247,14 @@ def diag_part(
     left_above, left_below = _alignment("diag_part", align)
     rows = [ops.diagonal(x, offset=offset) for offset in range(high, low - 1, -1)]
     lengths = [row.dims[-1] for row in rows]
-    if not all(isinstance(n, int) for n in lengths):
-        raise ShapeError(f"diag_part: a band needs known extents, got {x.type}")
-    longest = max(lengths)
+    longest = functools.reduce(dim_max, lengths)
     padded = []
     for offset, row in zip(range(high, low - 1, -1), rows, strict=True):
         missing = longest - row.dims[-1]
         left = left_above if offset >= 0 else left_below
         pads = (0, missing) if left else (missing, 0)
         lead = ((0, 0),) * (len(row.dims) - 1)
-        wide = ops.pad(row, paddings=(*lead, pads), mode="constant", constant=padding_value) if missing else row
+        wide = ops.pad(row, paddings=(*lead, pads), mode="constant", constant=padding_value) if missing != 0 else row
         padded.append(ops.reshape(wide, shape=(*wide.dims[:-1], 1, longest)))
     return ops.concat(*padded, axis=len(x.dims) - 2)
 
@@ -272,6 +271,7 @@ def diag(
     """Matrices with the last axis of `diagonal` on diagonal k (its last two axes on a band of diagonals, the highest first), and
     padding_value elsewhere; square, and as small as can be, unless num_rows or num_cols say otherwise."""
     x = convert_to_tensor(diagonal)
+    num_rows, num_cols = as_dim(num_rows), as_dim(num_cols)
     low, high = _offsets("diag", k)
     rows, columns = _extents_of(x.dims[-1], low, high, num_rows, num_cols)
     found = _placed(x, rows, columns, low, high, align)
@@ -281,11 +281,13 @@ def diag(
 
 
 def _extents_of(longest: Any, low: int, high: int, num_rows: int, num_columns: int) -> tuple[Any, Any]:
-    least_rows, least_columns = longest + max(-high, 0), longest + max(low, 0)
+    more_rows, more_columns = max(-high, 0), max(low, 0)  # than the longest diagonal of the band has elements
     if num_rows == -1 and num_columns == -1:
-        size = max(least_rows, least_columns) if isinstance(longest, int) else longest + max(abs(low), abs(high))
+        size = longest + max(more_rows, more_columns)
         return size, size
-    return (least_rows if num_rows == -1 else num_rows), (least_columns if num_columns == -1 else num_columns)
+    return (longest + more_rows if num_rows == -1 else num_rows), (
+        longest + more_columns if num_columns == -1 else num_columns
+    )
 
 
 def _in_band(rows: Any, columns: Any, low: int, high: int) -> Any:

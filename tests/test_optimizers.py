@@ -347,3 +347,95 @@ def test_bad_schedules_are_errors() -> None:
         schedules.PiecewiseConstantDecay([2, 1], [1.0, 2.0, 3.0])
     with pytest.raises(ValueError, match="must be positive"):
         schedules.CosineDecay(0.1, 0)
+
+
+# What all optimizers have ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("compiled", [False, True])
+def test_averages_of_the_weights(compiled: bool) -> None:
+    """Keras' rule: the first step's average is the weights themselves; every third step the average takes their place."""
+    gradients, starts = random_gradients(7), start_values()
+    expected = [value.astype(np.float64) for value in starts]
+    averages = [np.zeros_like(value) for value in expected]
+    optimizer = SGD(0.1, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=3)
+    for count, both in enumerate(gradients):
+        for k, gradient in enumerate(both):
+            expected[k] = expected[k] - 0.1 * gradient
+            momentum = 0.9 if count else 0.0
+            averages[k] = momentum * averages[k] + (1 - momentum) * expected[k]
+            if (count + 1) % 3 == 0:
+                expected[k] = averages[k]
+    variables = [gf.Variable(value) for value in starts]
+
+    def step(first: Any, second: Any) -> None:
+        optimizer.apply([first, second], variables)
+
+    run = gf.function(step) if compiled else step
+    for both in gradients:
+        run(*map(gf.constant, both))
+    for variable, right in zip(variables, expected, strict=True):
+        np.testing.assert_allclose(variable.numpy(), right, rtol=1e-5, atol=1e-6)
+    optimizer.finalize_variable_values(variables)
+    for variable, right in zip(variables, averages, strict=True):
+        np.testing.assert_allclose(variable.numpy(), right, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("make", [lambda **kw: SGD(0.1, momentum=0.9, **kw), lambda **kw: Adam(0.1, **kw)])
+def test_accumulated_gradients_are_one_step_with_their_mean(make: Any, compiled: bool) -> None:
+    gradients = random_gradients(7)
+    means = [[(a + b + c) / np.float32(3) for a, b, c in zip(*gradients[k : k + 3], strict=True)] for k in (0, 3)]
+    found = train(make(gradient_accumulation_steps=3), gradients, compiled)[:2]
+    wanted = train(make(), means, compiled)[:2]
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
+
+
+def test_accumulation_counts_steps() -> None:
+    optimizer, weight = SGD(1.0, gradient_accumulation_steps=2), gf.Variable(1.0)
+    seen = []
+    for _ in range(5):
+        optimizer.apply_gradients([(gf.constant(0.25), weight)])
+        seen.append((float(weight.numpy()), int(optimizer.iterations)))
+    assert seen == [(1.0, 0), (0.75, 1), (0.75, 1), (0.5, 2), (0.5, 2)]
+
+
+def test_scaled_losses_constraints_and_undecayed_weights() -> None:
+    weight = gf.Variable(2.0, constraint=lambda w: gf.clip_by_value(w, 0.0, 1.5))
+    optimizer = SGD(0.1, loss_scale_factor=1024.0)
+    with gf.GradientTape() as tape:
+        loss = optimizer.scale_loss(weight * 3.0)
+    assert float(loss) == 6144.0
+    optimizer.apply_gradients([(tape.gradient(loss, weight), weight)])
+    assert float(weight.numpy()) == 1.5
+    kernel, bias, scale = gf.Variable(1.0, name="kernel"), gf.Variable(1.0, name="bias"), gf.Variable(1.0)
+    optimizer = SGD(0.1, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay([scale], ["bi.s"])
+    zero = gf.constant(0.0)
+    optimizer.apply_gradients([(zero, kernel), (zero, bias), (zero, scale)])
+    assert [round(float(v.numpy()), 6) for v in (kernel, bias, scale)] == [0.95, 1.0, 1.0]
+    with pytest.raises(ValueError, match="before the optimizer is built"):
+        optimizer.exclude_from_weight_decay([kernel])
+
+
+def test_rates_from_functions() -> None:
+    for rate in (lambda: 0.5, lambda calls: 0.5, schedules.PiecewiseConstantDecay([10], [0.5, 0.1])):
+        weight = gf.Variable(1.0)
+        SGD(rate).apply_gradients([(gf.constant(1.0), weight)])
+        assert float(weight.numpy()) == 0.5
+
+
+def test_bad_settings() -> None:
+    for setting in ({"ema_momentum": 2.0}, {"gradient_accumulation_steps": 1}, {"ema_overwrite_frequency": 0}):
+        with pytest.raises(ValueError, match=next(iter(setting))):
+            SGD(0.1, **setting)
+    with pytest.raises(ValueError, match="2 gradients for 1 variables"):
+        SGD(0.1).apply([gf.constant(1.0), gf.constant(1.0)], [gf.Variable(1.0)])
+
+
+def test_cycles_and_restarts() -> None:
+    cycle = schedules.PolynomialDecay(0.1, 4, end_learning_rate=0.0, cycle=True)
+    np.testing.assert_allclose([float(cycle(k)) for k in (0, 1, 4, 5, 8)], [0.1, 0.075, 0.0, 0.0375, 0.0], atol=1e-7)
+    restarts = schedules.CosineDecayRestarts(0.1, 2, t_mul=2.0, m_mul=0.5)
+    np.testing.assert_allclose([float(restarts(k)) for k in (0, 1, 2, 4, 6)], [0.1, 0.05, 0.05, 0.025, 0.025], atol=1e-6)
+    equal = schedules.CosineDecayRestarts(0.1, 2, t_mul=1.0, alpha=0.2)
+    np.testing.assert_allclose([float(equal(k)) for k in (0, 1, 2, 3)], [0.1, 0.06, 0.1, 0.06], atol=1e-6)

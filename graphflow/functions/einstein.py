@@ -45,7 +45,7 @@ def einsum(equation: str, *inputs: Any, **kwargs: Any) -> Tensor:
                     f"einsum: the extents of {letter!r} in {equation!r} must be equal, got {known} and {dim}"
                 )
     values = [_simplified(term, tensor) for term, tensor in zip(terms, tensors, strict=True)]
-    for path in _order(values, result, extents, optimize):
+    for path in _order(values, result, optimize):
         chosen = [values[k] for k in path]
         values = [v for k, v in enumerate(values) if k not in path]
         needed = set(result).union(*(term for term, _ in values)) if values else set(result)
@@ -113,14 +113,14 @@ def _simplified(term: str, x: Any) -> tuple[str, Any]:
     return term, x
 
 
-def _order(values: list[tuple[str, Any]], result: str, extents: dict[str, Dim], optimize: Any) -> list[tuple[int, ...]]:
-    """Which values to multiply, pair by pair; symbolic extents count as 128."""
+def _order(values: list[tuple[str, Any]], result: str, optimize: Any) -> list[tuple[int, ...]]:
+    """Which values to multiply, pair by pair. Every extent counts as 128, known or not: the order of products decides the bits,
+    and they must not depend on what was known while tracing."""
     if len(values) <= 2:
         return [tuple(range(len(values)))]
     import opt_einsum
 
-    sizes = {letter: dim if isinstance(dim, int) else 128 for letter, dim in extents.items()}
-    shapes = [tuple(sizes[c] for c in term) for term, _ in values]
+    shapes = [(128,) * len(term) for term, _ in values]
     equation = ",".join(term for term, _ in values) + "->" + result
     path, _ = opt_einsum.contract_path(equation, *shapes, shapes=True, optimize=optimize)
     pairs: list[tuple[int, ...]] = []

@@ -150,7 +150,8 @@ def in_top_k(targets: Any, predictions: Any, k: Any, name: str | None = None) ->
     own = ops.gather(predictions, safe, axis=1, batch_dims=1)
     row = ops.reshape(own, shape=(*targets.dims, 1))
     better = ops.reduce_sum(ops.cast(ops.greater(predictions, row), dtype=int64), axes=(1,), keepdims=False)
-    sound = ops.logical_and(ops.is_finite(own), inside) if classes != 0 else inside
+    finite = ops.reduce_all(ops.is_finite(predictions), axes=(1,), keepdims=False)
+    sound = ops.logical_and(finite, inside) if classes != 0 else inside
     return ops.logical_and(sound, ops.less(better, convert_to_tensor(integer("in_top_k", "k", k), int64)))
 
 

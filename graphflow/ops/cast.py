@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import DType, float32, float64, int8, int32, int64, of_numpy, rounded, string, uint8
+from ..dtypes import DType, float16, float32, float64, int8, int32, int64, of_numpy, rounded, string, uint8, uint64
 from ..dtypes import bool_ as boolean
 from ..errors import DTypeError
 from ..ir.op import Pointwise, Sample, define_op
@@ -101,6 +101,8 @@ bitcast = define_op(
     samples=lambda: [
         Sample((fill((3, 5), "float32"),), {"dtype": int32}),
         Sample((fill((3, 5), "int64", 0, 1000),), {"dtype": float64}),
+        Sample((fill((3, 5), "int16", 0, 1000),), {"dtype": float16}),
+        *(Sample((fill((3, 5), start),), {"dtype": end}) for start, end in (("float64", uint64), ("uint32", float32), ("int8", uint8))),
         Sample((fill((3,), "float32"),), {"dtype": int64}, error=DTypeError),
     ],
     narrow=True,

@@ -241,8 +241,10 @@ def _while_samples() -> list[Sample]:
             axes = "".join(f"{a}, " for a in range(len(shape)))
             inputs = f"k: i32[], x: {type}, most: i32[]"
             condition = graph_of(inputs, "%0: b1[] = less k, most")
-            body = graph_of(inputs, "%0: i32[] = constant {value=i32 1}", "%1: i32[] = add k, %0", f"%2: {short}[] = reduce_sum x {{axes=({axes})}}",
-                            f"%3: {type} = add x, %2", results="%1, %3")  # fmt: skip
+            body = graph_of(
+                inputs, "%0: i32[] = constant {value=i32 1}", "%1: i32[] = add k, %0",
+                f"%2: {short}[] = reduce_sum x {{axes=({axes})}}", f"%3: {type} = add x, %2", results="%1, %3",
+            )  # fmt: skip
             for most in (0, 1, 5):
                 arrays = (np.array(0, np.int32), fill(shape, dtype), np.array(most, np.int32))
                 found.append(Sample(arrays, {"condition": condition, "body": body, "carried": 2}, gradient=False))
@@ -305,9 +307,18 @@ def _call_samples() -> list[Sample]:
     for dtype, short in (("float32", "f32"), ("float64", "f64"), ("int32", "i32")):
         for shape in ((), (2, 3), (0,)):
             type = f"{short}[{','.join(map(str, shape))}]"
-            function = graph_of(f"x: {type}, y: {type}", f"%0: {type} = multiply x, y", f"%1: {type} = subtract %0, y", results="%1, %0")
-            found.append(Sample((fill(shape, dtype), fill(shape, dtype, seed=1)), {"function": function}, gradient=False))
-    grow = graph_of("x: f32[2]", "%0: i64[] = constant {value=i64 5}", "%1: i64[k0] = runtime_range %0 {extents=(\"k0\",)}", results="%1")
+            function = graph_of(
+                f"x: {type}, y: {type}", f"%0: {type} = multiply x, y", f"%1: {type} = subtract %0, y", results="%1, %0"
+            )
+            found.append(
+                Sample((fill(shape, dtype), fill(shape, dtype, seed=1)), {"function": function}, gradient=False)
+            )
+    grow = graph_of(
+        "x: f32[2]",
+        "%0: i64[] = constant {value=i64 5}",
+        '%1: i64[k0] = runtime_range %0 {extents=("k0",)}',
+        results="%1",
+    )
     two = graph_of("x: f32[], y: f32[]", "%0: f32[] = add x, y")
     x = fill((), "float32")
     return [

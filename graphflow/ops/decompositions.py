@@ -1,4 +1,4 @@
-"""Factors of the matrices in the last two axes. The kernels call LAPACK; see docs/kernels.md.
+"""Factors of the matrices in the last two axes. The kernels call LAPACK; see docs/complex.md.
 
 Gradients: Giles (2008), "An extended collection of matrix derivative results for forward and reverse mode automatic differentiation"; the
 Cholesky factor's is Murray (2016), "Differentiation of the Cholesky decomposition"; the QR factors' Roberts and Roberts (2020), "QR and LQ

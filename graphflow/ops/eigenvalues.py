@@ -1,4 +1,4 @@
-"""Eigenvalues and -vectors, and the square root of matrices. The kernels call LAPACK; see docs/kernels.md.
+"""Eigenvalues and -vectors, and the square root of matrices. The kernels call LAPACK; see docs/complex.md.
 
 Gradients hold for distinct eigenvalues. The Hermitian one is Giles (2008); the general one Boeddeker et al. (2017), "On the computation
 of complex-valued gradients with application to statistically optimum beamforming", (4.77), and van der Aa et al. (2007), "Computation

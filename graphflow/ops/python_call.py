@@ -48,15 +48,24 @@ def _reference(
     return found[0] if len(found) == 1 else found
 
 
+def _sum_and_order(x: Any, y: Any) -> tuple[Any, Any]:
+    return np.asarray(x + y), np.asarray(x > y)
+
+
 def _samples() -> list[Sample]:
     found = []
     for shape in ((), (3,), (2, 3), (0, 2)):
         for dtype in (float32, float64, int32):
-            attributes = {"function": lambda x, y: (np.asarray(x + y), np.asarray(x > y)), "dtypes": (dtype, bool_), "shapes": (shape, shape)}
+            attributes = {"function": _sum_and_order, "dtypes": (dtype, bool_), "shapes": (shape, shape)}
             arrays = (fill(shape, dtype.name), fill(shape, dtype.name, seed=1))
             found.append(Sample(arrays, attributes, gradient=False))
     x = fill((6,), "float32")
-    positive = {"function": lambda x: (x[x > 0],), "dtypes": (float32,), "shapes": ((symbol("u0"),),), "extents": ("u0",)}
+    positive = {
+        "function": lambda x: (x[x > 0],),
+        "dtypes": (float32,),
+        "shapes": ((symbol("u0"),),),
+        "extents": ("u0",),
+    }
     nothing = {"function": lambda: (), "dtypes": (), "shapes": ()}
     return [
         *found,

@@ -387,7 +387,7 @@ def _infer_pad(types: tuple[TensorType, ...], paddings: Any, mode: str, constant
         if any(isinstance(p, int) and p < 0 for p in (before, after)):
             raise ShapeError(f"pad: paddings must not be negative, got {(before, after)} for axis {axis} of {own}")
     if mode not in ("constant", "reflect", "symmetric"):
-        raise InvalidArgumentError(f"pad: mode must be constant, reflect or symmetric, got {mode!r}")
+        raise InvalidArgumentError(f"pad: mode must be CONSTANT, REFLECT or SYMMETRIC, got {mode!r}")
     return own.with_shape(tuple(d + before + after for d, (before, after) in zip(own.shape, paddings, strict=True)))
 
 

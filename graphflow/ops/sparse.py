@@ -106,6 +106,8 @@ def _update_samples() -> list[Sample]:
             for operation in ("add", "subtract"):
                 arrays = (array, np.array([4, 1, 4]), fill((3, 3), dtype, seed=2)[[0, 1, 0]], np.array(rest, dtype))
                 found.append(Sample(arrays, {"operation": operation}, gradient=False))
+        half = fill((6, 3), dtype).astype("float16"), np.array([4, 1, 4]), arrays[2].astype("float16"), np.array(1.5, "float32")
+        found.append(Sample(half, {"operation": "add"}, gradient=False))
         empty = (fill((4,), dtype), np.zeros(0, "int32"), fill((0,), dtype), np.array(0.0, dtype))
         found.append(Sample(empty, {"operation": "add"}, gradient=False))
     zero, one = np.zeros((), "float32"), np.zeros(1, "int32")

@@ -59,7 +59,11 @@ def _write(variable: Any, value: Any) -> tuple[Any, ...]:
 def _assign_samples() -> list[Sample]:
     """The public call finds a wrong value before it makes a node, so those that fail are applied to plain tensors."""
     found = [
-        Sample((fill(shape, dtype), fill(shape, dtype, seed=1)), gradient=False, program=lambda variable, value: variable._write(value))
+        Sample(
+            (fill(shape, dtype), fill(shape, dtype, seed=1)),
+            gradient=False,
+            program=lambda variable, value: variable._write(value),
+        )
         for shape, dtype in _HELD
     ]
     x = fill((3,), "float32")

@@ -1,4 +1,4 @@
-"""Systems of linear equations, and determinants. The kernels call LAPACK; see docs/kernels.md.
+"""Systems of linear equations, and determinants. The kernels call LAPACK; see docs/complex.md.
 
 Gradients: Giles (2008), "An extended collection of matrix derivative results for forward and reverse mode automatic differentiation";
 complex matrices take the adjoint where real ones take the transpose.

@@ -90,7 +90,7 @@ class Optimizer:
         self.ema_overwrite_frequency = ema_overwrite_frequency
         self.loss_scale_factor = loss_scale_factor
         self.gradient_accumulation_steps = gradient_accumulation_steps
-        self._undecayed: tuple[frozenset[int], tuple[str, ...]] = frozenset(), ()
+        self._undecayed: tuple[tuple[Variable, ...], tuple[str, ...]] = (), ()
         self._variables: list[Variable] = []
         self._slots: list[dict[str, Variable]] = []  # in the order of _variables
         #: while some rows are updated by themselves: these rows of the variable, and of its slots
@@ -300,7 +300,7 @@ class Optimizer:
         optimizer is built."""
         if self._built:
             raise ValueError("exclude_from_weight_decay: call it before the optimizer is built")
-        self._undecayed = frozenset(map(id, var_list or ())), tuple(var_names or ())
+        self._undecayed = tuple(var_list or ()), tuple(var_names or ())
 
     def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
         """Put the averages in the place of the variables, if there are any (use_ema)."""
@@ -311,7 +311,7 @@ class Optimizer:
     def _decays(self, variable: Variable) -> bool:
         excluded, patterns = self._undecayed
         return self.weight_decay is not None and not (
-            id(variable) in excluded or any(re.search(pattern, variable.name) for pattern in patterns)
+            any(variable is each for each in excluded) or any(re.search(pattern, variable.name) for pattern in patterns)
         )
 
     def _average(self, variable: Variable) -> None:

@@ -224,9 +224,10 @@ class _Fusion:
         nodes = sorted([*self.members[a], *self.members[b]], key=self.position.__getitem__)
         plain = self._plain_union(a, b, set(nodes))
         region = self._region(nodes) if plain is None else None
-        for refusal in (plain, region):
-            if isinstance(refusal, Refusal):
-                return refusal
+        if isinstance(plain, Refusal):
+            return plain
+        if isinstance(region, Refusal):
+            return region
         between = self.units.between(a, b)
         if between is None:
             return Refusal("convexity", "a path leaves the group and returns to it")
@@ -241,7 +242,7 @@ class _Fusion:
             self.plain.pop(number, None)
         if region is not None:
             self.regions[a] = region
-        if isinstance(plain, _Plain):
+        if plain is not None:
             self.plain[a] = plain
         return None
 
@@ -390,15 +391,15 @@ class _Fusion:
             for number in candidates:
                 for value in self._whole_reads(number, space):
                     readers.setdefault(value, []).append(number)
+            order = {value: k for k, value in enumerate(readers)}
             for number in candidates:
                 if number in self.members:
-                    self._join_readers(number, space, readers)
+                    self._join_readers(number, space, readers, order)
 
-    def _join_readers(self, a: int, space: _Space, readers: dict[Value, list[int]]) -> None:
-        """Join a with later groups that read what it reads (and what it reads then), in order."""
+    def _join_readers(self, a: int, space: _Space, readers: dict[Value, list[int]], order: dict[Value, int]) -> None:
+        """Join a with later groups that read what it reads (and what it reads then), in order. order: numbers of the values."""
         waiting: list[tuple[int, int, Value]] = []  # group to try next, its place among the readers of the value
         known: set[Value] = set()
-        order = {value: k for k, value in enumerate(readers)}
 
         def follow(value: Value, beyond: int) -> None:
             place = bisect_right(readers.get(value, ()), beyond)

@@ -36,25 +36,71 @@ LEAST_ELEMENTS = 1024
 def recompute_values(graph: Graph, context: PassContext) -> Graph:
     """graph (after fusion) -> graph whose loops store fewer values for later loops, in branches and bodies too."""
     graph = with_subgraphs(recompute_values, graph, context)
-    for number in range(len(graph.nodes)):
-        producer = graph.nodes[number]
-        if producer.op.name != "fused":
+    program = _Program(graph)
+    for place in graph.nodes:
+        if place.op.name != "fused":
             continue
-        state = _Loops(graph, producer)
-        for chosen in state.choices():
-            changed = state.without(chosen)
-            if changed is None:
+        loop = _Loop(program, place)
+        for chosen in loop.choices():
+            changes = loop.without(chosen)
+            if changes is None:
                 continue
-            if not context.spend(source=producer.source):
-                return graph
+            if not context.spend(source=place.source):
+                return program.finish()
             context.remark(
                 "recomputed",
-                f"{len(chosen)} of the {len(producer.outputs)} values of a loop are computed again where they are read",
-                [producer.source],
+                f"{len(chosen)} of the {len(program.results[place])} values of a loop are computed again where they are read",
+                [place.source],
             )
-            graph = changed
+            for changed, (node, results) in changes.items():
+                program.replace(changed, node, results)
             break
-    return graph
+    return program.finish()
+
+
+class _Program:
+    """A graph while its loops change: what stands in the place of each node, and who reads what. A value keeps its identity when
+    another node makes it, so that a change concerns the loops that it is about and no node behind them."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.position = {node: k for k, node in enumerate(graph.nodes)}
+        self.node = {node: node for node in graph.nodes}
+        self.results: dict[Node, tuple[Value, ...]] = {node: node.outputs for node in graph.nodes}
+        self.uses = {value: dict.fromkeys(users) for value, users in graph.uses.items()}
+        self.kept_to_end = {*graph.outputs, *graph.inputs}
+        self.changed = False
+
+    def readers(self, values: Iterable[Value]) -> list[Node]:
+        """The places of the nodes that read these values, in order."""
+        return sorted({place for v in values for place in self.uses.get(v, ())}, key=self.position.__getitem__)
+
+    def last(self, value: Value) -> int:
+        """The position of the value's last reader."""
+        return max(map(self.position.__getitem__, self.uses[value]))
+
+    def replace(self, place: Node, node: Node, results: tuple[Value, ...]) -> None:
+        """Another node in this place; results: what its outputs are."""
+        for value in dict.fromkeys(self.node[place].inputs):
+            del self.uses[value][place]
+        for value in dict.fromkeys(node.inputs):
+            self.uses.setdefault(value, {})[place] = None
+        self.node[place], self.results[place], self.changed = node, results, True
+
+    def finish(self) -> Graph:
+        """The graph of the nodes that stand there now."""
+        if not self.changed:
+            return self.graph
+        mapping: dict[Value, Value] = {}
+        nodes = []
+        for place in self.graph.nodes:
+            node = self.node[place]
+            inputs = tuple([mapping.get(v, v) for v in node.inputs])
+            if inputs != node.inputs:
+                node = Node(node.op, inputs, node.attributes, node.source, [v.type for v in node.outputs])
+            mapping.update(zip(self.results[place], node.outputs, strict=True))
+            nodes.append(node)
+        return self.graph.replace(nodes, [mapping.get(v, v) for v in self.graph.outputs])
 
 
 @dataclass(frozen=True)
@@ -65,18 +111,15 @@ class _Recipe:
     leaves: tuple[Value, ...]
 
 
-class _Loops:
-    """One loop of a graph, and the loops that read its results."""
+class _Loop:
+    """One loop of a program, and the loops that read its results."""
 
-    def __init__(self, graph: Graph, producer: Node) -> None:
-        self.graph, self.producer = graph, producer
-        self.body: Graph = producer.attributes["body"]
-        self.outside = dict(zip(self.body.inputs, producer.inputs, strict=True))
-        self.results = dict(zip(self.body.outputs, producer.outputs, strict=True))
+    def __init__(self, program: _Program, place: Node) -> None:
+        self.program, self.place, self.producer = program, place, program.node[place]
+        self.body: Graph = self.producer.attributes["body"]
+        self.outside = dict(zip(self.body.inputs, self.producer.inputs, strict=True))
+        self.results = dict(zip(self.body.outputs, program.results[place], strict=True))
         self.inside = {outer: inner for inner, outer in self.results.items()}
-        self.position = {node: k for k, node in enumerate(graph.nodes)}
-        self.last = {v: max(map(self.position.__getitem__, users)) for v, users in graph.uses.items() if users}
-        self.kept_to_end = {*graph.outputs, *graph.inputs}
 
     def choices(self) -> Iterable[dict[Value, _Recipe]]:
         """Sets of results to drop, the most promising first."""
@@ -92,9 +135,13 @@ class _Loops:
 
     def _is_for_loops(self, outer: Value) -> bool:
         """Is the value large, and read by loops only?"""
-        if outer in self.graph.outputs or isinstance(outer.type.elements, int) and outer.type.elements < LEAST_ELEMENTS:
+        if (
+            outer in self.program.kept_to_end
+            or isinstance(outer.type.elements, int)
+            and outer.type.elements < LEAST_ELEMENTS
+        ):
             return False
-        users = self.graph.uses.get(outer, [])
+        users = self.program.readers([outer])
         return bool(users) and all(
             user.op.name == "fused" and user.outputs[0].type.device == outer.type.device for user in users
         )
@@ -120,17 +167,18 @@ class _Loops:
         ordered = tuple(n for n in self.body.nodes if n in nodes)
         return _Recipe(ordered, tuple(leaves))
 
-    def without(self, chosen: dict[Value, _Recipe]) -> Graph | None:
-        """The graph with these results computed again by their readers, or None if that is not possible or does not pay."""
+    def without(self, chosen: dict[Value, _Recipe]) -> dict[Node, tuple[Node, tuple[Value, ...]]] | None:
+        """What changes where these results are computed again by their readers (place -> node and its results), or None if that is
+        not possible or does not pay."""
         leaves = dict.fromkeys(v for recipe in chosen.values() for v in recipe.leaves)
         kept = [v for v in self.body.outputs if v not in chosen]
         fresh = [v for v in leaves if v not in self.outside and v not in kept]
         dropped = [self.results[v] for v in chosen]
-        readers = list(dict.fromkeys(user for v in dropped for user in self.graph.uses[v]))
-        end = max(map(self.position.__getitem__, readers))
+        readers = self.program.readers(dropped)
+        end = self.program.position[readers[-1]]
         prolonged = [
             v for v in (self.outside[leaf] for leaf in leaves if leaf in self.outside)
-            if v not in self.kept_to_end and self.last[v] < end
+            if v not in self.program.kept_to_end and self.program.last(v) < end
         ]  # fmt: skip
         if any(v.producer is not None and isinstance(v.producer.op.kernel, Effect) for v in prolonged):
             return None  # what a variable holds: the longer it is read, the fewer updates run in place
@@ -138,7 +186,7 @@ class _Loops:
         if stored <= 0 or stored < _bytes(prolonged):
             return None
         moved = stored
-        for reader in readers:
+        for reader in [self.program.node[place] for place in readers]:
             before = [v for v in dropped if v in reader.inputs]
             needed = dict.fromkeys(
                 leaf for v, recipe in chosen.items() if self.results[v] in before for leaf in recipe.leaves
@@ -150,16 +198,14 @@ class _Loops:
         slim = self._slim([*kept, *fresh]) if kept or fresh else None
         if slim is None:
             return None
-        standing = dict(zip([*kept, *fresh], slim.outputs, strict=True))
-        replaced: dict[Node, Node] = {self.producer: slim}
-        renamed = {self.results[v]: standing[v] for v in kept}
-        for reader in readers:
-            made = self._reader(reader, chosen, standing)
+        standing = {v: self.results[v] for v in kept} | dict(zip(fresh, slim.outputs[len(kept) :], strict=True))
+        changes = {self.place: (slim, tuple(standing.values()))}
+        for place in readers:
+            made = self._reader(self.program.node[place], chosen, standing)
             if made is None:
                 return None
-            replaced[reader] = made
-            renamed |= zip(reader.outputs, made.outputs, strict=True)
-        return self._rebuilt(replaced, renamed)
+            changes[place] = made, self.program.results[place]
+        return changes
 
     def _outer(self, leaf: Value) -> Value | None:
         return self.outside.get(leaf, self.results.get(leaf))
@@ -218,23 +264,6 @@ class _Loops:
         nodes += [_copy(node, replaced) for node in body.nodes]
         outputs = tuple(replaced[v] for v in body.outputs)
         return _loop(Graph(body.name, tuple(inner.values()), tuple(nodes), outputs), list(inner), reader)
-
-    def _rebuilt(self, replaced: dict[Node, Node], renamed: dict[Value, Value]) -> Graph:
-        def now(value: Value) -> Value:
-            while value in renamed:
-                value = renamed[value]
-            return value
-
-        nodes = []
-        for old in self.graph.nodes:
-            node = replaced.get(old, old)
-            inputs = [now(v) for v in node.inputs]
-            if any(a is not b for a, b in zip(inputs, node.inputs, strict=True)):
-                moved = Node(node.op, inputs, node.attributes, node.source, [v.type for v in node.outputs])
-                renamed |= zip(node.outputs, moved.outputs, strict=True)
-                node = moved
-            nodes.append(node)
-        return self.graph.replace(nodes, [now(v) for v in self.graph.outputs])
 
 
 def _copy(node: Node, values: dict[Value, Value]) -> Node:

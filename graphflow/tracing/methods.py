@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import types
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,11 @@ class BoundFunction(Inspection):
             return self._function._fast(self._instance, *args, **kwargs)
         except Exception as error:
             raise filtered(typed(error, self._function.name, args, kwargs))  # noqa: B904  the same error, with the user's frames
+
+    @property
+    def python_function(self) -> Callable[..., Any]:
+        """The method as Python runs it, of this instance."""
+        return types.MethodType(self._function.python_function, self._instance)
 
     @property
     def __signature__(self) -> inspect.Signature:

@@ -380,3 +380,76 @@ def test_back_prop_false_cuts():
         return gf.scan(lambda a, b: a * b, x, back_prop=False) + x
 
     assert gf.function(gradient(function))(gf.constant(random(3)))[0].numpy().tolist() == [1, 1, 1]
+
+
+# Second order: the bits of an eager run -------------------------------------------------------------------------------
+@gf.function
+def shared(x, w):
+    return gf.tanh(x * w) * gf.sin(x) + x * x
+
+
+def a_choice(x):
+    if gf.reduce_sum(x) > 0.0:
+        y = gf.tanh(x * x) * x + x * gf.sin(x)
+    else:
+        y = gf.exp(-x * x) * shared(x, gf.sin(x))
+    return y * x
+
+
+def a_sum_beside(x):
+    h, s = gf.sin(x), gf.zeros_like(x)
+    for _ in gf.range(4):
+        h, s = gf.tanh(h * x) + gf.sin(h), s + h * h
+    return h + s
+
+
+def choices_inside(x):
+    h = gf.cos(x)
+    for i in gf.range(4):
+        h = gf.tanh(h * x) * h if i % 2 == 0 else shared(h, x)
+    return h
+
+
+def as_long_as(x):
+    h = gf.sin(x)
+    while gf.reduce_sum(h * h) < 50.0:
+        h = h * 1.5 + gf.sin(h * x)
+    return h
+
+
+def recomputing(recompute):
+    def f(x):
+        def body(h, s):
+            return gf.tanh(h * x) + gf.sin(h), s + h * h * x
+
+        return gf.while_loop(
+            lambda h, s: True, body, (gf.sin(x), gf.zeros_like(x)), maximum_iterations=5, recompute=recompute
+        )[1]
+
+    return f
+
+
+@pytest.mark.parametrize(
+    "f", [a_choice, a_sum_beside, choices_inside, as_long_as, recomputing(True), recomputing(2)],
+    ids=["choice", "sum", "choices in a loop", "while", "recompute", "recompute every second"],
+)  # fmt: skip
+def test_second_derivatives_have_the_bits_of_an_eager_run(f):
+    def both_orders(x):
+        with gf.GradientTape() as outer:
+            outer.watch(x)
+            with gf.GradientTape() as tape:
+                tape.watch(x)
+                y = gf.reduce_sum(f(x))
+            gradient = tape.gradient(y, x)
+            total = gf.reduce_sum(gradient * gradient * x)
+        with gf.autodiff.ForwardAccumulator(x, gf.cos(x)) as accumulator:
+            with gf.GradientTape() as tape:
+                tape.watch(x)
+                y = gf.reduce_sum(f(x))
+            again = tape.gradient(y, x)
+        return gradient, outer.gradient(total, x), accumulator.jvp(again)
+
+    compiled = gf.function(both_orders)
+    for seed in range(3):
+        x = gf.constant(np.random.default_rng(seed).standard_normal(17).astype("f4"))
+        assert_same_bits(both_orders(x), compiled(x))

@@ -1,5 +1,7 @@
 """Gradients that the user writes: TensorFlow's custom_gradient, grad_pass_through and recompute_grad."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -287,3 +289,53 @@ def test_second_derivative_of_leaky_relu_is_zero_not_none(mode):
     first, second = run(mode, step, gf.constant([2.0, -2.0, 0.0]))
     assert first.numpy().tolist() == [1, 0.25, 0.25]
     assert second.numpy().tolist() == [0, 0, 0]
+
+
+# Pickling -------------------------------------------------------------------------------------------------------------
+@gf.custom_gradient
+def doubled(x):
+    return gf.exp(x), lambda dy: dy * 2.0 * x
+
+
+@gf.custom_gradient
+def nested_doubled(x):
+    return doubled(x) * x, lambda dy: dy * doubled(x)
+
+
+@gf.custom_gradient
+def without_any(x):
+    def gradient(dy):
+        raise ValueError("no gradient today")
+
+    return x * 1.0, gradient
+
+
+def test_concrete_functions_keep_the_gradients_when_they_are_pickled():
+    def chain(x):
+        for _ in gf.range(3):
+            x = nested_doubled(x) * 0.1
+        return gf.recompute_grad(lambda t: gf.tanh(t * t))(x)
+
+    x = gf.constant([0.5, 1.5])
+    concrete = gf.function(chain).get_concrete_function(x)
+    found = []
+    for function in (concrete, pickle.loads(pickle.dumps(concrete))):
+        with gf.GradientTape(persistent=True) as outer:
+            outer.watch(x)
+            with gf.GradientTape() as tape:
+                tape.watch(x)
+                y = function(x)
+            gradient = tape.gradient(y, x)
+        found.append([y.numpy().tobytes(), gradient.numpy().tobytes(), outer.gradient(gradient, x).numpy().tobytes()])
+    assert found[0] == found[1]
+
+
+def test_a_pickled_gradient_that_could_not_be_traced_says_so_when_it_is_wanted():
+    x = gf.constant(1.0)
+    loaded = pickle.loads(pickle.dumps(gf.function(lambda x: without_any(x)).get_concrete_function(x)))
+    assert float(loaded(x)) == 1.0
+    with gf.GradientTape() as tape:
+        tape.watch(x)
+        y = loaded(x)
+    with pytest.raises(ValueError, match="no gradient today"):
+        tape.gradient(y, x)

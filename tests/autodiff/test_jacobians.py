@@ -173,3 +173,55 @@ def test_gradients_of_a_graph():
     )
     with pytest.raises(RuntimeError, match="inside a gf"):
         gf.gradients(w, w)
+
+
+# Symbolic extents -----------------------------------------------------------------------------------------------------
+OF_ANY_EXTENT = {
+    "elementwise": lambda x: gf.sin(x) * x,
+    "matmul": lambda x: gf.matmul(x, x, transpose_b=True),
+    "softmax": lambda x: gf.nn.softmax(x),
+    "gather": lambda x: gf.gather(x, [0, 0]) ** 2,
+    "sorted": lambda x: gf.sort(x),  # no rule for a batch: row by row, by a loop
+    "loop": lambda x: gf.while_loop(lambda i, h: i < 3, lambda i, h: (i + 1, gf.sin(h) * x), (gf.constant(0), x))[1],
+    "scalar": lambda x: gf.reduce_sum(x * x),
+}
+
+
+def test_targets_of_symbolic_extents():
+    def jacobians(x):
+        found = []
+        for f in OF_ANY_EXTENT.values():
+            with gf.GradientTape(persistent=True) as tape:
+                tape.watch(x)
+                y = f(x)
+            found += [tape.jacobian(y, x), tape.jacobian(y, x, experimental_use_pfor=False)]
+        return found
+
+    compiled = gf.function(jacobians, input_signature=[gf.TensorSpec([None, None], gf.float64)])
+    for shape in ((1, 1), (2, 3), (3, 1)):
+        x = gf.constant(np.random.default_rng(0).standard_normal(shape))
+        for one, other in zip(compiled(x), jacobians(x), strict=True):
+            assert one.shape == other.shape
+            assert one.numpy().tobytes() == other.numpy().tobytes()
+    assert compiled.experimental_get_tracing_count() == 1
+
+
+def test_empty_targets_of_symbolic_extents():
+    def both(x):
+        with gf.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            y = gf.sin(x) * x
+        return tape.jacobian(y, x), tape.jacobian(y, x, experimental_use_pfor=False), tape.batch_jacobian(y, x)
+
+    compiled = gf.function(both, input_signature=[gf.TensorSpec([None, 2], gf.float32)])
+    assert [tuple(j.shape) for j in compiled(gf.zeros([0, 2]))] == [(0, 2, 0, 2), (0, 2, 0, 2), (0, 2, 2)]
+    assert [tuple(j.shape) for j in compiled(gf.zeros([3, 2]))] == [(3, 2, 3, 2), (3, 2, 3, 2), (3, 2, 2)]
+
+
+def test_batch_jacobians_of_what_does_not_depend_on_the_source_are_zeros():
+    x = gf.ones([3, 2])
+    with gf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        y = gf.ones([3, 4])
+    assert tape.jacobian(y, x) is None
+    assert tape.batch_jacobian(y, x).numpy().tolist() == np.zeros((3, 4, 2)).tolist()

@@ -35,7 +35,7 @@ def ordered(x, ids, sequence):
         "segment_min": gf.math.segment_min(x, ids),
         "unsorted_segment_max": gf.math.unsorted_segment_max(x, ids, 2),
         "scatter max": gf.tensor_scatter_nd_max(x, [[0]], x[1:2]),
-        "unique": gf.unique(gf.reshape(x, [-1])).y,
+        "unique": gf.unique(gf.reshape(x, [-1]))[0],
         "searchsorted": gf.searchsorted(sequence, x),
         "searchsorted right": gf.searchsorted(sequence, x, side="right"),
         "in_top_k": gf.math.in_top_k([3, 1, 0], x, 2),

@@ -176,7 +176,7 @@ def test_the_same_function_in_two_places():
 
 OBSERVABLE = {
     "gather": "%{k}: f32[3] = gather x, n {{axis=0}}  # a.py:1:0",
-    "print": 'print x {{template=""}}  # a.py:2:0',
+    "print": 'print x {{template="{{}}"}}  # a.py:2:0',
     "division": "%{k}: i32[3] = floordiv n, d  # a.py:3:0",
     "assertion": 'assert_true p {{message=""}}  # a.py:4:0',
     "the gather again": "%{k}: f32[3] = gather x, n {{axis=0}}  # a.py:5:0",

@@ -297,3 +297,21 @@ def test_diagonals():
     np.testing.assert_array_equal(gf.linalg.diag(np.arange(3.0), k=1).numpy(), np.diag(np.arange(3.0), 1))
     close(gf.linalg.trace(a), np.trace(a, axis1=-2, axis2=-1))
     np.testing.assert_array_equal(gf.linalg.cross(a[..., :3], a[..., 2:]).numpy(), np.cross(a[..., :3], a[..., 2:]))
+
+
+def test_diagonals_of_unknown_extents():
+    def family(x):
+        band = gf.linalg.diag_part(x, k=(-1, 1))
+        return (
+            band, gf.linalg.diag_part(x, k=(-1, 0), padding_value=7, align="LEFT_LEFT"), gf.linalg.diag_part(x, k=1), gf.linalg.trace(x),
+            gf.linalg.band_part(x, 1, 0), gf.linalg.set_diag(x, gf.linalg.diag_part(x) * 2), gf.linalg.set_diag(x, band, k=(-1, 1)),
+            gf.linalg.diag(x[..., 0]), gf.linalg.diag(x[..., 0], k=1, padding_value=3), gf.linalg.diag(band, k=(-1, 1)),
+            gf.linalg.diag(x[..., 0], k=-2, num_rows=9), gf.linalg.tensor_diag(x[0]), gf.linalg.adjoint(x),
+        )  # fmt: skip
+
+    for kind in ("float64", "complex128", "int32"):
+        compiled = gf.function(family, input_signature=[gf.TensorSpec([None, None, None], kind)])
+        for shape in ((2, 3, 5), (1, 3, 3), (3, 4, 2)):
+            x = gf.constant((array(*shape) * 5 * (1 + 2j if kind == "complex128" else 1)).astype(kind))
+            for found, expected in zip(compiled(x), family(x), strict=True):
+                np.testing.assert_array_equal(found.numpy(), expected.numpy())

@@ -33,6 +33,42 @@ def test_tridiagonal_systems(size, form):
     np.testing.assert_array_equal(gf.linalg.tridiagonal_solve(given, b[..., 0], form).numpy(), found.numpy()[..., 0])
 
 
+def test_complex_systems():
+    c, b = (RANDOM.standard_normal(s) + 1j * RANDOM.standard_normal(s) for s in ((2, 3, 5), (2, 5, 2)))
+    np.testing.assert_allclose(gf.linalg.tridiagonal_matmul(c, b).numpy(), dense(c) @ b, rtol=1e-12)
+    close = {"rtol": 1e-9, "atol": 1e-9}
+    for right in (b, b[:1]):
+        np.testing.assert_allclose(
+            gf.linalg.tridiagonal_solve(c, right).numpy(), np.linalg.solve(dense(c), right), **close
+        )
+    turned = gf.linalg.tridiagonal_solve(c, b.swapaxes(1, 2), transpose_rhs=True, conjugate_rhs=True)
+    np.testing.assert_allclose(turned.numpy(), np.linalg.solve(dense(c), b.conj()), **close)
+    main, side = RANDOM.standard_normal(5) + 0j, b[0, :4, 0]
+    matrix = np.diag(main) + np.diag(side, 1) + np.diag(side.conj(), -1)
+    values, vectors = gf.linalg.eigh_tridiagonal(main, side, eigvals_only=False)
+    assert values.dtype == "float64"
+    np.testing.assert_allclose(matrix @ vectors.numpy(), vectors.numpy() * values.numpy(), **close)
+
+
+def test_elements_that_stand_for_nothing_are_not_read():
+    c = RANDOM.standard_normal((3, 4)) + np.array([[0], [4], [0]])
+    b = gf.constant(RANDOM.standard_normal((4, 2)))
+    marked = c.copy()
+    marked[0, -1] = marked[2, 0] = np.nan
+    for function in (gf.linalg.tridiagonal_matmul, gf.linalg.tridiagonal_solve):
+        np.testing.assert_array_equal(function(marked, b).numpy(), function(c, b).numpy())
+        x = gf.constant(marked)
+        with gf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x, b)
+        found = tape.gradient(y, x).numpy()
+        assert np.isfinite(found).all()
+        assert found[0, -1] == found[2, 0] == 0
+    shorter = gf.linalg.tridiagonal_solve([c[0, :-1], c[1], c[2, 1:]], b, "sequence")
+    np.testing.assert_array_equal(shorter.numpy(), gf.linalg.tridiagonal_solve(c, b).numpy())
+    assert gf.linalg.tridiagonal_solve(np.ones((3, 0)), np.ones((0, 2))).shape == (0, 2)
+
+
 def test_rows_are_exchanged_where_a_pivot_is_zero():
     c, b = np.array([[1.0, 2, 0], [0, 3, 4], [0, 5, 6]]), np.array([[1.0], [2], [3]])
     np.testing.assert_allclose(

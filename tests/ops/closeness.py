@@ -75,9 +75,7 @@ def assert_close(op: Op, sample: Sample, found: Array, expected: Array) -> None:
     assert worst <= 0, f"{op.name}: {worst} ulp beyond the bound, {wide} for {right}, attributes {sample.attributes}"
 
 
-def assert_close_as_a_whole(
-    op: Op, sample: Sample, found: Array, expected: Array
-) -> None:
+def assert_close_as_a_whole(op: Op, sample: Sample, found: Array, expected: Array) -> None:
     """Complex numbers are exact as vectors, not part by part."""
     bound = (
         16

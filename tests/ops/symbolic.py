@@ -130,7 +130,12 @@ def solve(op: Op, sample: Sample, free: Iterator[Place] | Any) -> dict[Place, Di
             gone = max(plain, key=lambda d: int(str(d)[1:]))
             other = pair[1] if gone is pair[0] else pair[0]
             is_axis = not isinstance(names[str(gone)][0], str)
-            if str(gone) in symbols_of(other) or is_axis and isinstance(other, SymbolicDim) and not other.text.isidentifier():
+            if (
+                str(gone) in symbols_of(other)
+                or is_axis
+                and isinstance(other, SymbolicDim)
+                and not other.text.isidentifier()
+            ):
                 return None  # an operand's axis is a symbol or a number
             bound[str(gone)] = other
             continue
@@ -139,7 +144,8 @@ def solve(op: Op, sample: Sample, free: Iterator[Place] | Any) -> dict[Place, Di
         plainly = op.result_types(types_of(sample), {**defaults, **sample.attributes})
         for found, expected in zip(results, plainly, strict=True):
             if len(found.shape) != len(expected.shape) or any(
-                symbols_of(d) <= own.keys() and evaluate(d, own) != e for d, e in zip(found.shape, expected.shape, strict=True)
+                symbols_of(d) <= own.keys() and evaluate(d, own) != e
+                for d, e in zip(found.shape, expected.shape, strict=True)
             ):
                 return None
         return dims
@@ -217,9 +223,13 @@ def _slice_sizes(case: Symbolic, places: dict[Place, int]) -> dict[Place, int]:
     """A slice ends where its axis ends."""
     found = {}
     is_gradient = case.op.name == "strided_slice_gradient"
-    for k, (begin, stride) in enumerate(zip(case.sample.attributes["begin"], case.sample.attributes["strides"], strict=True)):
+    for k, (begin, stride) in enumerate(
+        zip(case.sample.attributes["begin"], case.sample.attributes["strides"], strict=True)
+    ):
         extent = places[("shape", k) if is_gradient else (0, k)]
-        size = len(range(begin, extent, stride)) if stride > 0 else len(range(begin, -1, stride)) if begin < extent else 0
+        size = (
+            len(range(begin, extent, stride)) if stride > 0 else len(range(begin, -1, stride)) if begin < extent else 0
+        )
         found[(0, k) if is_gradient else ("sizes", k)] = size
     return found
 
@@ -264,7 +274,10 @@ def agreed(case: Symbolic, extents: dict[str, int]) -> dict[str, int]:
     if make is None:
         return extents
     every = {**places_of(case.op, case.sample), **{p: evaluate(d, extents) for p, d in case.dims.items()}}
-    return {**extents, **{str(case.dims[p]): v for p, v in make(case, every).items() if isinstance(case.dims.get(p), SymbolicDim)}}
+    return {
+        **extents,
+        **{str(case.dims[p]): v for p, v in make(case, every).items() if isinstance(case.dims.get(p), SymbolicDim)},
+    }
 
 
 # Extents and arrays -------------------------------------------------------------------------------------------------
@@ -272,7 +285,7 @@ def scenarios(case: Symbolic) -> list[dict[str, int]]:
     """The sample's own extents; every symbol at each size; and each alone at the sizes 0, 1 and 1000 beside small ones. Sizes that make
     arrays too large become smaller ones."""
     names = list(case.own)
-    wanted: list[dict[str, int]] = [dict(case.own), *({n: size for n in names} for size in SIZES)]
+    wanted: list[dict[str, int]] = [dict(case.own), *(dict.fromkeys(names, size) for size in SIZES)]
     if len(names) > 1:
         wanted += [{n: size if n == one else 2 for n in names} for one in names for size in (0, 1, 1000)]
     found = []

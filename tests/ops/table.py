@@ -116,8 +116,8 @@ def is_accepted(op: Op, types: tuple[TensorType, ...], attributes: Any) -> bool:
 
 
 # Other dtypes -------------------------------------------------------------------------------------------------------
-#: how many samples the check of dtypes makes of an op: each costs a compilation in eager mode
-MOST_DERIVED = 64
+#: how many combinations of dtypes the check of dtypes tries of an op: each costs a compilation in eager mode
+MOST_COMBINATIONS = 60
 
 
 def edge_values(dtype: DType) -> Array:
@@ -148,8 +148,14 @@ def converted(array: Array, dtype: DType) -> Array:
 def in_dtype(sample: Sample, source: DType, target: DType) -> Sample:
     """The sample with the arrays and the attributes of one dtype in another."""
     arrays = tuple(converted(a, target) if a.dtype == source.numpy else a for a in sample.arrays)
-    attributes = {k: target if v is source else v for k, v in sample.attributes.items()}
+    attributes = {k: _in_dtype(v, source, target) for k, v in sample.attributes.items()}
     return Sample(arrays, attributes, None, sample.gradient, sample.program)
+
+
+def _in_dtype(value: Any, source: DType, target: DType) -> Any:
+    if isinstance(value, np.ndarray):
+        return converted(value, target) if value.dtype == source.numpy else value
+    return target if value is source else value
 
 
 def at_edges(sample: Sample, source: DType, target: DType) -> Sample:
@@ -167,20 +173,38 @@ def dtypes_of(sample: Sample) -> tuple[str, ...]:
     """The dtypes among operands and attributes."""
     return (
         *(a.dtype.name for a in sample.arrays),
-        *(v.name for v in sample.attributes.values() if isinstance(v, DType)),
+        *(v.name for v in map(dtype_in, sample.attributes.values()) if v is not None),
     )
 
 
-@cache
-def dtype_samples(op: Op) -> tuple[Sample, ...]:
+def dtype_in(attribute: Any) -> DType | None:
+    """A dtype, or that of an array."""
+    return (
+        of_numpy(attribute.dtype)
+        if isinstance(attribute, np.ndarray)
+        else attribute
+        if isinstance(attribute, DType)
+        else None
+    )
+
+
+def dtype_samples(op: Op) -> list[Sample]:
     """An op's samples in the dtypes that its type rule takes and its own samples lack: two of each, one of them of edge values where the
-    own samples have such. (Complex numbers: graphflow.ops.samples.complex_samples.)"""
+    own samples have such; of some combinations of dtypes, where there are very many. (Complex numbers:
+    graphflow.ops.samples.complex_samples.)"""
+    every = list(_derived(op).values())
+    step = -(-len(every) // MOST_COMBINATIONS) or 1
+    return [s for own in every[::step] for s in own]
+
+
+@cache
+def _derived(op: Op) -> dict[tuple[str, ...], list[Sample]]:
     plain = [s for s in good_samples(op) if all(a.size for a in s.arrays) and _is_plain(s) and not holds_program(s)]
     plain.sort(key=lambda s: -max((a.ndim for a in s.arrays), default=0))
     have = {dtypes_of(s) for s in good_samples(op)}
     found: dict[tuple[str, ...], list[Sample]] = {}
     for sample in plain:
-        sources = {of_numpy(a.dtype) for a in sample.arrays} | {v for v in sample.attributes.values() if isinstance(v, DType)}
+        sources = {gf.as_dtype(name) for name in dtypes_of(sample)}
         for source in sorted(sources - {gf.string, *COMPLEX}, key=str):
             for target in DTYPES:
                 made = in_dtype(sample, source, target)
@@ -193,17 +217,19 @@ def dtype_samples(op: Op) -> tuple[Sample, ...]:
                     edges = at_edges(sample, source, target)
                     if _runs(op, edges):
                         own.append(edges)
-    every = [s for own in found.values() for s in own]
-    return tuple(every[:: -(-len(every) // MOST_DERIVED)]) if every else ()
+    return found
 
 
 def holds_program(sample: Sample) -> bool:
     """Is a graph or a function among the attributes? It is made for the types of this sample's operands."""
-    return any(isinstance(v, Graph) or callable(v) for v in sample.attributes.values())
+    values = [v for own in sample.attributes.values() for v in (own if isinstance(own, tuple) else (own,))]
+    return any(isinstance(v, Graph) or callable(v) for v in values)
 
 
 def _is_plain(sample: Sample) -> bool:
-    return all(a.dtype.kind in "biuf" and np.isfinite(a.astype(np.float64)).all() and a.size < 600 for a in sample.arrays)
+    return all(
+        a.dtype.kind in "biuf" and np.isfinite(a.astype(np.float64)).all() and a.size < 600 for a in sample.arrays
+    )
 
 
 def _has_edges(op: Op) -> bool:
@@ -236,14 +262,13 @@ def widened(sample: Sample) -> Sample:
 
 @cache
 def accepted_dtypes(op: Op) -> tuple[DType, ...]:
-    """What the data may be: dtypes of operands (of results, for ops without) among the samples that run."""
+    """What the data may be: dtypes of operands and attributes (of results, for ops without any) among the samples that run."""
     from graphflow.ops.samples import complex_samples
 
-    every = [*good_samples(op), *dtype_samples(op), *complex_samples(op)]
-    names: set[str] = set()
-    for sample in every:
+    names: set[str] = {name for key in _derived(op) for name in key}
+    for sample in [*good_samples(op), *complex_samples(op)]:
         results = op.result_types(types_of(sample), {**op.attribute_defaults, **sample.attributes})
-        names |= {a.dtype.name for a in sample.arrays} or {t.dtype.name for t in results}
+        names |= set(dtypes_of(sample)) or {t.dtype.name for t in results}
     return tuple(d for d in (*DTYPES, *COMPLEX) if d.name in names)
 
 
@@ -259,4 +284,3 @@ def takes_everything(op: Op) -> bool:
 def says(op: Op) -> str:
     """A pattern of an error's text: it begins with the op's name."""
     return rf"(?i){re.escape(op.name)}[:\s]"
-

@@ -15,7 +15,20 @@ from graphflow.dtypes import rounded
 from graphflow.ir.op import Op, Sample
 
 from .closeness import assert_results
-from .table import COMPLEX, DTYPES, EVERY_OP, accepted_dtypes, after, apply, bits, dtype_samples, dtypes_of, operands_of, types_of, widened
+from .table import (
+    COMPLEX,
+    DTYPES,
+    EVERY_OP,
+    accepted_dtypes,
+    after,
+    apply,
+    bits,
+    dtype_samples,
+    dtypes_of,
+    operands_of,
+    types_of,
+    widened,
+)
 
 OTHERS = [op for op in EVERY_OP if dtype_samples(op)]
 other_dtypes = pytest.mark.parametrize("op", OTHERS, ids=lambda op: op.name)
@@ -63,7 +76,17 @@ def test_graph_gives_the_bits_of_eager(op: Op, capsys: pytest.CaptureFixture[str
 
 def test_the_table_has_every_dtype() -> None:
     """Ops that only move elements take all; the others by the kinds that they are defined for."""
-    for name in ("identity", "reshape", "transpose", "gather", "concat", "select", "broadcast_to", "strided_slice", "equal"):
+    for name in (
+        "identity",
+        "reshape",
+        "transpose",
+        "gather",
+        "concat",
+        "select",
+        "broadcast_to",
+        "strided_slice",
+        "equal",
+    ):
         assert set(accepted_dtypes(gf.ir.op.OPS[name])) == {*DTYPES, *COMPLEX}, name
     for name in ("add", "multiply", "reduce_sum", "matmul", "cumulative"):
         assert {d.name for d in {*DTYPES, *COMPLEX} - set(accepted_dtypes(gf.ir.op.OPS[name]))} == {"bool"}, name

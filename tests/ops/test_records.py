@@ -20,7 +20,16 @@ from graphflow.ir.dims import SymbolicDim
 from graphflow.ir.op import OPS, Effect, Indexed, Op, Pointwise, Reduce, View, define_op
 from graphflow.ir.types import TensorType
 
-from .table import EVERY_OP, accepted_dtypes, bad_samples, good_samples, references, samples_of, takes_everything, types_of
+from .table import (
+    EVERY_OP,
+    accepted_dtypes,
+    bad_samples,
+    good_samples,
+    references,
+    samples_of,
+    takes_everything,
+    types_of,
+)
 
 every_op = pytest.mark.parametrize("op", EVERY_OP, ids=lambda op: op.name)
 

@@ -15,7 +15,18 @@ from graphflow.errors import GraphError
 from graphflow.ir.op import Op, Sample
 
 from .closeness import assert_results
-from .table import EVERY_OP, after, apply, bad_samples, bits, good_samples, gradient_samples, operands_of, references, says
+from .table import (
+    EVERY_OP,
+    after,
+    apply,
+    bad_samples,
+    bits,
+    good_samples,
+    gradient_samples,
+    operands_of,
+    references,
+    says,
+)
 
 every_op = pytest.mark.parametrize("op", EVERY_OP, ids=lambda op: op.name)
 

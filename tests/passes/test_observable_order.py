@@ -216,12 +216,16 @@ def test_what_is_fused():
     assert fused_bodies("%0: i32[4] = floordiv a, d\n%1: i32[4] = add %0, c\n%2: i32[4] = floordiv %1, %1") == [
         ["floordiv", "add", "floordiv"]
     ]
-    between = "%0: i32[4] = floordiv a, d\n%1: f32[4,4] = gather t, k {axis=0}\n%2: i32[4] = floormod %0, d\nprint %1 {template=''}"
-    assert fused_bodies(between.replace("''", '""')) == [["floordiv"], ["gather"], ["floormod"]]
+    between = "%0: i32[4] = floordiv a, d\n%1: f32[4,4] = gather t, k {axis=0}\n%2: i32[4] = floormod %0, d\nprint %1 {template='{}'}"
+    assert fused_bodies(between.replace("'{}'", '"{}"')) == [["floordiv"], ["gather"], ["floormod"]]
     positions = between.replace("gather t, k", "gather t, %4").replace(
         "%1: ", "%4: i32[4] = iota {shape=(4,), axis=0}\n%1: ", 1
     )
     renumbered = (
-        positions.replace("%4", "%A").replace("%2", "%3").replace("%1", "%2").replace("%A", "%1").replace("''", '""')
+        positions.replace("%4", "%A")
+        .replace("%2", "%3")
+        .replace("%1", "%2")
+        .replace("%A", "%1")
+        .replace("'{}'", '"{}"')
     )
     assert fused_bodies(renumbered) == [["floordiv", "floormod"], ["iota"], ["gather"]]

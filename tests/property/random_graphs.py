@@ -285,7 +285,8 @@ class Maker:
     def show(self) -> None:
         """Print a value, or nothing."""
         x = self.pick(lambda v: not v.type.dtype.is_narrow)
-        self.add(ops.print_, [x] if x is not None and self.number(2) == 0 else [], template=f"print {self.number(9)}")
+        operands = [x] if x is not None and self.number(2) == 0 else []
+        self.add(ops.print_, operands, template=f"print {self.number(9)}" + " {}" * len(operands))
 
     def claim(self) -> None:
         """Assert what may be false."""

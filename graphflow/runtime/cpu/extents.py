@@ -28,7 +28,9 @@ entry:
   %bigger = icmp ugt i64 %twice, %one
   %amortised = select i1 %bigger, i64 %twice, i64 %one
   %wanted = select i1 %keep, i64 %amortised, i64 %one
-  %sane = icmp ult i64 %wanted, 70368744177664
+  %possible = icmp ult i64 %bytes, 70368744177664
+  %modest = icmp ult i64 %wanted, 70368744177664
+  %sane = and i1 %possible, %modest
   br i1 %sane, label %try, label %failed
 try:
   %size = add i64 %wanted, 64
@@ -93,9 +95,22 @@ def write_dim(writer: Writer, dim: Dim, value_of: Callable[[str], str]) -> str:
                 factors.append(writer.intrinsic(name, "i64", [("i64", left), ("i64", right)], "i64"))
         product = factors[0]
         for factor in factors[1:]:
-            product = writer.let(f"mul i64 {product}, {factor}")
-        total = writer.let(f"add i64 {total}, {product}") if total else product
+            product = _saturated_product(writer, product, factor)
+        total = (
+            writer.intrinsic("llvm.sadd.sat", "i64", [("i64", total), ("i64", product)], "i64") if total else product
+        )
     return total
+
+
+def _saturated_product(writer: Writer, left: str, right: str) -> str:
+    """A product that does not fit is the largest number of its sign: a size that wrapped round would be taken for a small one."""
+    both = writer.intrinsic("llvm.smul.with.overflow", "{i64, i1}", [("i64", left), ("i64", right)], "i64")
+    product = writer.let(f"extractvalue {{i64, i1}} {both}, 0")
+    overflows = writer.let(f"extractvalue {{i64, i1}} {both}, 1")
+    signs = writer.let(f"xor i64 {left}, {right}")
+    negative = writer.let(f"icmp slt i64 {signs}, 0")
+    limit = writer.let(f"select i1 {negative}, i64 {-(2**63)}, i64 {2**63 - 1}")
+    return writer.let(f"select i1 {overflows}, i64 {limit}, i64 {product}")
 
 
 def _floor_division(writer: Writer, left: str, right: str) -> str:
