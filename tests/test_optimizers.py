@@ -270,6 +270,31 @@ def test_slots_are_made_in_the_first_trace_and_survive_a_retrace() -> None:
     assert len(optimizer.variables) == 4
 
 
+def test_the_first_update_may_be_inside_a_loop() -> None:
+    """The slots are made once, though a loop's body is traced again and what it does to objects is taken back."""
+    weights = gf.Variable([1.0, 2.0]), gf.Variable(3.0)
+    optimizer = Adam(0.1, global_clipnorm=1.0)
+
+    @gf.function
+    def train(steps: Any) -> Any:
+        total = 0.0
+        for _ in gf.range(steps):
+            with gf.GradientTape() as tape:
+                loss = gf.reduce_sum(weights[0] * weights[0]) * weights[1]
+            optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+            total += loss
+        return total
+
+    looped = float(train(gf.constant(4)))
+    after = [w.numpy().tolist() for w in weights]
+    assert optimizer.iterations.numpy() == 4
+    assert len(optimizer.variables) == 2 + 2 * len(weights)
+    weights[0].assign([1.0, 2.0]), weights[1].assign(3.0)
+    optimizer = Adam(0.1, global_clipnorm=1.0)
+    assert float(train.python_function(gf.constant(4))) == looped
+    assert [w.numpy().tolist() for w in weights] == after
+
+
 def test_clipping_bounds_what_it_says() -> None:
     gradients = [np.full((3, 4), 3.0, np.float32), np.full(4, -4.0, np.float32)]
     total = math.sqrt(12 * 9 + 4 * 16)

@@ -29,6 +29,8 @@ __all__ = ["recompute_values"]
 
 MOST_OPERATIONS = 6
 """Elementwise operations that are computed again for one value, at most: less than to load it from beyond the second-level cache."""
+SMALL_SHARE = 8
+"""An array of this part of another one's elements, or fewer, is small beside it."""
 LEAST_ELEMENTS = 1024
 """Values known to be smaller stay in the first-level cache between loops."""
 
@@ -162,7 +164,9 @@ class _Loop:
             else:
                 leaves[value] = None
         work = sum(isinstance(n.op.kernel, Pointwise) for n in nodes)
-        if not 0 < work <= MOST_OPERATIONS or any(v.type.shape != inner.type.shape for v in leaves):
+        if not 0 < work <= MOST_OPERATIONS or any(
+            not _is_small(v, inner) and v.type.shape != inner.type.shape for v in leaves
+        ):
             return None
         ordered = tuple(n for n in self.body.nodes if n in nodes)
         return _Recipe(ordered, tuple(leaves))
@@ -182,8 +186,10 @@ class _Loop:
         ]  # fmt: skip
         if any(v.producer is not None and isinstance(v.producer.op.kernel, Effect) for v in prolonged):
             return None  # what a variable holds: the longer it is read, the fewer updates run in place
-        stored = _bytes(dropped) - _bytes(fresh)
-        if stored <= 0 or stored < _bytes(prolonged):
+        width = next(iter(chosen))
+        large = [v for v in prolonged if not _is_small(v, width)]
+        stored = _bytes(dropped) - _bytes(v for v in fresh if not _is_small(v, width))
+        if stored <= 0 or stored < _bytes(large):
             return None
         moved = stored
         for reader in [self.program.node[place] for place in readers]:
@@ -191,7 +197,11 @@ class _Loop:
             needed = dict.fromkeys(
                 leaf for v, recipe in chosen.items() if self.results[v] in before for leaf in recipe.leaves
             )
-            more = [v for v in needed if self._outer(v) not in reader.inputs or self._outer(v) in dropped]
+            more = [
+                v
+                for v in needed
+                if not _is_small(v, width) and self._outer(v) not in reader.inputs or self._outer(v) in dropped
+            ]
             moved += _bytes(before) - _bytes(more)
         if moved <= 0:
             return None
@@ -273,6 +283,12 @@ def _copy(node: Node, values: dict[Value, Value]) -> Node:
     )
     values |= zip(node.outputs, clone.outputs, strict=True)
     return clone
+
+
+def _is_small(value: Value, beside: Value) -> bool:
+    """Is the value so much smaller (a bias beside its layer) that to read it costs nothing?"""
+    elements, whole = value.type.elements, beside.type.elements
+    return isinstance(elements, int) and (not isinstance(whole, int) or elements * SMALL_SHARE <= whole)
 
 
 def _is_cheap(node: Node) -> bool:

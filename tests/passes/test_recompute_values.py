@@ -167,3 +167,17 @@ def test_the_gradient_of_gelu_stores_one_value_beside_the_product():
     before = next(n for n in stages["fuse"].nodes if n.op.name == "fused")
     after = next(n for n in stages["recompute_values"].nodes if n.op.name == "fused")
     assert len(after.outputs) < len(before.outputs)
+
+
+def test_a_small_operand_costs_nothing(recomputed):
+    """A layer's bias: values made from the biased product are made again from the product and the bias."""
+    body = program(
+        f'%20: {N} = cumulative x {{axis=1, kind="sum"}}\n%0: {N} = add %20, y\n%1: {N} = square %0\n%2: {N} = tanh %1\n'
+        f"%8: {N} = add %2, %0",
+        f"%10: {N} = multiply %9, %0\n%11: {N} = multiply %10, %1",
+        "%11",
+    )
+    before, after = recomputed(f"x: {N}, y: f32[64]", body)
+    assert before[1] == "2 -> add square tanh add -> 3"
+    assert after[1] == "2 -> add square tanh add -> 1"
+    assert after[-1] == "3 -> add square multiply multiply -> 1"

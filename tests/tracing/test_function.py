@@ -546,6 +546,7 @@ def test_methods_trace_for_each_instance():
     assert two.run(x).numpy() == 30
     assert one.run(x).numpy() == 3
     assert Scale.run(one, x).numpy() == 3
+    assert one.run.python_function(x).numpy() == Scale.run.python_function(one, x).numpy() == 3
 
 
 def test_instances_are_not_kept_alive():
