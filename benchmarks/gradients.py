@@ -1,7 +1,7 @@
 """What gradients cost: a tape around a compiled function, forward mode, Jacobians, recomputation, few rows of a large table.
 
 `python -m benchmarks.gradients` prints a table of pairs. The two sides of a pair run in turn, in one process; a figure is the least
-of several rounds. With TensorFlow installed, the step of the table is compared with it too.
+of several rounds. With TensorFlow, JAX or PyTorch installed, the step of the table is compared with theirs too.
 """
 
 from __future__ import annotations
@@ -100,15 +100,14 @@ def jacobians() -> tuple[float, float]:
     return first, second
 
 
-def table_step(dense: bool) -> Callable[[], Any]:
-    """A lookup in the table, a loss, and a step of gradient descent. dense: the gradient is used in another way too, so
-    that it has to be made."""
+def table_step(dense: bool = False, optimizer: Any = None, compiled: bool = True) -> Callable[[], Any]:
+    """A lookup in the table, a loss, and an optimizer's step (gradient descent, if none is given). dense: the gradient is used in
+    another way too, so that it has to be made."""
     table = gf.Variable(np.zeros((ROWS, WIDTH), "f4"))
-    optimizer = gf.optimizers.SGD(0.1)
+    optimizer = optimizer or gf.optimizers.SGD(0.1)
     indices = gf.constant(GENERATOR.integers(0, ROWS, TOUCHED).astype("i4"))
     target = gf.constant(normal(TOUCHED, WIDTH))
 
-    @gf.function
     def step(indices: Any, target: Any) -> Any:
         with gf.GradientTape() as tape:
             loss = gf.reduce_sum(gf.square(gf.nn.embedding_lookup(table, indices) - target))
@@ -116,7 +115,8 @@ def table_step(dense: bool) -> Callable[[], Any]:
         optimizer.apply_gradients([(gradient, table)])
         return (loss, gf.reduce_max(gradient)) if dense else loss
 
-    return lambda: step(indices, target)
+    run = gf.function(step) if compiled else step
+    return lambda: run(indices, target)
 
 
 def tensorflow_step() -> Callable[[], Any] | None:
@@ -141,6 +141,49 @@ def tensorflow_step() -> Callable[[], Any] | None:
     return lambda: concrete(indices, target)
 
 
+def torch_step() -> Callable[[], Any] | None:
+    """PyTorch's table step with an embedding of sparse gradients; None where it is not installed."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    table = torch.nn.Embedding(ROWS, WIDTH, sparse=True)
+    optimizer = torch.optim.SGD(table.parameters(), 0.1)
+    indices = torch.from_numpy(GENERATOR.integers(0, ROWS, TOUCHED))
+    target = torch.from_numpy(normal(TOUCHED, WIDTH))
+
+    def step() -> Any:
+        optimizer.zero_grad()
+        loss = ((table(indices) - target) ** 2).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def jax_step() -> Callable[[], Any] | None:
+    """JAX's table step: the rows' gradients, scattered into the table, whose memory is given away; None where it is not installed."""
+    try:
+        import jax
+        import jax.numpy as jnp
+    except ImportError:
+        return None
+    indices, target = jnp.asarray(GENERATOR.integers(0, ROWS, TOUCHED)), jnp.asarray(normal(TOUCHED, WIDTH))
+
+    def step(table: Any) -> Any:
+        loss, gradient = jax.value_and_grad(lambda rows: jnp.sum(jnp.square(rows - target)))(table[indices])
+        return table.at[indices].add(-0.1 * gradient), loss
+
+    compiled, table = jax.jit(step, donate_argnums=0), [jnp.zeros((ROWS, WIDTH), jnp.float32)]
+
+    def run() -> None:
+        table[0], loss = compiled(table[0])
+        loss.block_until_ready()
+
+    return run
+
+
 def rows() -> Iterator[tuple[str, str, float, str, float]]:
     """(what, the one side, its microseconds, the other side, its microseconds)."""
     yield "MLP loss and gradients", "tape outside", *_pair(tape_outside(), "tape inside")
@@ -149,10 +192,17 @@ def rows() -> Iterator[tuple[str, str, float, str, float]]:
     title = f"step of {TOUCHED} rows of {ROWS} x {WIDTH}"
     found = microseconds(table_step(False), table_step(True), rounds=3)
     yield title, "few rows", *_pair((found[0], found[1]), "dense pass")
-    peer = tensorflow_step()
-    if peer is not None:
-        found = microseconds(table_step(False), peer)
-        yield title, "graphflow", *_pair((found[0], found[1]), "TensorFlow")
+    found = microseconds(table_step(), table_step(compiled=False))
+    yield title, "compiled", *_pair((found[0], found[1]), "eager")
+    found = microseconds(table_step(), table_step(optimizer=gf.optimizers.Adagrad(0.1)))
+    yield title, "SGD", *_pair((found[0], found[1]), "Adagrad")
+    found = microseconds(table_step(), table_step(optimizer=gf.optimizers.Adam(0.1)), rounds=3)
+    yield title, "SGD", *_pair((found[0], found[1]), "Adam")
+    for name, make in (("TensorFlow", tensorflow_step), ("JAX", jax_step), ("PyTorch", torch_step)):
+        peer = make()
+        if peer is not None:
+            found = microseconds(table_step(), peer)
+            yield title, "graphflow", *_pair((found[0], found[1]), name)
 
 
 def _pair(figures: tuple[float, float], other: str) -> tuple[float, str, float]:

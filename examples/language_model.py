@@ -94,6 +94,7 @@ class LanguageModel(gf.Module):
             0.0, decay_steps=steps - steps // 10, alpha=0.05, warmup_target=PEAK_RATE, warmup_steps=steps // 10
         )
         self.optimizer = gf.optimizers.AdamW(schedule, weight_decay=0.1, beta_2=0.99, global_clipnorm=1.0)
+        self.optimizer.exclude_from_weight_decay([w for w in self.trainable_variables if len(w.shape) == 1])
 
     def logits(self, tokens: Any) -> Any:
         """Scores f32[batch, time, BYTES] of the byte after each one of tokens i32[batch, time], time <= CONTEXT."""

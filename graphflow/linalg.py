@@ -271,16 +271,15 @@ def diag(
     """Matrices with the last axis of `diagonal` on diagonal k (its last two axes on a band of diagonals, the highest first), and
     padding_value elsewhere; square, and as small as can be, unless num_rows or num_cols say otherwise."""
     x = convert_to_tensor(diagonal)
-    num_rows, num_cols = as_dim(num_rows), as_dim(num_cols)
     low, high = _offsets("diag", k)
-    rows, columns = _extents_of(x.dims[-1], low, high, num_rows, num_cols)
+    rows, columns = _extents_of(x.dims[-1], low, high, as_dim(num_rows), as_dim(num_cols))
     found = _placed(x, rows, columns, low, high, align)
     if isinstance(padding_value, (int, float)) and padding_value == 0:
         return found
     return ops.select(_in_band(rows, columns, low, high), found, convert_to_tensor(padding_value, x.dtype))
 
 
-def _extents_of(longest: Any, low: int, high: int, num_rows: int, num_columns: int) -> tuple[Any, Any]:
+def _extents_of(longest: Any, low: int, high: int, num_rows: Any, num_columns: Any) -> tuple[Any, Any]:
     more_rows, more_columns = max(-high, 0), max(low, 0)  # than the longest diagonal of the band has elements
     if num_rows == -1 and num_columns == -1:
         size = longest + max(more_rows, more_columns)

@@ -15,7 +15,9 @@ from ..errors import DTypeError, InvalidArgumentError, ShapeError
 from ..math import operands
 from ..ops.reduction import reduce_in_steps
 from ..tensor import Tensor, convert_to_tensor
+from .custom_gradients import custom_gradient
 from .sliding import (
+    Geometry,
     channels_back,
     channels_last,
     filter_sizes,
@@ -61,6 +63,8 @@ def _pool(
     small = math.prod(sizes) <= SMALL_WINDOW
     if kind == "MAX":
         lowest = float("-inf") if x.dtype.is_floating else x.dtype.min
+        if small and _is_tiled(x, geometry, sizes):
+            return channels_back(_largest_of_tiles(x, geometry, sizes), first)
         if small:
             return channels_back(functools.reduce(ops.maximum, window_places(x, geometry, sizes, lowest)), first)
         return channels_back(
@@ -78,6 +82,51 @@ def _pool(
     # padding does not count: divide by how many elements each window has
     one = ops.broadcast_to(convert_to_tensor(1, x.dtype), shape=(1, *x.dims[1:-1], 1))
     return channels_back(ops.divide(total, sums(one)), first)
+
+
+def _is_tiled(x: Any, geometry: Geometry, sizes: tuple[int, ...]) -> bool:
+    """Do the windows cover x[N, extents..., C] without meeting each other?"""
+    return (
+        x.dtype.is_floating
+        and geometry.strides == sizes
+        and geometry.dilations == (1,) * len(sizes)
+        and all(
+            isinstance(extent, int) and extent % size == 0 for extent, size in zip(x.dims[1:-1], sizes, strict=True)
+        )
+    )
+
+
+def _largest_of_tiles(x: Any, geometry: Geometry, sizes: tuple[int, ...]) -> Any:
+    """The largest element of each tile. Its gradient is one pass: each element of x compares its place in the tile with the place of the
+    first largest one. (The gradient of the slices would add up one array for each place.)"""
+
+    @custom_gradient
+    def largest_of_tiles(x: Any) -> Any:
+        places = window_places(x, geometry, sizes)
+
+        def gradient(dy: Any) -> Any:
+            best, place = places[0], ops.constant(value=np.zeros((), np.int32))
+            for number, other in enumerate(places[1:], 1):
+                better = ops.logical_or(
+                    ops.greater(other, best), ops.logical_and(ops.is_nan(other), ops.equal(best, best))
+                )
+                best = ops.select(better, other, best)
+                place = ops.select(better, ops.constant(value=np.int32(number)), place)
+            tiled, single = [x.dims[0]], [x.dims[0]]
+            for extent, size in zip(x.dims[1:-1], sizes, strict=True):
+                tiled += [extent // size, size]
+                single += [extent // size, 1]
+            inside = [d for size in sizes for d in (1, size)]
+            own = np.arange(math.prod(sizes), dtype=np.int32).reshape(1, *inside, 1)
+            place, dy = (ops.reshape(t, shape=(*single, x.dims[-1])) for t in (place, dy))
+            spread = ops.select(
+                ops.equal(place, ops.constant(value=own)), dy, ops.constant(value=np.zeros((), dy.dtype.numpy))
+            )
+            return ops.reshape(spread, shape=x.dims)
+
+        return functools.reduce(ops.maximum, places), gradient
+
+    return largest_of_tiles(x)
 
 
 def max_pool(

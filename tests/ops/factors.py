@@ -11,7 +11,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-#: backward errors may be this many times eps and the larger extent; the largest of the samples' is half of it
+#: backward errors may be this many times eps and the larger extent; the largest that the tests meet is two thirds of that
 FACTOR = 4
 
 
