@@ -19,6 +19,7 @@ TARGET = ROOT / "docs" / "ops.md"
 
 
 def main() -> int:
+    """0 if the file is fresh."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare only")
     text = render()

@@ -23,7 +23,17 @@ from ..math import cast, operands
 from ..ops.rules import normalize_axis
 from ..tensor import Tensor, TensorLike, as_dim, as_shape, convert_to_tensor
 from .clipping import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
-from .indexing import boolean_mask, elements_of, gather, gather_nd, index_tensor, slice, strided_slice, where
+from .indexing import (
+    boolean_mask,
+    elements_of,
+    gather,
+    gather_nd,
+    index_tensor,
+    part_of_axis,
+    slice,
+    strided_slice,
+    where,
+)
 from .reductions import axes_of
 from .runtime_extent import as_extent, as_extents, extent_tensor, is_computed, numbers_below
 
@@ -403,9 +413,7 @@ def stack(values: Any, axis: int = 0, name: str = "stack") -> Tensor:
 
 
 def _part(x: Any, axis: int, begin: Dim, length: Dim) -> Any:
-    begins = tuple(begin if a == axis else 0 for a in builtins.range(len(x.dims)))
-    sizes = tuple(length if a == axis else d for a, d in enumerate(x.dims))
-    return ops.strided_slice(x, begin=begins, sizes=sizes, strides=(1,) * len(sizes))
+    return part_of_axis("split", x, axis, begin, length)
 
 
 def unstack(value: Any, num: int | None = None, axis: int = 0, name: str = "unstack") -> list[Tensor]:

@@ -107,9 +107,9 @@ def _expand(key: tuple[Any, ...], x: Any) -> list[Any]:
             axes += 1
     rank = len(x.dims)
     if sum(item is Ellipsis for item in items) > 1:
-        raise IndexOutOfRangeError("an index may have one `...` only")
+        raise IndexOutOfRangeError("an index may have one `...` only; write `:` for the others")
     if axes > rank:
-        raise IndexOutOfRangeError(f"{axes} indices for {x.type} of rank {rank}")
+        raise IndexOutOfRangeError(f"{axes} indices for {x.type} of rank {rank}; leave some out")
     missing: list[Any] = [builtins.slice(None)] * (rank - axes)
     position = next((k for k, item in enumerate(items) if item is Ellipsis), None)
     if position is None:
@@ -142,7 +142,7 @@ def _item(item: Any) -> Any:
     try:
         array = np.asarray(item)
     except ValueError as error:
-        raise ShapeError(f"an index list must have rows of one length, got {item!r}"[:200]) from error
+        raise ShapeError(f"an index list must have rows of one length; got {item!r}"[:200]) from error
     if array.size == 0 and array.dtype.kind == "f":
         array = array.astype(np.int64)
     if array.dtype.kind not in "iub":
@@ -370,9 +370,33 @@ def slice(input_: Any, begin: Any, size: Any, name: str | None = None) -> Tensor
         size_ = as_extent(length)
         x = ops.gather(x, ops.add(ops.iota(shape=(size_,), axis=0, dtype=int64), first), axis=axis, batch_dims=0)
         starts[axis], lengths[axis] = 0, size_
-    begins, sizes = tuple(map(as_dim, starts)), tuple(map(as_extent, lengths))
-    rest = tuple(d - b if s == -1 else s for d, b, s in zip(x.dims, begins, sizes, strict=True))
-    return ops.strided_slice(x, begin=begins, sizes=rest, strides=(1,) * len(rest))
+    begins, sizes = list(map(as_dim, starts)), tuple(map(as_extent, lengths))
+    rest = [d - b if s == -1 else s for d, b, s in zip(x.dims, begins, sizes, strict=True)]
+    for axis, extent in enumerate(x.dims):
+        begin = begins[axis]
+        negative = isinstance(begin, int) and begin < 0
+        if isinstance(extent, SymbolicDim) and (negative or not is_nonnegative(extent - (begin + rest[axis]))):
+            x = part_of_axis("slice", x, axis, begin, rest[axis])
+            begins[axis] = 0
+    return ops.strided_slice(x, begin=tuple(begins), sizes=tuple(rest), strides=(1,) * len(rest))
+
+
+def part_of_axis(name: str, x: Any, axis: int, begin: Dim, size: Dim) -> Any:
+    """`size` elements of an axis from `begin` on. Where only the run can tell that they are inside, they are read at checked
+    positions (a view would show what lies behind the array): IndexOutOfRangeError. Raises ShapeError for a negative begin or size."""
+    extent = x.dims[axis]
+    if isinstance(begin, int) and begin < 0 or isinstance(size, int) and size < 0:
+        raise ShapeError(
+            f"{name}: begin and size must not be negative, got {begin} and {size} on axis {axis} of {x.type}"
+        )
+    if isinstance(extent, SymbolicDim) and not is_nonnegative(extent - (begin + size)):
+        places = ops.iota(shape=(size,), axis=0, dtype=int64)
+        if begin != 0:
+            places = ops.add(places, ops.cast(extent_tensor(begin), dtype=int64))
+        return ops.gather(x, places, axis=axis, batch_dims=0)
+    begins = tuple(begin if a == axis else 0 for a in builtins.range(len(x.dims)))
+    sizes = tuple(size if a == axis else d for a, d in enumerate(x.dims))
+    return ops.strided_slice(x, begin=begins, sizes=sizes, strides=(1,) * len(sizes))
 
 
 def elements_of(vector: Any) -> list[Any]:

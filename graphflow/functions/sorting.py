@@ -16,6 +16,7 @@ from ..ir.dims import SymbolicDim
 from ..ops.rules import equal_shapes, integer, normalize_axis
 from ..ops.search import search_sorted
 from ..tensor import Tensor, convert_to_tensor, operands
+from .indexing import part_of_axis
 from .runtime_extent import as_extent
 
 __all__ = [
@@ -95,8 +96,7 @@ def top_k(input: Any, k: Any = 1, sorted: bool = True, index_type: Any = int32, 
         raise DTypeError(f"top_k: index_type must be int32 or int64, got {kind.name}")
     places = ops.argsort(x, descending=True)
     if count != extent:
-        rank = len(x.dims)
-        places = ops.strided_slice(places, begin=(0,) * rank, sizes=(*x.dims[:-1], count), strides=(1,) * rank)
+        places = part_of_axis("top_k", places, len(x.dims) - 1, 0, count)
     values = _take_last(x, places)
     return TopK(values, places if kind is int32 else ops.cast(places, dtype=int64))
 

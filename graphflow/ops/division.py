@@ -149,7 +149,7 @@ floordiv = define_op(
     kernel=Pointwise(_emit_floordiv, cost=12),
     gradient=lambda node, dy: [None, None],
     reference=_reference("floordiv"),
-    samples=_samples(gradient=False),
+    samples=_samples(gradient=True),
     fallible="division_by_zero",
     documentation=(
         "floor(x / y). An integer divisor of 0 is an error; the smallest integer // -1 wraps. Cuts the gradient."
@@ -176,7 +176,7 @@ truncatediv = define_op(
     kernel=Pointwise(_emit_truncatediv, cost=12),
     gradient=lambda node, dy: [None, None],
     reference=_reference("truncatediv"),
-    samples=_samples(gradient=False),
+    samples=_samples(gradient=True),
     fallible="division_by_zero",
     documentation="x / y rounded towards zero. An integer divisor of 0 is an error. Cuts the gradient.",
 )  # fmt: skip

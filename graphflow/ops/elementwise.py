@@ -205,7 +205,7 @@ def _rounding(name: str, emit: Any, function: Any, documentation: str) -> Op:
         gradient=lambda node, dy: [None],
         reference=function, numpy=function,
         samples=samples(
-            unary((-9, 9), gradient=False),
+            unary((-9, 9)),
             [Sample((np.arange(-5, 5.5, 0.5).astype(d),), gradient=False) for d in FLOATS],
         ),
         idempotent=True,

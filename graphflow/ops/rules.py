@@ -34,7 +34,9 @@ def broadcast_shapes(name: str, types: Sequence[TensorType]) -> tuple[Dim, ...]:
                 dim = own
             elif not require_equal(dim, own):
                 shown = " and ".join(str(t) for t in types)
-                raise ShapeError(f"{name}: shapes must broadcast, got {shown} ({dim} and {own} on axis {axis})")
+                error = ShapeError(f"{name}: shapes must broadcast, got {shown} ({dim} and {own} on axis {axis})")
+                error.hint = "extents must be equal or 1; gf.reshape and gf.expand_dims add axes of extent 1"
+                raise error
         result.append(dim)
     return tuple(result)
 
@@ -164,7 +166,7 @@ def slice_bounds(extent: Dim, start: Dim | None, stop: Dim | None, step: int | N
     symbolic start or stop must be one that is never negative, and needs a positive step."""
     step = 1 if step is None else step
     if step == 0:
-        raise InvalidArgumentError("a slice's step must not be 0")
+        raise InvalidArgumentError("a slice's step must not be 0; -1 goes backwards")
     numbers = not isinstance(start, SymbolicDim) and not isinstance(stop, SymbolicDim)
     if numbers and isinstance(extent, int):
         first, last, _ = slice(start, stop, step).indices(extent)

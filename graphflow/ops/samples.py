@@ -186,21 +186,27 @@ def binary(
 def axis_reductions(
     domain: tuple[float, float] = (-4, 4), dtypes: Sequence[str] = NUMBERS, gradient: bool = True, empty: bool = True
 ) -> Samples:
-    """Last, first, middle, several and all axes, kept or not; long rows; empty axes; a bad axis and a wrong dtype."""
+    """Last, first, middle, several, all and no axes, kept or not; rows and columns longer than a block; empty axes; edge values; a bad
+    axis and a wrong dtype."""
 
     def make() -> list[Sample]:
         cases: list[tuple[tuple[int, ...], tuple[int, ...], bool]] = [
             ((7,), (0,), False), ((3, 17), (1,), False), ((3, 17), (0,), True), ((3, 17), (0, 1), False),
             ((2, 3, 5), (1,), False), ((2, 3, 5), (0, 2), True), ((2, 3, 5), (1, 2), False), ((2, 300), (1,), False),
+            ((9000,), (0,), False), ((3000, 3), (0,), False), ((3, 5), (), False),
         ]  # fmt: skip
         if empty:
             cases += [((0,), (0,), False), ((3, 0), (1,), True), ((0, 3), (1,), False)]
         found = []
         for dtype in dtypes:
-            for seed, (shape, axes, keepdims) in enumerate(cases if dtype in FLOATS else cases[1:3]):
+            for seed, (shape, axes, keepdims) in enumerate(cases if dtype in FLOATS or dtype == "bool" else cases[1:3]):
                 array = fill(shape, dtype, *domain, seed)
                 small = gradient and array.size < 60
                 found.append(Sample((array,), {"axes": axes, "keepdims": keepdims}, gradient=small))
+            if dtype != "bool":
+                crossed = np.stack([_edges(dtype), _edges(dtype)[::-1]])
+                for axes in ((0,), (1,)):
+                    found.append(Sample((crossed,), {"axes": axes, "keepdims": False}, gradient=False))
         wrong = "int32" if set(dtypes) == {"bool"} else _wrong_dtype(dtypes)
         found.append(Sample((fill((3,), dtypes[0], *domain),), {"axes": (1,), "keepdims": False}, error=ShapeError))
         found.append(Sample((fill((3,), wrong, 0, 1),), {"axes": (0,), "keepdims": False}, error=DTypeError))

@@ -209,7 +209,7 @@ BAD = {
     "batch stride": (lambda x, w: gf.nn.conv2d(x, w, [2, 1, 1, 1], "SAME"), gf.errors.InvalidArgumentError, "batch"),
     "strides": (lambda x, w: gf.nn.conv2d(x, w, [1, 1, 1], "SAME"), gf.errors.InvalidArgumentError, "2 or 4 ints"),
     "too large": (lambda x, w: gf.nn.conv2d(x[:, :2], w, 1, "VALID"), gf.errors.ShapeError, "must fit"),
-    "dtype": (lambda x, w: gf.nn.conv2d(gf.cast(x, gf.int32), gf.cast(w, gf.int32), 1, "SAME"), gf.errors.DTypeError, "floats"),
+    "dtype": (lambda x, w: gf.nn.conv2d(x > 0, w > 0, 1, "SAME"), gf.errors.DTypeError, "floats or integers"),
     "format": (lambda x, w: gf.nn.conv2d(x, w, 1, "SAME", data_format="HWNC"), gf.errors.InvalidArgumentError, "HWNC"),
     "pool type": (lambda x, w: gf.nn.pool(x, 2, "MIN"), gf.errors.InvalidArgumentError, "'MIN'"),
     "pool window": (lambda x, w: gf.nn.max_pool2d(x, 9, 1, "VALID"), gf.errors.ShapeError, "must fit"),

@@ -24,20 +24,23 @@ from .table import (
 
 HEAD = """# Ops and their checks
 
-This file is written by `python tools/op_table.py`; a test fails where it is stale. An op is one record ([adding-an-op.md](adding-an-op.md)), and
-each check runs on the samples that the record has, chosen by `tests/ops/table.py` and `tests/ops/symbolic.py`. The numbers are those of the
-samples that a check runs on.
+This file is written by `python tools/op_table.py`; a test fails where it is stale. An op is one record
+([adding-an-op.md](adding-an-op.md)), and each check runs on samples that the record has, chosen by `tests/ops/table.py` and
+`tests/ops/symbolic.py`. A number is that of the samples that the check runs on.
 
-| column | what is checked | where |
-| --- | --- | --- |
-| dtypes | those that the type rule takes | |
-| samples | eager mode against the reference (NumPy, SciPy), graph against eager bit for bit, with what is printed and written to variables | `tests/ops/test_samples.py` |
-| errors | samples that must fail, in both modes, with the stated class and, for what users can cause, the user's line. *none can*: the type rule takes every tensor | `tests/ops/test_samples.py` |
-| other dtypes | the samples in the dtypes that they lack, with edge values: eager against the reference, graph against eager bit for bit | `tests/ops/test_dtypes.py` |
-| complex | the same for complex numbers, and their gradients | `tests/complex/test_ops.py` |
-| gradient | samples in float64 against central differences, first and second order; *rule*: there is one, and tests/autodiff checks it; else why there is none | `tests/ops/test_samples.py` |
-| symbolic | samples x extents: one compilation for unknown extents does what eager mode does at the samples' own, 0, 1, 2, 17 and 1000 | `tests/ops/test_symbolic.py` |
-| numbers | axes whose extent has to be known, and why where there is no symbolic case | |
+- **dtypes**: those that the type rule takes. `b1` is bool; all: floats, ints, bool and complex.
+- **samples** (`tests/ops/test_samples.py`): eager mode against the reference (NumPy, SciPy), graph against eager bit for bit, with what is
+  printed and written to variables.
+- **errors** (there too): samples that must fail, in both modes, with the stated class and the user's line (but for graphs that are
+  made wrong). *none can*: the type rule takes every tensor.
+- **other dtypes** (`tests/ops/test_dtypes.py`): the samples in the dtypes that they lack, with edge values where the op takes every number:
+  eager against the reference, graph against eager bit for bit.
+- **complex** (`tests/complex/test_ops.py`): the same for complex numbers, and their gradients.
+- **gradient** (`tests/ops/test_samples.py`): samples in float64 against central differences, first and second order. *rule*: the gradient
+  is not one of a single real result (tests/linalg, tests/complex, tests/autodiff check it), or zero. A text: why there is none.
+- **symbolic** (`tests/ops/test_symbolic.py`): samples x extents. One compilation for unknown extents does what eager mode does at the
+  samples' own, at 0, 1, 2, 17 and 1000, and at each of these beside others: the same bits or the same error.
+- **numbers**: extents that have to be known, or why there is no symbolic case.
 
 """
 
@@ -81,7 +84,8 @@ def row(op: Op) -> str:
     gradient = op.no_gradient if op.gradient is None else str(slopes) if slopes else "rule"
     errors = str(bad) if bad else "none can" if op.operands and takes_everything(op) else "-"
     cells = [
-        f"`{op.name}`", kind_of(op), dtype_names(accepted_dtypes(op)), str(good), errors, str(others or "-"), str(complexes or "-"), gradient,
+        f"`{op.name}`", kind_of(op), dtype_names(accepted_dtypes(op)), str(good), errors, str(others or "-"),
+        str(complexes or "-"), gradient,
         f"{len(symbolic_samples(op))} x {symbolic // len(symbolic_samples(op))}" if symbolic else "-", numbers(op),
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"

@@ -13,7 +13,7 @@ import numpy as np
 import graphflow as gf
 from graphflow.errors import GraphflowError
 from graphflow.ir.dims import Dim, DimensionsMustAgree, SymbolicDim, evaluate, substitute, symbol, symbols_of
-from graphflow.ir.op import Op, Sample
+from graphflow.ir.op import Op, Pointwise, Sample
 from graphflow.ir.types import TensorType
 from graphflow.ops.windows import window_count
 
@@ -35,8 +35,8 @@ SIZES = (0, 1, 2, 17, 1000)
 #: Elements of an operand or a result, at most; those of a factorisation, which takes the cube of the extent, and whose reference is slow.
 MOST_ELEMENTS, MOST_ELEMENTS_OF_FACTORS = 40_000, 600
 
-#: Samples of an op that are made symbolic: distinct in ranks, attributes and the places of ones.
-MOST_SAMPLES = 4
+#: Samples of an op that are made symbolic, distinct in ranks, attributes and the places of ones; of an op of single elements.
+MOST_SAMPLES, MOST_SAMPLES_OF_POINTWISE = 4, 2
 
 Place = tuple[Any, ...]  # (operand, axis) or (attribute,) or (attribute, position)
 
@@ -173,7 +173,8 @@ def symbolic_samples(op: Op) -> tuple[Symbolic, ...]:
         rest = tuple(repr(v) for k, v in sorted(sample.attributes.items()) if k not in EXTENTS)
         kinds.setdefault((shapes, rest), sample)
     chosen = list(kinds.values())
-    found = (symbolic(op, s) for s in chosen[:: max(1, -(-len(chosen) // MOST_SAMPLES))])
+    most = MOST_SAMPLES_OF_POINTWISE if isinstance(op.kernel, Pointwise) else MOST_SAMPLES
+    found = (symbolic(op, s) for s in chosen[:: max(1, -(-len(chosen) // most))])
     return tuple(s for s in found if s is not None)
 
 

@@ -20,6 +20,7 @@ from graphflow.ir.dims import SymbolicDim
 from graphflow.ir.op import OPS, Effect, Indexed, Op, Pointwise, Reduce, View, define_op
 from graphflow.ir.types import TensorType
 
+from .document import render
 from .table import (
     EVERY_OP,
     accepted_dtypes,
@@ -93,6 +94,11 @@ def test_reductions_declare_what_the_kernel_level_needs(op: Op) -> None:
     if isinstance(op.kernel, Reduce):
         assert "axes" in op.attributes or "axis" in op.attributes
         assert (op.kernel.combine is None) == (op.kernel.better is not None)
+
+
+def test_the_table_of_ops_and_checks_is_not_stale() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "ops.md").read_text(encoding="utf-8")
+    assert text == render(), "run python tools/op_table.py"
 
 
 def test_every_op_is_exported_under_its_name() -> None:
