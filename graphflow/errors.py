@@ -8,15 +8,22 @@ from collections.abc import Callable
 from typing import Any
 
 __all__ = [
+    "AbortedError",
+    "AlreadyExistsError",
     "ArgumentError",
     "AssertionFailedError",
     "AutographError",
     "BranchError",
+    "CastError",
+    "CancelledError",
     "CompileError",
     "DTypeError",
+    "DataLossError",
+    "DeadlineExceededError",
     "DivisionByZeroError",
     "EndlessTraceError",
     "FailedPreconditionError",
+    "GradientFunctionError",
     "GraphError",
     "GraphflowError",
     "IndexOutOfRangeError",
@@ -24,12 +31,15 @@ __all__ = [
     "InvalidArgumentError",
     "LiteralOverflowError",
     "LoopError",
+    "MatrixError",
     "NoGradientError",
+    "NotFoundError",
     "NotPicklableError",
     "OpError",
     "OperatorNotAllowedInGraphError",
     "OutOfRangeError",
     "ParseError",
+    "PermissionDeniedError",
     "ReproductionError",
     "ResourceExhaustedError",
     "RetraceError",
@@ -41,8 +51,11 @@ __all__ = [
     "TapeError",
     "TensorLeakError",
     "TracedBoolError",
+    "UnauthenticatedError",
+    "UnavailableError",
     "UnguardedWarning",
     "UnimplementedError",
+    "UnknownError",
     "VariableCreationError",
     "VerifyError",
     "set_locator",
@@ -137,6 +150,10 @@ class UnimplementedError(OpError, NotImplementedError):
 
 class DTypeError(InvalidArgumentError, TypeError):
     """Operands' dtypes do not fit the op or each other."""
+
+
+class CastError(DTypeError, UnimplementedError):
+    """There is no cast between two dtypes. TensorFlow raises UnimplementedError."""
 
 
 class ShapeError(InvalidArgumentError):
@@ -263,3 +280,44 @@ class CompileError(GraphflowError):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.place = None
+
+
+# TensorFlow's other classes: of files, sessions and remote machines. Nothing here raises them; `except` clauses name them.
+class AbortedError(OpError):
+    """Never raised."""
+
+
+class AlreadyExistsError(OpError):
+    """Never raised."""
+
+
+class CancelledError(OpError):
+    """Never raised."""
+
+
+class DataLossError(OpError):
+    """Never raised."""
+
+
+class DeadlineExceededError(OpError):
+    """Never raised."""
+
+
+class NotFoundError(OpError):
+    """Never raised."""
+
+
+class PermissionDeniedError(OpError):
+    """Never raised."""
+
+
+class UnauthenticatedError(OpError):
+    """Never raised."""
+
+
+class UnavailableError(OpError):
+    """Never raised."""
+
+
+class UnknownError(OpError):
+    """Never raised."""

@@ -80,7 +80,7 @@ class FewRows(Tensor):
     the rows. indices: int32 or int64, any shape; rows: indices.shape + shape[1:].
     """
 
-    __slots__ = ("_made", "_parts", "_extents")
+    __slots__ = ("_extents", "_made", "_parts")
 
     def __init__(self, shape: tuple[int, ...], dtype: DType, parts: tuple[tuple[Tensor, Tensor], ...]) -> None:
         self._extents, self.dtype, self._parts = shape, dtype, parts

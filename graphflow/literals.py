@@ -105,7 +105,7 @@ def _bytes_of(value: Any) -> bytes:
     if isinstance(value, bytes):
         return bytes(value)
     if not isinstance(value, str):
-        raise DTypeError(f"a string tensor has elements of str or bytes, got {_short(value)} ({type(value).__name__})")
+        raise DTypeError(f"a string tensor has elements of str or bytes; got {_short(value)} ({type(value).__name__})")
     try:
         return value.encode()
     except UnicodeEncodeError as error:

@@ -461,6 +461,8 @@ def test_cycles_and_restarts() -> None:
     cycle = schedules.PolynomialDecay(0.1, 4, end_learning_rate=0.0, cycle=True)
     np.testing.assert_allclose([float(cycle(k)) for k in (0, 1, 4, 5, 8)], [0.1, 0.075, 0.0, 0.0375, 0.0], atol=1e-7)
     restarts = schedules.CosineDecayRestarts(0.1, 2, t_mul=2.0, m_mul=0.5)
-    np.testing.assert_allclose([float(restarts(k)) for k in (0, 1, 2, 4, 6)], [0.1, 0.05, 0.05, 0.025, 0.025], atol=1e-6)
+    np.testing.assert_allclose(
+        [float(restarts(k)) for k in (0, 1, 2, 4, 6)], [0.1, 0.05, 0.05, 0.025, 0.025], atol=1e-6
+    )
     equal = schedules.CosineDecayRestarts(0.1, 2, t_mul=1.0, alpha=0.2)
     np.testing.assert_allclose([float(equal(k)) for k in (0, 1, 2, 3)], [0.1, 0.06, 0.1, 0.06], atol=1e-6)

@@ -27,6 +27,7 @@ NAMESPACES = (
     "signal",
     "random",
     "debugging",
+    "errors",
     "image",
     "nest",
     "autograph",

@@ -418,7 +418,9 @@ class GradientTape:
             if not hasattr(value, "dims"):
                 raise TapeError(f"why_none: the {label} {value!r} is not a tensor or variable")
         if self._used and not self._records and not self._watched:
-            error = TapeError("why_none: the tape has given its gradients, none of which was None, and has forgotten its ops")
+            error = TapeError(
+                "why_none: the tape has given its gradients, none of which was None, and has forgotten its ops"
+            )
             error.hint = "call why_none before gradient, or use GradientTape(persistent=True)"
             raise error
         if not (source.dtype.is_floating or source.dtype.is_complex):

@@ -63,11 +63,10 @@ class TensorArray:
         self._items: list[Any] | None = None
         self._read: set[int] = set()
         self._extent: Dim = 0
+        if isinstance(size, int) and size < 0:
+            raise ShapeError(f"TensorArray: size must be at least 0, got {size}")
         if active_trace.get() is None:
-            count = integer("TensorArray", "size", size)
-            if count < 0:
-                raise ShapeError(f"TensorArray: size must be at least 0, got {count}")
-            self._items = [None] * count
+            self._items = [None] * integer("TensorArray", "size", size)
         else:
             self._extent = _extent_of(size)
 

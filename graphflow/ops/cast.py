@@ -8,7 +8,7 @@ import numpy as np
 
 from ..dtypes import DType, float16, float32, float64, int8, int32, int64, of_numpy, rounded, string, uint8, uint64
 from ..dtypes import bool_ as boolean
-from ..errors import DTypeError
+from ..errors import CastError, DTypeError
 from ..ir.op import Pointwise, Sample, define_op
 from ..ir.types import TensorType
 from .samples import fill
@@ -18,7 +18,7 @@ __all__ = ["bitcast", "cast"]
 
 def _infer(types: tuple[TensorType, ...], dtype: DType) -> TensorType:
     if types[0].dtype.is_string or dtype.is_string:
-        raise DTypeError(f"cast: strings are no numbers, got {types[0]} and the dtype {dtype.name}")
+        raise CastError(f"cast: strings are no numbers, got {types[0]} and the dtype {dtype.name}")
     return types[0].with_dtype(dtype)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import int32
-from ..errors import DTypeError, InvalidArgumentError, ShapeError
+from ..errors import DTypeError, InvalidArgumentError, ShapeError, UnimplementedError
 from ..ir.dims import dim_min
 from ..ir.op import Library, Op, Sample, define_op
 from ..ir.types import TensorType
@@ -210,14 +210,28 @@ def _infer_svd(types: tuple[TensorType, ...], full_matrices: bool = False) -> tu
     return values.with_shape((*lead, least)), own.with_shape((*lead, m, left)), own.with_shape((*lead, n, right))
 
 
+def _last_vector(x: Any, count: Any) -> tuple[Any, Any]:
+    """The first `count` columns, and those behind them."""
+    lead, (rows, columns) = x.dims[:-2], x.dims[-2:]
+    begin, ones = (0,) * len(lead), (1,) * len(x.dims)
+    first = strided_slice(x, begin=(*begin, 0, 0), sizes=(*lead, rows, count), strides=ones)
+    return first, strided_slice(x, begin=(*begin, 0, count), sizes=(*lead, rows, columns - count), strides=ones)
+
+
 def _svd_gradient(node: Any, ds: Any, du: Any, dv: Any) -> list[Any]:
     """For the thin factors; a wide matrix is the adjoint of a tall one."""
     s, u, v = node.outputs
     m, n = node.inputs[0].dims[-2:]
-    if node.attributes["full_matrices"] and m != n:
-        raise InvalidArgumentError(f"svd: a gradient needs full_matrices=False, got {m}x{n} with full_matrices=True")
     k = s.dims[-1]
     lead = s.dims[:-1]
+    beyond = node.attributes["full_matrices"] and m != n
+    if beyond and not (isinstance(m, int) and isinstance(n, int) and abs(m - n) == 1):
+        raise UnimplementedError(
+            f"svd: with full_matrices=True the vectors beyond the singular values are known only if there is one, got {m}x{n}; a gradient "
+            "needs full_matrices=False"
+        )
+    if beyond:
+        (u, last_u), (v, last_v), (du, last_du), (dv, last_dv) = (_last_vector(x, k) for x in (u, v, du, dv))
     zero, one = constant_like(0, s), constant_like(1, s)
     flat = s <= zero
     inverse = select(flat, zero, one / select(flat, one, s))
@@ -238,6 +252,10 @@ def _svd_gradient(node: Any, ds: Any, du: Any, dv: Any) -> list[Any]:
     total = product_of(product_of(u, inner), v, adjoint_b=True)
     outside_u = (du - product_of(u, left)) * inverse
     outside_v = (dv - product_of(v, right)) * inverse
+    if beyond and m > n:  # what turns the last vector turns the others against it
+        outside_u = outside_u - product_of(last_u, product_of(last_du, u, adjoint_a=True)) * inverse
+    elif beyond:
+        outside_v = outside_v - product_of(last_v, product_of(last_dv, v, adjoint_a=True)) * inverse
     return [total + product_of(outside_u, v, adjoint_b=True) + product_of(u, outside_v, adjoint_b=True)]
 
 

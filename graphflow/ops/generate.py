@@ -98,7 +98,8 @@ def _one_hot_samples() -> list[Sample]:
         found.append(Sample((fill((2, 3), "int32", 0, 4), on, off), {"depth": 4, "axis": 0}, gradient=False))
         found.append(Sample((fill((), "int64", 0, 4), on, off), {"depth": 4, "axis": 0}, gradient=False))
     one, zero = np.float64(2.5), np.float64(-1)
-    found.append(Sample((fill((2, 3), "int32", 0, 4), np.asarray(one), np.asarray(zero)), {"depth": 4, "axis": 1}))
+    places = fill((2, 3), "int32", 0, 4)
+    found.append(Sample((places, np.asarray(one), np.asarray(zero)), {"depth": 4, "axis": 1}, gradient=False))
     found.append(
         Sample((fill((3,), "float32"), np.asarray(one), np.asarray(zero)), {"depth": 4, "axis": 1}, error=DTypeError)
     )

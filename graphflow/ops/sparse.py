@@ -106,7 +106,12 @@ def _update_samples() -> list[Sample]:
             for operation in ("add", "subtract"):
                 arrays = (array, np.array([4, 1, 4]), fill((3, 3), dtype, seed=2)[[0, 1, 0]], np.array(rest, dtype))
                 found.append(Sample(arrays, {"operation": operation}, gradient=False))
-        half = fill((6, 3), dtype).astype("float16"), np.array([4, 1, 4]), arrays[2].astype("float16"), np.array(1.5, "float32")
+        half = (
+            fill((6, 3), dtype).astype("float16"),
+            np.array([4, 1, 4]),
+            arrays[2].astype("float16"),
+            np.array(1.5, "float32"),
+        )
         found.append(Sample(half, {"operation": "add"}, gradient=False))
         empty = (fill((4,), dtype), np.zeros(0, "int32"), fill((0,), dtype), np.array(0.0, dtype))
         found.append(Sample(empty, {"operation": "add"}, gradient=False))
@@ -126,6 +131,7 @@ update_rows = define_op(
     reference=_update_reference,
     samples=_update_samples,
     narrow=True,
-    documentation="""array `operation` (add, subtract) rest (a float32 for narrow arrays, which are rounded once), with row indices[k] replaced by rows[k]. The indices are in range (row_sums has
-checked them). In a variable's place, with a rest that changes nothing (+0.0 subtracted, -0.0 added), only the rows are written.""",
+    documentation="""array `operation` (add, subtract) rest (a float32 for narrow arrays, which are rounded once), with row
+indices[k] replaced by rows[k]. The indices are in range (row_sums has checked them). In a variable's place, with a rest that changes
+nothing (+0.0 subtracted, -0.0 added), only the rows are written.""",
 )  # fmt: skip

@@ -215,6 +215,8 @@ fold_windows: Op = define_op(
 def _window_max_gradient(node: Any, dy: Any) -> list[Any]:
     """All of the gradient goes to the first of the elements that tie for the maximum, as TensorFlow's pooling has it."""
     x, axes = node.inputs[0], node.attributes["axes"]
+    if not axes:
+        return [dy]
     largest, dy = (keep_axes(t, x.dims, axes) for t in (node.outputs[0], dy))
     number, count = None, 1
     for axis in reversed(axes):

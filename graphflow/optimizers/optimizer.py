@@ -122,7 +122,8 @@ class Optimizer:
         and so is any function that takes an argument."""
         if isinstance(self._learning_rate, Variable):
             return self._learning_rate
-        return self._learning_rate(self._iterations) if self._rate_takes_calls else self._learning_rate()
+        given = (self._iterations,) if self._rate_takes_calls else ()
+        return self._learning_rate(*given)
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:

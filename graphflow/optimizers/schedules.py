@@ -210,9 +210,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
     There is one value more than boundaries.
     """
 
-    def __init__(
-        self, boundaries: Sequence[float], values: Sequence[float], name: str = "PiecewiseConstant"
-    ) -> None:
+    def __init__(self, boundaries: Sequence[float], values: Sequence[float], name: str = "PiecewiseConstant") -> None:
         self.name = name
         if len(values) != len(boundaries) + 1:
             raise ValueError(

@@ -135,8 +135,9 @@ def _match(table: Value, new: Value, context: PassContext) -> _Match | None:
     match = _Match(table, new)
     if not _visit(new, match) or not match.scatters or last not in match.dense:
         return None
-    rows = [node.inputs[-2].type.elements for scatter in match.scatters for node in _chain(scatter)]
-    if isinstance(kind.shape[0], int) and all(isinstance(n, int) for n in rows) and sum(rows) >= kind.shape[0]:  # type: ignore[arg-type]
+    counts = [node.inputs[-2].type.elements for scatter in match.scatters for node in _chain(scatter)]
+    known = [count for count in counts if isinstance(count, int)]
+    if isinstance(kind.shape[0], int) and len(known) == len(counts) and sum(known) >= kind.shape[0]:
         return None  # as many rows as the table has
     untouched = _untouched(new, match, {}, context)
     if not isinstance(untouched, _Untouched) or untouched.array is not table:

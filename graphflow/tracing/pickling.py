@@ -57,6 +57,7 @@ FORMAT = 2
 
 GraphState = tuple[str, list[str | None], list[Any]]
 
+
 # Concrete functions ---------------------------------------------------------------------------------------------------
 def concrete_state(concrete: ConcreteFunction) -> tuple[Any, ...]:
     """What ConcreteFunction.__reduce__ returns. Raises NotPicklableError where the graph calls Python functions."""

@@ -17,7 +17,7 @@ from graphflow.compiler import compile_graph, generic_types, one_node_graph, run
 from graphflow.dtypes import of_numpy
 from graphflow.errors import GraphflowError
 from graphflow.ir.dims import DimensionsMustAgree
-from graphflow.ir.op import OPS, Effect, Interleave, Library
+from graphflow.ir.op import OPS, Control, Effect, Interleave, Library
 from graphflow.passes.place_devices import GPU_LIBRARY
 
 # The simulator's threads wait for each other in Python: the usual 5 ms between switches would be most of the time.
@@ -309,7 +309,7 @@ def ops_with_samples():
         op
         for op in OPS.values()
         if op.samples is not None
-        and not isinstance(op.kernel, (Effect, Interleave))
+        and not isinstance(op.kernel, (Control, Effect, Interleave))
         and op.name != "complex"
         and not (isinstance(op.kernel, Library) and op.kernel.name not in GPU_LIBRARY)
     ]

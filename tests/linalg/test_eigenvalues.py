@@ -110,6 +110,8 @@ def test_logarithms():
     assert np.isnan(gf.linalg.logm(np.diag([0j, 1.0])).numpy()).all()
     with pytest.raises(gf.errors.DTypeError, match="complex"):
         gf.linalg.logm(np.eye(2))
+    with pytest.raises(ValueError, match="NaN"):
+        gf.linalg.logm(np.full((2, 2), np.nan + 0j))
 
 
 def test_not_finite_and_narrow():
