@@ -22,6 +22,7 @@ from .errors import (
     LiteralOverflowError,
     OpError,
     ResourceExhaustedError,
+    TracedBoolError,
 )
 from .ir.source import is_user_frame
 from .operators import TensorLike
@@ -107,7 +108,7 @@ def _guard_methods(cls: type, path: str) -> None:
 def _refusal(error: Exception, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Exception:
     """The error to raise: `error` itself where it is typed (given the call and a next step where it has none) or the user's."""
     name = path.rpartition(".")[2]
-    if isinstance(error, OpError):
+    if isinstance(error, (OpError, TracedBoolError)):
         if not isinstance(error, AssertionFailedError) and _is_own(error):
             text = str(error.args[0]) if error.args else ""
             if not text.startswith(name):

@@ -101,7 +101,6 @@ class FewRows(Tensor):
             with _eager():
                 dense = [ops.scatter_add(*_as_rows(i, r), shape=self._extents) for i, r in self._parts]
                 self._made = _total(dense)._array
-            self._parts = ()
         return self._made
 
     @property

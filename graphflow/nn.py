@@ -192,7 +192,7 @@ def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | 
 def embedding_lookup(params: Any, ids: Any, max_norm: Any = None, name: str | None = None) -> Tensor:
     """The rows of params that ids name; with max_norm, each scaled down to that L2 norm where it is longer."""
     ids = convert_to_tensor(ids)
-    params = params if hasattr(params, "looked_up") else convert_to_tensor(params)
+    params = params if hasattr(params, "_looked_up") else convert_to_tensor(params)
     normalize_axis("embedding_lookup", 0, len(params.dims))
     rows: Any = gather(params, ids, axis=0)
     if max_norm is None:

@@ -80,7 +80,9 @@ def as_dim(value: Any) -> Dim:
     if isinstance(value, Tensor):
         check_extents_tensor(value)
         known = value._constant_dims()
-        if known is None or len(known) != 1:
+        if known is not None and len(known) != 1:
+            raise ShapeError(f"an extent is one number, got {value.type}; take one element")
+        if known is None:
             raise TracedBoolError(
                 "an extent that depends on tensor values is not known while tracing; build it from x.shape"
             )

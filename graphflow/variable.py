@@ -117,7 +117,7 @@ class Variable(PartialUpdates, TensorLike, metaclass=_Created):
 
     read_value = value
 
-    def looked_up(self, indices: Tensor) -> Tensor:
+    def _looked_up(self, indices: Tensor) -> Tensor:
         """The rows that indices name. Eagerly no copy of the variable is made, and tapes keep its extents only: the gradient of a
         lookup does not depend on its elements."""
         gather = OPS["gather"]
@@ -256,12 +256,12 @@ class Variable(PartialUpdates, TensorLike, metaclass=_Created):
             )
         return new
 
-    def rows_of(self, numbers: np.ndarray[Any, Any]) -> Variable:
+    def _rows_of(self, numbers: np.ndarray[Any, Any]) -> Variable:
         """A variable of its own that holds these rows, not trainable."""
         return _unpickle(self._array[numbers], self.dtype.name, False, self.name.removesuffix(":0"))
 
-    def put_rows(self, numbers: np.ndarray[Any, Any], rows: Variable) -> None:
-        """Replace rows, eagerly, by those of a variable that rows_of has made."""
+    def _put_rows(self, numbers: np.ndarray[Any, Any], rows: Variable) -> None:
+        """Replace rows, eagerly, by those of a variable that _rows_of has made."""
         note = write_journal.get()
         if note is not None:
             note(self)

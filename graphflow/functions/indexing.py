@@ -305,8 +305,8 @@ def gather(
     indices = convert_to_tensor(indices)
     if indices.dtype is int16:
         indices = ops.cast(indices, dtype=int32)
-    if hasattr(params, "looked_up") and params.dims and axis in (None, 0) and batch_dims == 0:
-        return params.looked_up(indices)  # type: ignore[no-any-return]
+    if hasattr(params, "_looked_up") and params.dims and axis in (None, 0) and batch_dims == 0:
+        return params._looked_up(indices)  # type: ignore[no-any-return]
     params = convert_to_tensor(params)
     batch_dims = normalize_axis("gather", batch_dims, len(indices.dims) + 1)
     axis = batch_dims if axis is None else normalize_axis("gather", axis, len(params.dims))

@@ -131,6 +131,8 @@ def required_space_to_batch_paddings(
             f"required_space_to_batch_paddings: needs an extent, a block and a pair for each axis, got {extents.tolist()}, "
             f"{blocks.tolist()} and {base.tolist()}"
         )
+    if (blocks < 1).any():
+        raise InvalidArgumentError(f"{name_}: blocks must be positive, got {blocks.tolist()}")
     extra = -(extents + base.sum(axis=1)) % blocks
     paddings = np.stack([base[:, 0], base[:, 1] + extra], axis=1).astype(np.int32)
     crops = np.stack([np.zeros_like(extra), extra], axis=1).astype(np.int32)

@@ -185,7 +185,8 @@ class Op:
         result = self.infer(types, **attributes)
         found = result if isinstance(result, tuple) else (result,)
         for least, extent, text in self.requirements(types, attributes):
-            if isinstance(extent - least, int) and extent - least < 0:
+            gap = extent - least
+            if isinstance(gap, int) and gap < 0:
                 raise ShapeError(f"{self.name}: {text}")
         for type_ in found:
             _check_extents(self.name, type_)
@@ -217,7 +218,9 @@ def _check_extents(name: str, type_: TensorType) -> None:
     for extent in type_.shape:
         if isinstance(extent, int):
             if extent < 0:
-                raise ShapeError(f"{name}: an extent must not be negative, got {extent} in {type_}; use sizes from 0 on")
+                raise ShapeError(
+                    f"{name}: an extent must not be negative, got {extent} in {type_}; use sizes from 0 on"
+                )
             count *= extent or 1
         elif not isinstance(extent, SymbolicDim):
             raise DTypeError(f"{name}: an extent must be an int, got {extent!r} in {type_}; use whole numbers")

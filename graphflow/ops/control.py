@@ -120,9 +120,9 @@ def _switch_samples() -> list[Sample]:
             for index in (np.array(False), np.array(True), *(np.array(k, np.int32) for k in (0, 2, 3, -1))):
                 found.append(Sample((index, x), {"branches": branches}, gradient=False))
     sizes = tuple(graph_of("x: f32[3]", f"%0: f32[{n}] = pad x {{paddings=((0, {n - 3}),)}}") for n in (4, 6))
-    for k, index in enumerate((False, True)):  # the run decides the extent
+    for k, longer in enumerate((False, True)):  # the run decides the extent
         attributes = {"branches": sizes, "extents": (f"u{k}",)}
-        found.append(Sample((np.array(index), fill((3,), "float32")), attributes, gradient=False))
+        found.append(Sample((np.array(longer), fill((3,), "float32")), attributes, gradient=False))
     one = (graph_of("x: f32[]", "%0: f32[] = negative x"),)
     other = graph_of("x: f32[]", "%0: i32[] = cast x {dtype=i32}")
     x, yes = fill((), "float32"), np.array(True)

@@ -42,7 +42,9 @@ def _check(name: str, own: TensorType, axis: int, sizes: Any, strides: Any, dila
         )
     for what, values in (("size", sizes), ("stride", strides), ("dilation", dilations)):
         if any(isinstance(value, SymbolicDim) or value < 1 for value in values):
-            raise InvalidArgumentError(f"{name}: each {what} must be a number of at least 1, got {tuple(values)} for {own}")
+            raise InvalidArgumentError(
+                f"{name}: each {what} must be a number of at least 1, got {tuple(values)} for {own}"
+            )
 
 
 def _infer(types: tuple[TensorType, ...], axis: int, sizes: Any, strides: Any, dilations: Any) -> TensorType:

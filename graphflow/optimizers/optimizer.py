@@ -367,16 +367,16 @@ class Optimizer:
         if not self.keeps_untouched(step):
             return False
         numbers, rows = gradient.rows()
-        held = variable.rows_of(numbers)
+        held = variable._rows_of(numbers)
         slots = {name: self.slot(variable, name) for name in self.slot_names}
-        self._row_slots = held, {name: slot.rows_of(numbers) for name, slot in slots.items()}
+        self._row_slots = held, {name: slot._rows_of(numbers) for name, slot in slots.items()}
         try:
             self.update(self._clipped([(rows, held)])[0][0], held, step)
             for name, slot in slots.items():
-                slot.put_rows(numbers, self._row_slots[1][name])
+                slot._put_rows(numbers, self._row_slots[1][name])
         finally:
             self._row_slots = None
-        variable.put_rows(numbers, held)
+        variable._put_rows(numbers, held)
         return True
 
     def step_values(self, rate: Tensor, dtype: DType) -> Any:

@@ -162,17 +162,15 @@ def direct_assigns(
 ) -> dict[Value, Value]:
     """Produced value -> the variable it may be written to at once."""
     position = {node: k for k, node in enumerate(graph.nodes)}
+    last_read = {plan.root(v): step for step, n in enumerate(graph.nodes) if not _only_renames(n) for v in n.inputs}
+    returned = {plan.root(v) for v in [*graph.outputs, *assigns.values()]}
     found: dict[Value, Value] = {}
     for variable, value in assigns.items():
         root = plan.root(value)
         producer = root.producer
         if producer is None or root in plan.places or root in wanted_outputs or root in found:
             continue
-        step = position[producer]
-        reads_after = [s for s, n in enumerate(graph.nodes) if s > step and any(
-            plan.root(v) is variable for v in n.inputs) and not _only_renames(n)]  # fmt: skip
-        returned = any(plan.root(v) is variable for v in [*graph.outputs, *assigns.values()])
-        if reads_after or returned:
+        if last_read.get(variable, -1) > position[producer] or variable in returned:
             continue
         own = [v for v in producer.inputs if plan.root(v) is variable]
         region = _region(producer)

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..autodiff.record import Record, recorders
-from ..errors import ShapeError
+from ..dtypes import of_numpy
+from ..errors import DTypeError, ShapeError
 from ..ir.dims import Dim, SymbolicDim, evaluate, symbol, symbols_of
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import Effect
@@ -181,7 +182,8 @@ def _fetch(number: int, binding: Any, table: int) -> None:
     for value, array in zip(node.outputs, scope.results.pop(number), strict=True):
         slot = _slot(binding.program, value)
         if slot is not None and array.nbytes:
-            ctypes.memmove(ctypes.c_int64.from_address(table + 8 * slot).value, array.ctypes.data, array.nbytes)
+            dense = np.ascontiguousarray(array)
+            ctypes.memmove(ctypes.c_int64.from_address(table + 8 * slot).value, dense.ctypes.data, dense.nbytes)
 
 
 def _known_symbols(node: Node, value: Value) -> list[str]:
@@ -190,11 +192,12 @@ def _known_symbols(node: Node, value: Value) -> list[str]:
 
 
 def bind_results(node: Node, results: Sequence[np.ndarray[Any, Any]], known: Mapping[str, int]) -> dict[str, int]:
-    """The run-time extents that a call's results give. Raises ShapeError where a result does not have its declared shape."""
+    """The run-time extents that a call's results give. Raises ShapeError or DTypeError where a result
+    is not what was declared: native code has memory for that."""
     own, made = node.attributes["extents"], dict[str, int]()
     for number, (value, array) in enumerate(zip(node.outputs, results, strict=True)):
         declared = value.type.shape
-        fits = len(declared) == array.ndim
+        fits = array.dtype == value.type.dtype.numpy and len(declared) == array.ndim
         for dim, extent in zip(declared, array.shape, strict=False) if fits else ():
             if isinstance(dim, SymbolicDim) and dim.text in own and dim.text not in made:
                 made[dim.text] = extent
@@ -203,9 +206,9 @@ def bind_results(node: Node, results: Sequence[np.ndarray[Any, Any]], known: Map
         if not fits:
             function = node.attributes["function"]
             label = getattr(function, "label", "python_call")
-            error = ShapeError(
-                f"{label}: result {function.number_of(number)} of {getattr(function, 'name', function)} is declared {value.type}, got "
-                f"{value.type.dtype.short}[{','.join(map(str, array.shape))}]"
+            place = function.number_of(number) if hasattr(function, "number_of") else number
+            error = (ShapeError if array.dtype == value.type.dtype.numpy else DTypeError)(
+                f"{label}: result {place} of {getattr(function, 'name', function)} is declared {value.type}, got {_type_text(array)}"
             )
             error.place, error.hint = (
                 node.source,
@@ -213,6 +216,10 @@ def bind_results(node: Node, results: Sequence[np.ndarray[Any, Any]], known: Map
             )
             raise error
     return made
+
+
+def _type_text(array: np.ndarray[Any, Any]) -> str:
+    return f"{of_numpy(array.dtype).short}[{','.join(map(str, array.shape))}]"
 
 
 def _extent(binding: Any, table: int, dim: Dim) -> int:

@@ -29,7 +29,7 @@ from .fast_call import Leaf
 from .interpret import Interpreter, replay_node, symbols_made
 from .tracer import Trace
 
-__all__ = ["call_under_tape"]
+__all__ = ["call_under_tape", "stand_in"]
 
 KEPT_READ = 1 << 16
 """Bytes up to which a variable's value is kept although the backward part does not need it (a derivative of higher order, or

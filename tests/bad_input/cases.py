@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import pytest
+from public.calls import VALUES
 
 import graphflow as gf
-
-from public.calls import VALUES
 
 MODES = ["eager", "graph"]
 #: arrays of fixed shape in symbolic mode: what a function must know when it is traced
@@ -42,9 +41,7 @@ class Row(NamedTuple):
         run: Any = self.call
         if mode != "eager":
             specs = [
-                gf.TensorSpec(
-                    VALUES[n].shape if n in KNOWN else [None] * VALUES[n].ndim, gf.as_dtype(VALUES[n].dtype)
-                )
+                gf.TensorSpec(VALUES[n].shape if n in KNOWN else [None] * VALUES[n].ndim, gf.as_dtype(VALUES[n].dtype))
                 for n in names
             ]
             run = gf.function(self.call, autograph=False, input_signature=specs if mode == "symbolic" else None)

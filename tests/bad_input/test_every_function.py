@@ -16,7 +16,9 @@ import graphflow as gf
 
 FAMILIES = ["math", "nn", "linalg", "others"]
 #: takes anything, or runs functions that the call brings along: their exceptions are the user's
-OPEN = re.compile(r"^(m\.)?(math\.sobol_sample|vectorized_map|map_fn|scan|foldl|foldr|cond|case|switch_case|while_loop|grad_pass_through)")
+OPEN = re.compile(
+    r"^(m\.)?(math\.sobol_sample|vectorized_map|map_fn|scan|foldl|foldr|cond|case|switch_case|while_loop|grad_pass_through)"
+)
 
 
 class Thing:
@@ -27,8 +29,8 @@ class Thing:
 def bad_values() -> list[Any]:
     return [
         None, "bogus", -1, 1.5, [], [[1], [2, 3]], Thing(), {}, 2**70, (0, 0), float("nan"), True, gf.float64, lambda: None,
-        gf.constant(1.5), gf.constant([-7, 100]), gf.zeros((0, 4)), gf.ones((1, 1, 1, 1, 1)), gf.constant([True]), np.array([None]),
-        gf.constant([[1j]]),
+        gf.constant(1.5), gf.constant([-7, 100]), gf.zeros((0, 4)), gf.ones((1, 1, 1, 1, 1)), gf.constant([True]),
+        gf.constant([[1j]]), np.array([None]),
     ]  # fmt: skip
 
 
@@ -55,12 +57,17 @@ def parts_of(expression: str) -> tuple[Any, list[Any], dict[str, Any]] | None:
 def refusals(name: str, expression: str, number: int, graph: bool) -> list[str]:
     """What is wrong with the refusals of one function's bad calls."""
     found = parts_of(expression)
-    if found is None or OPEN.match(name) or OPEN.match(expression[2:]):
+    if (
+        found is None
+        or not str(found[0].__module__).startswith("graphflow.")
+        or OPEN.match(name)
+        or OPEN.match(expression[2:])
+    ):
         return []
     function, args, keywords = found
-    own = function.__name__
+    own = getattr(function, "__name__", type(function).__name__)
     parameters = [p for p in inspect.signature(function).parameters if p != "name"]
-    values, wrong = bad_values(), []
+    values, wrong = bad_values()[: -1 if graph else None], []  # what a trace captures is looked at when it is captured
     places: list[Any] = [*range(len(args)), *[p for p in parameters[len(args) :] if p not in keywords], *keywords]
     for k, place in enumerate(places):
         for step in range(1 if graph else 3):
@@ -106,7 +113,7 @@ def test_the_number_of_arguments(count):
     wrong = []
     for name, expression in CALLS.items():
         found = parts_of(expression)
-        if found is None or not found[0].__module__.startswith("graphflow."):
+        if found is None or not inspect.isfunction(found[0]) or not str(found[0].__module__).startswith("graphflow."):
             continue
         function, args, keywords = found
         required = [
@@ -119,7 +126,7 @@ def test_the_number_of_arguments(count):
                 function(*args, *[1] * 20, **keywords)
             elif count == "unknown":
                 function(*args, **keywords, no_such_argument=1)
-        except gf.errors.ArgumentError as error:
+        except gf.errors.InvalidArgumentError as error:  # of einsum, which takes any number, its own
             if function.__name__ not in str(error) or "next:" not in str(error):
                 wrong.append(f"{name}: {error}")
         except Exception as error:

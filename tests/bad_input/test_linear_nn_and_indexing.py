@@ -12,7 +12,11 @@ LINEAR = [
     Row(lambda x, y: gf.matmul(x, y), "ShapeError", "matmul / f32 / inner"),
     Row(lambda row, x: gf.matmul(row, x), "ShapeError", "matmul / rank"),
     Row(lambda x, i: gf.matmul(x, i, transpose_b=True), "DTypeError", "matmul / f32 / i32 / gf.cast"),
-    Row(lambda x: gf.matmul(x, x, transpose_a=True, adjoint_a=True), "InvalidArgumentError", "matmul / transpose_a / adjoint_a"),
+    Row(
+        lambda x: gf.matmul(x, x, transpose_a=True, adjoint_a=True),
+        "InvalidArgumentError",
+        "matmul / transpose_a / adjoint_a",
+    ),
     Row(lambda x: gf.einsum("ij,jk", x), "InvalidArgumentError", "einsum / ij,jk"),
     Row(lambda x: gf.einsum("ij->ik", x), "InvalidArgumentError", "einsum / k"),
     Row(lambda x: gf.einsum("ijk->i", x), "InvalidArgumentError", "einsum / ijk"),
@@ -30,17 +34,37 @@ LINEAR = [
     Row(lambda row: gf.linalg.diag(row, num_rows="a"), "DTypeError", "'a' / in diag"),
     Row(lambda x: gf.norm(x, ord="bogus"), "InvalidArgumentError", "norm / bogus"),
     Row(lambda x: gf.linalg.norm(x, ord=2, axis=[0, 1, 1]), "InvalidArgumentError", "norm"),
-    Row(lambda matrix: gf.linalg.tridiagonal_solve(matrix, matrix, diagonals_format="rows"), "InvalidArgumentError", "rows"),
+    Row(
+        lambda matrix: gf.linalg.tridiagonal_solve(matrix, matrix, diagonals_format="rows"),
+        "InvalidArgumentError",
+        "rows",
+    ),
     Row(lambda batch: gf.linalg.cross(batch[:, :2], batch[:, :2]), "ShapeError", "cross / f32"),
 ]
 NN = [
     Row(lambda image, kernel: gf.nn.conv2d(image, kernel, 0, "SAME"), "InvalidArgumentError", "conv2d / strides / 0"),
-    Row(lambda image, kernel: gf.nn.conv2d(image, kernel, [1, 2, 3], "SAME"), "InvalidArgumentError", "conv2d / strides"),
-    Row(lambda image, kernel: gf.nn.conv2d(image, kernel, [2, 1, 1, 1], "SAME"), "InvalidArgumentError", "conv2d / batch / 2"),
-    Row(lambda image, kernel: gf.nn.conv2d(image, kernel, 1, "FULL"), "InvalidArgumentError", "conv2d / padding / FULL"),
+    Row(
+        lambda image, kernel: gf.nn.conv2d(image, kernel, [1, 2, 3], "SAME"), "InvalidArgumentError", "conv2d / strides"
+    ),
+    Row(
+        lambda image, kernel: gf.nn.conv2d(image, kernel, [2, 1, 1, 1], "SAME"),
+        "InvalidArgumentError",
+        "conv2d / batch / 2",
+    ),
+    Row(
+        lambda image, kernel: gf.nn.conv2d(image, kernel, 1, "FULL"), "InvalidArgumentError", "conv2d / padding / FULL"
+    ),
     Row(lambda image, kernel: gf.nn.conv2d(image, kernel, 1, [[0, 1.5]] * 4), "DTypeError", "conv2d / padding / 1.5"),
-    Row(lambda image, kernel: gf.nn.conv2d(image, kernel, 1, "SAME", data_format="CHWN"), "InvalidArgumentError", "conv2d / CHWN"),
-    Row(lambda image, kernel: gf.nn.conv2d(image, kernel, 1, "SAME", dilations=-1), "InvalidArgumentError", "conv2d / dilations / -1"),
+    Row(
+        lambda image, kernel: gf.nn.conv2d(image, kernel, 1, "SAME", data_format="CHWN"),
+        "InvalidArgumentError",
+        "conv2d / CHWN",
+    ),
+    Row(
+        lambda image, kernel: gf.nn.conv2d(image, kernel, 1, "SAME", dilations=-1),
+        "InvalidArgumentError",
+        "conv2d / dilations / -1",
+    ),
     Row(lambda line, kernel: gf.nn.conv2d(line, kernel, 1, "SAME"), "ShapeError", "conv2d / rank 4 / f32"),
     Row(lambda kernel: gf.nn.conv2d(kernel[:, :, :, :1], kernel, 1, "SAME"), "ShapeError", "conv2d / f32"),
     Row(lambda image: gf.nn.max_pool(image, 0, 1, "SAME"), "InvalidArgumentError", "max_pool / 0"),
@@ -54,7 +78,9 @@ NN = [
     Row(lambda x: gf.nn.moments(x, [7]), "ShapeError", "axis 7 / in moments"),
     Row(lambda x, y: gf.nn.softmax_cross_entropy_with_logits(x[:2], y[:1, :3]), "ShapeError", "f32"),
     Row(lambda x: gf.nn.local_response_normalization(x[None, :, :, None], None), "DTypeError", "depth_radius / None"),
-    Row(lambda image: gf.image.resize(image, [2, 2], "cubic"), "InvalidArgumentError", "resize / 'cubic' / ResizeMethod"),
+    Row(
+        lambda image: gf.image.resize(image, [2, 2], "cubic"), "InvalidArgumentError", "resize / 'cubic' / ResizeMethod"
+    ),
     Row(lambda image: gf.image.resize(image, [0, 2]), "InvalidArgumentError", "resize / 0"),
     Row(lambda x: gf.nn.ctc_loss(x, x, None, None), "DTypeError", "None / ctc_loss(f32"),
 ]
@@ -94,14 +120,22 @@ OTHERS = [
     Row(lambda: gf.constant([1, 2], shape=[3]), "ShapeError", "constant / 2 / 3"),
     Row(lambda x: gf.math.polyval("abc", x), "InvalidArgumentError", "polyval / str"),
     Row(lambda x: gf.cond(x, lambda: 1.0, lambda: 2.0), "InvalidArgumentError", "f32"),
-    Row(lambda x: gf.while_loop(lambda k: k < 3, lambda k: k + 1, [0], maximum_iterations=1.5), "DTypeError", "maximum_iterations / 1.5"),
+    Row(
+        lambda x: gf.while_loop(lambda k: k < 3, lambda k: k + 1, [0], maximum_iterations=1.5),
+        "DTypeError",
+        "maximum_iterations / 1.5",
+    ),
     Row(lambda x: gf.map_fn(lambda e: e, []), "ShapeError", "map_fn / []"),
     Row(lambda: gf.random.stateless_normal([2], [1, 2, 3]), "ShapeError", "seed / [2] / i64[3]"),
     Row(lambda: gf.random.stateless_uniform([-2], [1, 2]), "ShapeError", "-2"),
     Row(lambda: gf.random.stateless_uniform([2], [1, 2], dtype="bool"), "DTypeError", "bool"),
     Row(lambda: gf.random.stateless_uniform([2], [1, 2], 5, 5, "int32"), "InvalidArgumentError", "5"),
     Row(lambda: gf.random.normal([2], seed=1.5), "DTypeError", "seed / 1.5"),
-    Row(lambda: gf.random.stateless_normal([2], [1, 2], alg="mersenne"), "InvalidArgumentError", "alg / mersenne / philox"),
+    Row(
+        lambda: gf.random.stateless_normal([2], [1, 2], alg="mersenne"),
+        "InvalidArgumentError",
+        "alg / mersenne / philox",
+    ),
     Row(lambda x: gf.signal.fft(x), "DTypeError", "fft / f32"),
     Row(lambda x: gf.signal.frame(x, 0, 1), "InvalidArgumentError", "frame / 0"),
     Row(lambda x: gf.signal.frame(x, 2, 1, axis=1.5), "DTypeError", "frame / axis must be an int / 1.5"),

@@ -74,7 +74,11 @@ SHAPES = [
     Row(lambda x: gf.cast(x, "float128"), "DTypeError", "float128 / float64"),
     Row(lambda x: gf.cast(x, None), "DTypeError", "None is not a dtype"),
     Row(lambda x: gf.bitcast(x, "float64"), "ShapeError", "bitcast / f32 / float64"),
-    Row(lambda image: gf.space_to_batch(image, [4], [[0, 1]]), "InvalidArgumentError", "space_to_batch / multiple / 7 and 4"),
+    Row(
+        lambda image: gf.space_to_batch(image, [4], [[0, 1]]),
+        "InvalidArgumentError",
+        "space_to_batch / multiple / 7 and 4",
+    ),
     Row(lambda image: gf.nn.depth_to_space(image, 1), "InvalidArgumentError", "depth_to_space / 1"),
     Row(lambda image: gf.nn.space_to_depth(image, 2.5), "DTypeError", "space_to_depth / block_size / 2.5"),
     Row(lambda x: gf.dynamic_partition(x, [0, 1, 0], 0), "InvalidArgumentError", "dynamic_partition / 0"),

@@ -58,6 +58,7 @@ class Company(Maker):
     def __init__(self, draw: Any, fallible: bool) -> None:
         super().__init__(draw, False, fallible)
         self.symbols_made, self.is_embedding = 0, False
+        self.used: set[str] = set()  # names of run-time extents
         self.given: dict[Value, Array] = {}
         self.known: dict[str, int] = {}  # symbol -> extent
         self.results: list[Value] = []
@@ -180,15 +181,15 @@ class Company(Maker):
     def embed(self, op: Op, sample: Sample, symbolic: bool = False) -> list[Value]:
         """The op with the sample's operands and attributes; its results. symbolic: extents are symbols, where the type rule and the
         attributes allow it."""
-        count, self.is_embedding = len(self.builder.nodes), True
         shapes: list[tuple[Dim, ...]] = [a.shape for a in sample.arrays]
         attributes = {**sample.attributes}
-        if any(
-            isinstance(name, str) for name in attributes.get("extents", ())
-        ):  # names of run-time extents are used once
-            attributes["extents"] = tuple(self.new_symbol() for _ in attributes["extents"])
+        names = set(attributes.get("extents", ()))
+        if names & self.used:  # a run-time extent is defined once
+            return []
+        self.used |= names
         if symbolic:
             shapes = self.named(op, sample, attributes) or shapes
+        count, self.is_embedding = len(self.builder.nodes), True
         types = operand_types(sample, shapes)
         operands = [
             self.variable_input(array, type_) if isinstance(type_, VariableType) else self.array(array, type_.shape)
@@ -209,7 +210,7 @@ class Company(Maker):
 
     def new_symbol(self) -> str:
         self.symbols_made += 1
-        return f"s{self.symbols_made}"
+        return f"extent{self.symbols_made}"
 
     def named(self, op: Op, sample: Sample, attributes: dict[str, Any]) -> list[tuple[Dim, ...]] | None:
         """Shapes with a symbol for each extent; None where the type rule refuses them."""

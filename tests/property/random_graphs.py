@@ -95,7 +95,9 @@ class Maker:
         return Source("/user/random.py", line, 0, f"step {line}")
 
     def add(self, op: Op, inputs: list[Value], **attributes: Any) -> Value | None:
-        """Add a node; None, and no node, if its type rule refuses the operands or it would be too large."""
+        """Add a node; None, and no node, if its type rule refuses the operands (or there is none of them) or it would be too large."""
+        if any(v is None for v in inputs):
+            return None
         source, count = self.source(), len(self.builder.nodes)
         try:
             outputs = self.builder.add(op, inputs, attributes, source)

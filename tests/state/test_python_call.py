@@ -527,3 +527,20 @@ def test_stateless_functions_run_in_order_too() -> None:
 
     assert float(both(program, gf.constant(2.0))[0]) == 4.0
     assert log == [2.0, -2.0] * 3
+
+
+def test_the_op_copies_only_what_was_declared():
+    """Native code has memory for the declared dtype and shape; results of another layout are made dense."""
+    from graphflow import dtypes, ops
+
+    def call(function, x):
+        return gf.function(lambda x: ops.python_call(x, function=function, dtypes=(dtypes.float32,), shapes=((2, 3),)))(
+            x
+        )
+
+    x = gf.constant(np.arange(6, dtype=np.float32).reshape(3, 2))
+    np.testing.assert_array_equal(call(lambda a: (a.T,), x), x.numpy().T)
+    with pytest.raises(gf.errors.DTypeError, match=r"declared f32\[2,3\], got c128\[2,3\]"):
+        call(lambda a: (a.T.astype(np.complex128),), x)
+    with pytest.raises(gf.errors.ShapeError, match=r"declared f32\[2,3\], got f32\[3,2\]"):
+        call(lambda a: (a,), x)
