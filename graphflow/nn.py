@@ -10,6 +10,7 @@ from typing import Any
 from . import ops
 from .arguments import guard
 from .errors import InvalidArgumentError, ShapeError
+from .functions.attention import dot_product_attention
 from .functions.convolution import *  # noqa: F403
 from .functions.convolution import __all__ as _convolutions
 from .functions.ctc import *  # noqa: F403
@@ -52,7 +53,8 @@ from .tensor import Tensor, convert_to_tensor
 
 __all__ = [
     "all_candidate_sampler", "approx_max_k", "approx_min_k", "batch_normalization", "batch_to_space", "bias_add", "compute_accidental_hits",
-    "crelu", "depth_to_space", "dropout", "elu", "embedding_lookup", "experimental", "fixed_unigram_candidate_sampler", "gelu", "in_top_k",
+    "crelu", "depth_to_space", "dot_product_attention", "dropout", "elu",
+    "embedding_lookup", "experimental", "fixed_unigram_candidate_sampler", "gelu", "in_top_k",
     "l2_normalize", "layer_normalization", "leaky_relu", "log_softmax", "moments", "nce_loss", "relu", "relu6", "sampled_softmax_loss",
     "selu", "sigmoid", "silu", "softmax", "softplus", "softsign", "space_to_batch", "space_to_depth", "swish", "tanh", "top_k",
     "zero_fraction", *_convolutions, *_ctc, *_fractional, *_losses, *_poolings, *_statistics,

@@ -34,7 +34,9 @@ class TensorShape(tuple[Any, ...]):
         found._unknown = dims is None
         for extent in tuple.__iter__(found):
             if extent.__class__ is not int and not _is_extent(extent) or extent.__class__ is int and extent < 0:
-                raise ShapeError(f"TensorShape: an extent must be an int or None, got {extent!r} in {dims!r}; use 0 or more, None where it is not known")
+                raise ShapeError(
+                    f"TensorShape: an extent must be an int or None, got {extent!r} in {dims!r}; use 0 or more, or None for any"
+                )
         return found
 
     @property

@@ -306,7 +306,7 @@ def gather(
     if indices.dtype is int16:
         indices = ops.cast(indices, dtype=int32)
     if hasattr(params, "_looked_up") and params.dims and axis in (None, 0) and batch_dims == 0:
-        return params._looked_up(indices)  # type: ignore[no-any-return]
+        return params._looked_up(indices)
     params = convert_to_tensor(params)
     batch_dims = normalize_axis("gather", batch_dims, len(indices.dims) + 1)
     axis = batch_dims if axis is None else normalize_axis("gather", axis, len(params.dims))

@@ -114,7 +114,8 @@ class Function(Settling, Inspection):
         try:
             return self._fast(*args, **kwargs)
         except Exception as error:
-            raise filtered(typed(error, self.name, args, kwargs))  # noqa: B904  the same error, with the user's frames
+            error = typed(error, self.name, args, kwargs)
+            raise filtered(error)  # noqa: B904  the same error, with the user's frames
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method: each instance has traces of its own, and is not kept alive by them."""

@@ -31,7 +31,8 @@ class BoundFunction(Inspection):
         try:
             return self._function._fast(self._instance, *args, **kwargs)
         except Exception as error:
-            raise filtered(typed(error, self._function.name, args, kwargs))  # noqa: B904  the same error, with the user's frames
+            error = typed(error, self._function.name, args, kwargs)
+            raise filtered(error)  # noqa: B904  the same error, with the user's frames
 
     @property
     def python_function(self) -> Callable[..., Any]:
