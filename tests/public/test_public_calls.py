@@ -28,7 +28,7 @@ KNOWN = frozenset(
     }
 )
 #: every so many calls is one batch: neighbours in the table are alike, and fuse into kernels that take long to compile
-STRIDE = 72
+STRIDE = 54
 BATCHES = {list(CALLS)[k]: list(CALLS)[k::STRIDE] for k in range(STRIDE)}
 batches = pytest.mark.parametrize("batch", BATCHES)
 
@@ -72,18 +72,14 @@ def test_compiled_calls_give_the_bits_of_eager_ones(batch):
     expected = every(arguments)
     assert all(bits(result) for result in expected)
     assert differing(batch, gf.function(every)(arguments), expected) == []
-
-
-@batches
-def test_one_trace_for_unknown_extents_gives_the_same(batch):
-    every, arguments = calls_of(batch)
     specs = []
     for name, own in zip(BATCHES[batch], arguments, strict=True):
-        frees = [0 if array in KNOWN else 1 for array in arguments_of(CALLS[name])]
+        frees = [
+            0 if array in KNOWN else min(len(t.shape), 1)
+            for array, t in zip(arguments_of(CALLS[name]), own, strict=True)
+        ]
         specs.append(
-            [
-                gf.TensorSpec([None] * min(free, len(t.shape)) + list(t.shape[free:]), t.dtype)
-                for free, t in zip(frees, own, strict=True)
-            ]
+            [gf.TensorSpec([None] * free + list(t.shape[free:]), t.dtype) for free, t in zip(frees, own, strict=True)]
         )
-    assert differing(batch, gf.function(every, input_signature=[specs])(arguments), every(arguments)) == []
+    unknown = gf.function(every, input_signature=[specs])
+    assert differing(batch, unknown(arguments), expected) == [], "compiled for unknown extents"
