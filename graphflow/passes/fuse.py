@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..ir.builder import rewrite
-from ..ir.dims import Dim
+from ..ir.dims import Dim, product
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import OPS, Alias, Effect, Indexed, Interleave, Pointwise, Reduce, View
 from ..ir.region import Refusal, Region, analyse, can_fail, is_fusable
@@ -39,6 +39,8 @@ TOO_MANY_BUFFERS = Refusal("size", f"a loop over more than {MOST_BUFFERS} arrays
 MOST_REFUSALS = 32
 """Groups with a common operand that a group is tried with in vain before the others are left: a hundred loops over one array, each
 as large as a loop may be, are not tried in all pairs."""
+WHOLE_TWICE = 8192
+"""Elements up to which a sum of a whole array and what is made of it and the array again are one loop: one block of the sum."""
 CHEAP = 3
 """Cost up to which computing a value again for each row is cheaper than storing and loading it."""
 
@@ -101,6 +103,26 @@ def is_plain(node: Node) -> bool:
 def _stored(value: Value) -> Value:
     """The narrow value that stands for this one in memory, or the value itself."""
     return value.producer.inputs[0] if value.producer is not None and reads_narrow(value.producer) else value
+
+
+def _walks_all_twice(region: Region) -> bool:
+    """Is an array reduced to one number, and then walked again for what follows from the number? One loop for both runs on one core,
+    and cannot write where it reads."""
+    if not region.reduced or any(region.space[a] != 1 for a in region.kept):
+        return False
+    size = product(region.space)
+    if isinstance(size, int) and size <= WHOLE_TWICE:
+        return False
+    after: set[Value] = set()
+    for node in region.nodes:
+        follows = any(v in after for v in node.inputs)
+        if isinstance(node.op.kernel, Reduce):
+            if follows:
+                return True
+            after.update(node.outputs)
+        elif follows:
+            after.update(node.outputs)
+    return any(v in after and any(index.terms for index in region.output_coordinates[v]) for v in region.outputs)
 
 
 @dataclass
@@ -273,6 +295,8 @@ class _Fusion:
             return region
         if len(region.inputs) + len(outputs) > MOST_BUFFERS:
             return TOO_MANY_BUFFERS
+        if _walks_all_twice(region):
+            return Refusal("second pass", "a second pass over a whole array runs on all cores in a loop of its own")
         return self._repeated(region) or region
 
     def _with_copies(self, nodes: Sequence[Node]) -> list[Node]:

@@ -66,7 +66,7 @@ def test_wrong_changes(changes, message):
 
 
 def test_unknown_flag():
-    with pytest.raises(AttributeError):
+    with pytest.raises(ValueError, match="there is no flag 'speed'; the flags are check,"):
         config.get("speed")
 
 

@@ -121,7 +121,7 @@ SWITCH = """switch p, x{0} {{
     [
         ("", "", "t_call"),
         (", w", ", w: var f32[4]", "assign_variable w, x"),
-        (", w", ", w: var f32[4]", "%0: f32[4] = read_variable w\n            print %0 {template=\"\"}"),
+        (", w", ", w: var f32[4]", "%0: f32[4] = read_variable w\n            print %0 {template=\"{}\"}"),
     ],
 )  # fmt: skip
 def test_nothing_moves_across_a_branch_that_may_touch_variables(call, check_control, operands, inputs, inside):
@@ -138,7 +138,7 @@ def test_a_branch_that_only_prints_is_no_obstacle(check_control):
     text = """p: b1[], x: f32[4], w: var f32[4]
         {}
         return {}"""
-    node = SWITCH.format("", "", 'print x {template=""}')
+    node = SWITCH.format("", "", 'print x {template="{}"}')
     check_control(
         forward_state,
         text.format(f"assign_variable w, x\n        {node}\n        %0: f32[4] = read_variable w", "%0"),

@@ -317,3 +317,13 @@ def test_time_grows_with_the_number_of_nodes(graph_of):
         patch.setattr(module, "analyse", lambda *arguments: calls.append(1) or analyse(*arguments))
         run_pipeline(graph, [fuse], PassContext(), verify=False)
     assert len(calls) <= 2
+
+
+def test_a_second_pass_over_a_whole_array_is_a_loop_of_its_own(fused):
+    """x / sqrt(sum of squares) of a large array: the sum runs on all cores, and so does the quotient; a small one is one loop."""
+    body = "%0: f32[{n}] = square x\n%1: f32[] = reduce_sum %0 {{axes=(0,)}}\n%2: f32[{n}] = divide x, %1\nreturn %2"
+    graph, remarks = fused("x: f32[65536]", body.format(n=65536))
+    assert summary(graph) == "fused(square reduce_sum); fused(divide)"
+    assert "second pass" in {category for category, _ in remarks}
+    graph, remarks = fused("x: f32[512]", body.format(n=512))
+    assert summary(graph) == "fused(square reduce_sum divide)" and not remarks

@@ -92,7 +92,7 @@ def test_what_the_loop_needs_too_is_there_twice(check_control):
         "%3: f32[2,2] = transpose w {permutation=(1, 0)}\n            " + USE.format("%3"),  # a view
         "%3: f32[2] = exp y\n            %9: f32[2] = add %3, y",  # changes
         "%3: f32[2] = gather w, count {axis=0}\n            %9: f32[2] = add %3, y",  # can fail
-        "%3: f32[2] = exp v\n            print %3 {template=\"\"}\n            %4: f32[2] = sin y\n            %9: f32[2] = add %4, y"
+        "%3: f32[2] = exp v\n            print %3 {template=\"{}\"}\n            %4: f32[2] = sin y\n            %9: f32[2] = add %4, y"
         .replace("exp v", "add v, v"),
     ],
 )  # fmt: skip

@@ -420,7 +420,7 @@ WHILE = {
             return %0
           },
           body = graph step(k: i32[], y: f32[n]) -> (i32[], f32[n]) {
-            print k {template="no"}
+            print k {template="{} no"}
             return k, y
           }, carried = 2
         }

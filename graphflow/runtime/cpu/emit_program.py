@@ -24,6 +24,8 @@ __all__ = ["PARALLEL_WORK", "ProgramEmitter", "element_work"]
 
 PARALLEL_WORK = 150_000
 """Work (vector instructions, roughly) below which a kernel stays on the calling thread: about 15 us."""
+STEPS_OF_A_PART = 64
+"""Kernels of one function. A network of 300 layers (1,200 kernels) takes LLVM TIME."""
 OBJECT_DATA = object.__basicsize__
 """Offset of ndarray's data pointer: the first field after the object header."""
 
@@ -38,10 +40,13 @@ class ProgramEmitter(StepEmitter):
 
     def program(self) -> str:
         """The body of `program`: every node's step in order, then copies to outputs and variables."""
-        writer = self.writer
-        writer.open("entry")
+        self.writer.open("entry")
         snapshots = self._snapshots()
+        parts = 0
         for number, node in enumerate(self.graph.nodes):
+            if self.kernels >= STEPS_OF_A_PART * (parts + 1):
+                self._end_part(parts)
+                parts += 1
             kernel = node.op.kernel
             if (
                 isinstance(kernel, Alias)
@@ -57,14 +62,27 @@ class ProgramEmitter(StepEmitter):
             self._copy(("output", position), self.key(value), value)
         for variable, value in self.plan.commits:
             self._copy(self.key(variable), snapshots.get(value) or self.key(value), value)
+        return self._function("program")
+
+    _can_fail = False
+
+    def _end_part(self, number: int) -> None:
+        """The steps so far become a function of their own, called by what follows: LLVM takes quadratic time for a long block."""
+        self.functions.append(self._function(f"program_part{number}"))
+        self.writer, self._arguments = Writer(), ""
+        self.writer.open("entry")
+        self.writer.line(f"call void @program_part{number}(ptr %table)")
+        self._leave_if_failed()
+
+    def _function(self, name: str) -> str:
+        """What was written since the last function."""
+        writer = self.writer
         writer.line("br label %out")
         writer.open("out")
         writer.line("ret void")
         body = "\n".join(writer.lines)
         self.declarations |= writer.declarations
-        return f"define internal void @program(ptr noalias %table) #0 {{\n{body}\n}}\n"
-
-    _can_fail = False
+        return f"define internal void @{name}(ptr noalias %table) #0 {{\n{body}\n}}\n"
 
     def emit_kernel(self, node: Node, number: int) -> None:
         """The step of a kernel or an effect; number: its step in the plan."""
