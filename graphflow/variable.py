@@ -122,7 +122,7 @@ class Variable(PartialUpdates, TensorLike, metaclass=_Created):
         lookup does not depend on its elements."""
         gather = OPS["gather"]
         if active_trace.get() is not None:
-            return gather(self.value(), indices, axis=0, batch_dims=0)  # type: ignore[no-any-return]
+            return gather(self.value(), indices, axis=0, batch_dims=0)
         with stop():
             found: Tensor = gather(Tensor(self._array, self.dtype), indices, axis=0, batch_dims=0)
         if recorders.get():

@@ -286,7 +286,11 @@ def _samples(pairs: bool) -> Any:
 
         found = []
         # eager mode compiles pair_fft for each length, and the samples of fft run it in all of them
-        lengths = (1, 4, 6, 11, 30, 128) if pairs else (1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 16, 22, 30, 64, 97, 100, 105, 128, 240)
+        lengths = (
+            (1, 4, 6, 11, 30, 128)
+            if pairs
+            else (1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 16, 22, 30, 64, 97, 100, 105, 128, 240)
+        )
         for dtype in FLOATS:
             for n in lengths:
                 shape = (2, n) if dtype == "float64" else (n,)  # each rank is a kernel, and these are large

@@ -103,12 +103,12 @@ def samples(*groups: Samples | Sequence[Sample] | Sample) -> Samples:
 
 def _edges(dtype: str) -> np.ndarray[Any, Any]:
     if np.dtype(dtype).kind == "f":
+        limits = np.finfo(dtype)
+        own = (limits.smallest_subnormal, -limits.smallest_subnormal, limits.tiny, -limits.max)
         with np.errstate(over="ignore"):
-            return np.array(FLOAT_EDGES, dtype)
-    limits = np.iinfo(dtype)
-    return np.array(
-        sorted({limits.min, limits.min + 1, 0, 1, 2, limits.max - 1, limits.max, max(limits.min, -1)}), dtype
-    )
+            return np.array([*FLOAT_EDGES, *own], dtype)
+    whole = np.iinfo(dtype)
+    return np.array(sorted({whole.min, whole.min + 1, 0, 1, 2, whole.max - 1, whole.max, max(whole.min, -1)}), dtype)
 
 
 def _wrong_dtype(dtypes: Sequence[str]) -> str:

@@ -240,7 +240,7 @@ class Maker:
         centred = self.add(ops.subtract, [x, self.add(ops.reduce_sum, [x], axes=axes, keepdims=True)])
         spread = self.add(ops.reduce_sum, [self.add(ops.square, [centred])], axes=axes, keepdims=True)
         result = self.add(ops.multiply, [centred, self.add(ops.reciprocal, [self.add(ops.sqrt, [spread])])])
-        if self.number(1):
+        if result is not None and self.number(1):
             self.add(ops.multiply, [result, self.partner(result)])
 
     def view(self) -> None:

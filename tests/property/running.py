@@ -13,7 +13,7 @@ import graphflow.ops as ops
 from graphflow.compiler import Executable, runtime_error
 from graphflow.dtypes import DType, float64, rounded
 from graphflow.errors import GraphflowError
-from graphflow.ir.dims import SymbolicDim, evaluate
+from graphflow.ir.dims import SymbolicDim, evaluate, symbols_of
 from graphflow.ir.graph import Graph, Node, Value
 from graphflow.ir.op import Control
 from graphflow.tensor import Tensor, _execute
@@ -172,9 +172,9 @@ def _results(node: Node, operands: list[Tensor], extents: dict[str, int], outcom
 
 
 def _concrete(value: Any, extents: dict[str, int]) -> Any:
-    """An attribute with numbers for its symbolic dims."""
+    """An attribute with numbers for its symbolic dims, as far as they are known."""
     if isinstance(value, SymbolicDim):
-        return evaluate(value, extents)
+        return evaluate(value, extents) if symbols_of(value) <= extents.keys() else value
     return tuple(_concrete(v, extents) for v in value) if isinstance(value, tuple) else value
 
 

@@ -16,7 +16,15 @@ from graphflow.compiler import Executable, compile_graph
 from graphflow.ir import parse, print_graph
 from graphflow.runtime.cpu import emit_program, llvm, nests, pool
 
-EXAMPLES = {"static": 340, "symbolic": 180, "fallible": 140, "threads": 100, "widths": 100, "unoptimised": 80}
+EXAMPLES = {
+    "static": 340,
+    "symbolic": 180,
+    "fallible": 140,
+    "threads": 100,
+    "widths": 100,
+    "unoptimised": 80,
+    "parts": 60,
+}
 if os.environ.get("GRAPHFLOW_PROPERTY") == "search":
     EXAMPLES = {name: 20 * count for name, count in EXAMPLES.items()}
 
@@ -48,6 +56,15 @@ def test_one_program_for_many_extents(case):
 @given(cases(fallible=True))
 def test_failures_are_those_of_eager_mode(case):
     check_runs(case, compiled(case))
+
+
+@settings(max_examples=EXAMPLES["parts"])
+@given(case=cases(fallible=True))
+def test_programs_in_parts(case):
+    """A long program is several functions; here each kernel is one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(emit_program, "STEPS_OF_A_PART", 1)
+        check_runs(case, compiled(case))
 
 
 @settings(max_examples=EXAMPLES["unoptimised"])
