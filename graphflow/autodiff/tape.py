@@ -548,7 +548,7 @@ def _zeros(tensor: Any) -> Any:
 
 
 class _backward_of:  # noqa: N801 (used as `with _backward_of(source):`, like a function)
-    """Nodes traced inside are "backward of" the source's line."""
+    """Nodes traced and ops recorded inside are "backward of" the source's line (nobody else asks)."""
 
     __slots__ = ("_source", "_token")
 
@@ -556,7 +556,8 @@ class _backward_of:  # noqa: N801 (used as `with _backward_of(source):`, like a 
         self._source = source
 
     def __enter__(self) -> None:
-        self._token = None if active_trace() is None else backward_source.set(self._source)
+        asked = active_trace() is not None or recorders.get()
+        self._token = backward_source.set(self._source) if asked else None
 
     def __exit__(self, *exception: object) -> None:
         if self._token is not None:

@@ -9,16 +9,17 @@ import numpy as np
 
 from ..dtypes import DType, int32, int64
 from ..errors import DTypeError, ShapeError
+from ..ir.dims import product
 from ..ir.op import Op, Reduce, Sample, define_op
 from ..ir.types import TensorType
 from .cast import cast
-from .comparison import equal, not_equal
+from .comparison import equal
 from .complex import conjugate
-from .gradients import constant_like, keep_axes
+from .gradients import keep_axes
+from .ordering import cumulative
 from .rules import check_kind, normalize_axis, reduced_shape, reduction
 from .samples import FLOATS, NUMBERS, axis_reductions, fill, samples
-from .select import select
-from .shape import broadcast_to
+from .shape import broadcast_to, reshape, transpose
 
 __all__ = [
     "argmax", "argmin", "reduce_all", "reduce_any", "reduce_in_steps", "reduce_max", "reduce_min", "reduce_prod",
@@ -64,17 +65,17 @@ def _prod_reference(x: Any, axes: Any, keepdims: bool = False) -> Any:
 
 
 def _prod_gradient(node: Any, dy: Any) -> list[Any]:
-    """dy times the product of the other elements: the product divided by the element where it is not zero; at the
-    only zero of a row the product of the rest; 0 where the row has another zero. Right to second order with one zero
-    in a row."""
+    """dy times the product of the other elements: of those before each and those behind, so that nothing is divided by a zero or an
+    infinity."""
     x, axes = node.inputs[0], node.attributes["axes"]
-    nonzero = not_equal(x, constant_like(0, x))
-    safe = select(nonzero, x, constant_like(1, x))
-    product, dy = (keep_axes(t, x.dims, axes) for t in (node.outputs[0], dy))
-    rest = reduce_prod(safe, axes=axes, keepdims=True)
-    zeros = reduce_sum(select(nonzero, constant_like(0, x), constant_like(1, x)), axes=axes, keepdims=True)
-    at_zero = select(equal(zeros, constant_like(1, x)), rest, constant_like(0, x))
-    return [dy * conjugate(select(nonzero, product / safe, at_zero))]
+    dy = keep_axes(dy, x.dims, axes)
+    kept = tuple(a for a in range(len(x.dims)) if a not in axes)
+    order = (*kept, *axes)
+    front = transpose(x, permutation=order)
+    rows = reshape(front, shape=(*(x.dims[a] for a in kept), product(x.dims[a] for a in axes)))
+    before, behind = (cumulative(rows, axis=len(kept), kind="prod", exclusive=True, reverse=r) for r in (False, True))
+    others = reshape(before * behind, shape=front.dims)
+    return [dy * conjugate(transpose(others, permutation=tuple(order.index(a) for a in range(len(order)))))]
 
 
 reduce_prod = define_op(

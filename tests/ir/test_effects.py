@@ -44,11 +44,11 @@ def refuse(before, after, message):
 SWITCH = """
   switch p, x, w {                             # a.py:3:0
     branches = (graph no(x: f32[4], w: var f32[4]) -> () {
-      print x {template="no"}                  # a.py:4:0
+      print x {template="no{}"}                  # a.py:4:0
       return
     }, graph yes(x: f32[4], w: var f32[4]) -> () {
       %0: f32[4] = read_variable w             # a.py:5:0
-      print %0 {template="yes"}                # a.py:6:0
+      print %0 {template="yes{}"}                # a.py:6:0
       t_call                                   # a.py:7:0
       assign_variable w, x                     # a.py:8:0
       return
@@ -58,7 +58,7 @@ SWITCH = """
 
 
 def test_sequence():
-    sequence = effects("  assign_variable w, x  # a.py:1:0\n" + SWITCH + '  print x {template="end"}  # a.py:9:0\n')
+    sequence = effects("  assign_variable w, x  # a.py:1:0\n" + SWITCH + '  print x {template="end{}"}  # a.py:9:0\n')
     assert show(sequence) == [
         "write w", ["switch", ["print"], ["read w", "print", "call", "write w"]], "print",
     ]  # fmt: skip
@@ -86,7 +86,7 @@ def reads_and_writes(*lines):
     for number, line in lines:
         text = {
             "r": "%{k}: f32[4] = read_variable w", "W": "assign_variable w, x", "V": "assign_variable v, x", "C": "t_call",
-            "P": 'print x {{template=""}}',
+            "P": 'print x {{template="{{}}"}}',
         }[line].format(k=number)  # fmt: skip
         found.append(f"  {text}  # a.py:{number}:0")
     return effects("\n".join(found))
@@ -111,12 +111,12 @@ def test_calls_of_python_are_barriers():
 
 
 def test_the_way_of_a_run_may_become_known():
-    before = effects('  print x {template=""}  # a.py:1:0\n' + SWITCH)
+    before = effects('  print x {template="{}"}  # a.py:1:0\n' + SWITCH)
     first, yes, no = (
-        "  print x {template=\"\"}  # a.py:1:0\n",
-        '  %0: f32[4] = read_variable w  # a.py:5:0\n  print %0 {template="yes"}  # a.py:6:0\n'
+        "  print x {template=\"{}\"}  # a.py:1:0\n",
+        '  %0: f32[4] = read_variable w  # a.py:5:0\n  print %0 {template="yes{}"}  # a.py:6:0\n'
         "  t_call  # a.py:7:0\n  assign_variable w, x  # a.py:8:0\n",
-        '  print x {template="no"}  # a.py:4:0\n',
+        '  print x {template="no{}"}  # a.py:4:0\n',
     )  # fmt: skip
     check_effects_kept(before, effects(first + yes))
     check_effects_kept(before, effects(first + no))
@@ -128,7 +128,9 @@ def test_the_way_of_a_run_may_become_known():
 
 def test_effects_stay_in_their_branch():
     before = effects(SWITCH)
-    refuse(before, effects(SWITCH.replace('print x {template="no"}                  # a.py:4:0', "")), "found no more")
+    refuse(
+        before, effects(SWITCH.replace('print x {template="no{}"}                  # a.py:4:0', "")), "found no more"
+    )
     moved = effects(SWITCH.replace("assign_variable w, x                     # a.py:8:0", "")
                     + "  assign_variable w, x  # a.py:8:0\n")  # fmt: skip
     refuse(before, moved, "expected assign_variable w at a.py:8, found no more")
@@ -137,12 +139,12 @@ def test_effects_stay_in_their_branch():
 LOOP = """
   %0: f32[4] = while x {                    # a.py:3:0
     condition = graph test(x: f32[4]) -> (b1[]) {
-      print x {template="test"}             # a.py:4:0
+      print x {template="test{}"}             # a.py:4:0
       %0: b1[] = constant {value=b1 False}  # a.py:5:0
       return %0
     },
     body = graph step(x: f32[4]) -> (f32[4]) {
-      print x {template="step"}             # a.py:6:0
+      print x {template="step{}"}             # a.py:6:0
       return x
     },
     carried = 1
@@ -153,16 +155,16 @@ LOOP = """
 def test_a_loop_that_never_runs_tests_once():
     before = effects(LOOP)
     assert show(before) == [["while", ["print"], ["print"]]]
-    check_effects_kept(before, effects('  print x {template="test"}  # a.py:4:0\n'))
-    refuse(before, effects('  print x {template="step"}  # a.py:6:0\n'), "expected while at a.py:3")
+    check_effects_kept(before, effects('  print x {template="test{}"}  # a.py:4:0\n'))
+    refuse(before, effects('  print x {template="step{}"}  # a.py:6:0\n'), "expected while at a.py:3")
     refuse(before, (), "expected while at a.py:3")
 
 
 def test_the_same_function_in_two_places():
-    shared = 'shared f = graph f(x: f32[4]) -> () {\n  print x {template=""}  # f.py:1:0\n  return\n}\n'
+    shared = 'shared f = graph f(x: f32[4]) -> () {\n  print x {template="{}"}  # f.py:1:0\n  return\n}\n'
     head = "graph g(x: f32[4]) -> () {\n"
     calls = ["  call x {function=graph f}  # a.py:1:0\n", "  call x {function=graph f}  # a.py:2:0\n"]
-    inlined = '  print x {template=""}  # f.py:1:0\n'
+    inlined = '  print x {template="{}"}  # f.py:1:0\n'
 
     def sequence(*lines):
         return effect_sequence(parse(shared + head + "".join(lines) + "  return\n}"))

@@ -78,3 +78,37 @@ def test_one_compilation_serves_every_extent(op: Op) -> None:
 def _class_of(error: GraphflowError) -> type[GraphflowError]:
     """What a run raises for it: extents are asserted where only the run knows them."""
     return IndexOutOfRangeError if isinstance(error, IndexOutOfRangeError) else InvalidArgumentError
+
+
+def test_an_extent_is_checked_where_the_op_runs() -> None:
+    """In the branch that is taken, at the user's line, also for an extent that only the run decides; the gradient is none the worse."""
+    vector = gf.TensorSpec([None])
+
+    @gf.function(input_signature=[vector])
+    def guarded(x: Any) -> Any:
+        return gf.cond(gf.size(x) > 0, lambda: gf.argmax(x), lambda: gf.constant(-1, gf.int64))
+
+    assert int(guarded(gf.zeros([0]))) == -1
+    assert int(guarded(gf.constant([1.0, 3.0, 2.0]))) == 1
+
+    @gf.function(input_signature=[vector])
+    def of_positives(x: Any) -> Any:
+        return gf.argmin(gf.boolean_mask(x, x > 0))
+
+    assert int(of_positives(gf.constant([3.0, -1.0, 2.0]))) == 1
+    with pytest.raises(InvalidArgumentError, match=r"argmin: axis 0 of f32\[u0\] is empty") as caught:
+        of_positives(gf.constant([-1.0]))
+    assert "test_symbolic.py" in str(caught.value)
+
+    @gf.function(input_signature=[vector])
+    def slope(x: Any) -> Any:
+        with gf.GradientTape() as tape:
+            tape.watch(x)
+            y = gf.pad(x, [[2, 1]], "REFLECT")
+        return tape.gradient(y, x)
+
+    assert slope(gf.zeros([4])).numpy().tolist() == [1.0, 2.0, 3.0, 1.0]
+    with pytest.raises(
+        InvalidArgumentError, match=r"pad: reflect paddings must be at most s0-1 on axis 0 of f32\[s0\]"
+    ):
+        slope(gf.zeros([2]))

@@ -20,9 +20,12 @@ from .expressions import NAMED, PREPARED, RECORD_ONLY, WITHOUT, WITHOUT_GRADIENT
 
 @dataclass(frozen=True)
 class Case:
-    """One function of arrays, on both sides. group: what differences are accepted for (a call's or op's name); label: tells the cases of a
-    group apart; elementwise: floats are as exact as themselves, not as the largest of them; compiled: compare inside functions too; reference: the op's
-    definition in NumPy, with these attributes; gradients: compare them too."""
+    """One function of arrays, on both sides.
+
+    group: "call", "op" or "expression", and the call's or op's name; label: tells the cases of a group apart; elementwise: floats are as
+    exact as themselves, not as the largest of them; compiled: compare inside functions too; reference: the op's definition in NumPy, with
+    these attributes; gradients: compare them too.
+    """
 
     group: str
     label: str

@@ -66,7 +66,7 @@ def _further_than_rounding(x: Any, y: Any, elementwise: bool) -> Any:
 
 
 def uncaught(ours: BaseException, theirs: BaseException) -> str:
-    """ "" if the `except` clause that catches TensorFlow's exception catches ours: the class of its name in gf.errors, or the Python class."""
+    """Empty if the `except` clause that catches TensorFlow's exception catches ours: its namesake in gf.errors, or the Python class."""
     name = type(theirs).__name__
     if type(theirs).__module__.startswith("tensorflow"):
         wanted = getattr(gf.errors, name, None)

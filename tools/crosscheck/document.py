@@ -14,12 +14,12 @@ _HEAD = """# Differences from TensorFlow's results
 
 Written by `python tools/tensorflow_differences.py` from TensorFlow 2.21 and this checkout: do not edit.
 
-{calls} calls of public functions (tests/public/calls.py) ran through both, eagerly, with the gradients of their results in every float and
-complex input, and in functions; {samples} samples of {ops} ops ran through the op's record and, those that must fail too, through the public
-function of its meaning (tools/crosscheck/expressions.py). {alike} of these {all} cases agree: structure, dtype, shape, integers, bools and
-`None` exactly; floats within 64 units in the last place (of the element, or of 1, for functions of single elements; of the largest element
-elsewhere), because sums are added in other orders and functions approximated by other polynomials; an exception of TensorFlow's is met by
-one that the same `except` clause catches.
+{calls} calls of public functions (tests/public/tables) ran through both, eagerly, with the gradients of their results in every float and
+complex input, and in functions; {samples} cases of the samples of {ops} ops ran through the op's record and, those that must fail too,
+through the public function of its meaning (tools/crosscheck/expressions.py). {alike} of these {all} cases agree: structure, dtype, shape,
+integers, bools and `None` exactly; floats within 64 units in the last place (of the element, or of 1, for functions of single elements; of
+the largest element elsewhere), because sums are added in other orders and functions approximated by other polynomials; an exception of
+TensorFlow's is met by one that the same `except` clause catches.
 """
 
 

@@ -1,4 +1,5 @@
-"""What an op's record is in TensorFlow: one entry an op with samples. Functions take TensorFlow, the operands, and the attributes by name."""
+"""What an op's record is in TensorFlow: one entry an op with samples. Functions take the module (TensorFlow or graphflow: an expression is
+the same in both), the operands, and the attributes by name."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Who is right where the sides differ: the op's definition (its reference in NumPy) for values, differences of our own results at both sides
-of a point, in double precision, for gradients."""
+"""Who is right where the sides differ: for values the op's definition (its reference in NumPy), for gradients the differences of our own
+results at both sides of a point, in double precision."""
 
 from __future__ import annotations
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .cases import Case
 from tests.public.calls import leaves
+
+from .cases import Case
 
 
 @dataclass

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 (a table)
 """Calls that make, index, rearrange and control: see ../calls.py."""
 
 TABLE = """

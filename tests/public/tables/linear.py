@@ -1,4 +1,3 @@
-# ruff: noqa: E501 (a table)
 """Calls of gf.linalg: see ../calls.py."""
 
 TABLE = """
