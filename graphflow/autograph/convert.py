@@ -274,9 +274,7 @@ def to_graph(entity: Callable[..., Any], recursive: bool = True, experimental_op
     offered (UnimplementedError). Raises ArgumentError for what is no Python function."""
     del experimental_optional_features
     if not recursive:
-        raise UnimplementedError(
-            "to_graph: recursive=False is not offered; mark functions with do_not_convert instead"
-        )
+        raise UnimplementedError("to_graph: recursive=False is not offered; mark functions with do_not_convert instead")
     plain = _python_function(entity)
     found = convert_function(plain)
     return types.MethodType(found, entity.__self__) if isinstance(entity, types.MethodType) else found

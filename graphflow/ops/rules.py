@@ -107,7 +107,14 @@ def integer(name: str, what: str, value: Any) -> int:
 
 def number(name: str, what: str, value: Any) -> Any:
     """A setting that is a real number, or a tensor or variable of rank 0. Raises DTypeError naming it."""
-    scalar = getattr(value, "shape", None) == () and getattr(value.dtype, "kind", "") in ("f", "i", "u", "float", "int", "uint")
+    scalar = getattr(value, "shape", None) == () and getattr(value.dtype, "kind", "") in (
+        "f",
+        "i",
+        "u",
+        "float",
+        "int",
+        "uint",
+    )
     if isinstance(value, bool) or not (scalar or isinstance(value, (int, float))):
         raise DTypeError(f"{name}: {what} must be a number, got {value!r}")
     return value
