@@ -46,7 +46,13 @@ def document(counts: Counter[str], found: Sequence[Finding], ops: int) -> str:
         "",
     ]
     lines += _names([f for f in found if f.reason and f.reason.kind == "beyond"])
-    lines += ["", "## Where TensorFlow's answer is wrong", "", "Shown by the run itself, not by a list.", ""]
+    lines += [
+        "",
+        "## Where TensorFlow's answer is wrong",
+        "",
+        "Shown by the run itself, but for poles, where there are no differences of results.",
+        "",
+    ]
     lines += _table("shown by", [f for f in found if f.reason and f.reason.kind == "wrong"])
     lines += ["", "## Ops without a TensorFlow function", "", "| ops | why |", "| --- | --- |"]
     for why in dict.fromkeys(WITHOUT.values()):

@@ -184,6 +184,6 @@ WITHOUT: dict[str, str] = {
     **dict.fromkeys(("unit_root", "fourier_table", "pair_fft"), "part of the Fourier transforms, which the op fft and the calls compare"),
     **dict.fromkeys(("custom_gradient", "fused", "runtime_range"), "made by the tracer and by passes around other ops"),
     "copy_sign": "part of complex roots and angles",
-    "update_rows": "a sparse step of an optimizer, compared as optimizers are",
+    "update_rows": "part of an optimizer's step on single rows; its samples and tests/autodiff check it",
     "written_value": "a variable's value inside a branch that has written it",
 }  # fmt: skip
