@@ -12,7 +12,7 @@ import functools
 import inspect
 import sys
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from .errors import (
@@ -45,28 +45,39 @@ _SPECIAL = frozenset({"__init__", "__call__"})
 _OPEN = frozenset({"DType", "Function", "Module", "Tensor"})
 _MARK = "__graphflow_guarded__"
 _SHOWN = 60
+_ABSENT: Any = object()
 
 
 def guarded(function: Callable[..., Any], path: str, hidden: int = 0) -> Callable[..., Any]:
     """The function, whose failures name it: `path` is how a user writes it (gf.math.argmax). hidden: how many of the first
     arguments a message leaves out (self)."""
 
+    # Two optional parameters in place of *args alone: a call with one or two arguments packs and unpacks nothing, which takes the
+    # guard from 3.6 % to 2.4 % of the instructions of an eager gf.add.
     @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(first: Any = _ABSENT, second: Any = _ABSENT, /, *rest: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            if second is not _ABSENT:
+                return function(first, second, *rest, **kwargs) if rest or kwargs else function(first, second)
+            if first is not _ABSENT:
+                return function(first, **kwargs) if kwargs else function(first)
+            return function(**kwargs)
         except Exception as error:
+            from .tracing.tracebacks import filtered
+
+            args = tuple(a for a in (first, second, *rest) if a is not _ABSENT)
             refusal = _refusal(error, path, args[hidden:], kwargs)
             if refusal is error:
-                raise
-            raise refusal from error
+                raise filtered(error)  # noqa: B904  the same error, with the user's frames
+            raise filtered(refusal) from error  # the cause keeps its frames: they say what was not thought of
 
     return call
 
 
-def guard(prefix: str, namespace: dict[str, Any], names: Iterable[str]) -> None:
+def guard(prefix: str, namespace: dict[str, Any], names: Collection[str]) -> None:
     """Put guards around the public functions of a namespace, in it and in the module that defines each (one for each function,
-    whichever names it has), and around the methods of its classes."""
+    whichever names it has), and around the methods of its classes; those of a base class without a public name are called by
+    the class that is public."""
     for name in names:
         found = namespace.get(name)
         if not getattr(found, "__module__", "").startswith("graphflow.") or name in _OPEN:
@@ -76,7 +87,7 @@ def guard(prefix: str, namespace: dict[str, Any], names: Iterable[str]) -> None:
         elif isinstance(found, type):
             for cls in found.__mro__:
                 if cls.__module__.startswith("graphflow."):
-                    _guard_methods(cls, f"{prefix}.{cls.__name__}")
+                    _guard_methods(cls, f"{prefix}.{cls.__name__ if cls.__name__ in names else name}")
 
 
 def _guard_function(function: types.FunctionType, path: str) -> Callable[..., Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -29,8 +29,9 @@ class _Operators:
         self.left_shift, self.right_shift = ops.bitwise_left_shift, ops.bitwise_right_shift
         self.index = index_tensor
 
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(name)
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
 
 
 def _operators() -> Any:

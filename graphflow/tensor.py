@@ -232,12 +232,15 @@ class Tensor(TensorLike):
     def __dlpack_device__(self) -> tuple[int, int]:
         return (1, 0)
 
-    def __getattr__(self, name: str) -> Any:
-        # only a slice of a variable has an origin, and with it `assign`
-        if name == "assign":
-            variable, key = self._origin
-            return variable.slice_assignment(key)
-        raise AttributeError(f"a tensor has no attribute {name!r}")
+    @property
+    def assign(self) -> Any:
+        """Of a slice of a variable: writes to these elements of it. Other tensors have no such attribute."""
+        # a property: __getattr__ would make every access to a tensor's attributes three times as slow
+        origin = getattr(self, "_origin", None)
+        if origin is None:
+            raise AttributeError("a tensor has no attribute 'assign', only a variable and a slice of it have")
+        variable, key = origin
+        return variable.slice_assignment(key)
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         raise TypeError("tensors are immutable; use gf.tensor_scatter_nd_update or a gf.Variable")

@@ -162,7 +162,8 @@ def _into_reference(array: Any, ids: Any, data: Any, kind: str) -> Any:
         if kind == "set":
             result[place] = row
         else:
-            result[place] = {"sum": operator.add, "max": np.maximum, "min": np.minimum}[kind](result[place], row)
+            combine: Any = {"sum": operator.add, "max": np.maximum, "min": np.minimum}[kind]
+            result[place] = combine(result[place], row)
     return result
 
 

@@ -246,6 +246,7 @@ def test_assert_reduces():
         f(gf.constant([1.0, 2.0]))
 
 
+@pytest.mark.filterwarnings("ignore::graphflow.errors.SideEffectWarning")
 def test_try_except_finally():
     log = []
 

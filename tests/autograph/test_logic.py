@@ -114,6 +114,7 @@ def test_chained_comparisons():
     check(f, *PAIRS)
 
 
+@pytest.mark.filterwarnings("ignore::graphflow.errors.SideEffectWarning")
 def test_comparisons_evaluate_each_operand_once():
     calls = []
 

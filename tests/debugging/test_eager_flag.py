@@ -41,6 +41,7 @@ def test_bodies_run_as_python_each_time(eagerly):
     assert outer.experimental_get_tracing_count() == before
 
 
+@pytest.mark.filterwarnings("ignore::graphflow.errors.SideEffectWarning")
 def test_it_can_be_turned_on_after_fast_calls_were_made_and_off_again():
     for _ in range(4):
         outer(gf.constant(2.0))

@@ -12,7 +12,7 @@ from running import Case, check_runs, run_eagerly
 from graphflow import config
 from graphflow.compiler import compile_graph
 from graphflow.errors import VerifyError
-from graphflow.ir import verify
+from graphflow.ir import parse, verify
 
 EXAMPLES = {"good": 80, "fallible": 60}
 if os.environ.get("GRAPHFLOW_PROPERTY") == "search":
@@ -58,4 +58,16 @@ def test_ops_in_company(case):
 @settings(max_examples=EXAMPLES["fallible"])
 @given(company_cases(fallible=True))
 def test_ops_in_company_that_may_fail(case):
+    check_runs(case, compiled(case))
+
+
+def test_one_of_each_pair_from_an_offset_that_names_an_extent():
+    """Found above: such a loop loads whole pairs, which begin one element before."""
+    text = """graph f(x: f32[2,n,2]) -> (f32[n]) {
+      %0: f32[1,n,1] = strided_slice x {begin=(1, 0, 1), sizes=(1, n, 1), strides=(1, 1, 1)}
+      %1: f32[n]     = reshape %0 {shape=(n,)}
+      %2: f32[n]     = exp %1
+      return %2
+    }"""
+    case = Case(parse(text), [{"n": 1}, {"n": 5}, {"n": 70}], 3)
     check_runs(case, compiled(case))

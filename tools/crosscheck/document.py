@@ -34,7 +34,7 @@ def document(counts: Counter[str], found: Sequence[Finding], ops: int) -> str:
         head,
         "## Accepted differences",
         "",
-        "Deviations are numbered as in the list of deviations from TensorFlow.",
+        "Deviations are numbered as in [deviations.md](deviations.md).",
         "",
     ]
     lines += _table("deviation", [f for f in found if f.reason and f.reason.kind not in ("beyond", "wrong")])

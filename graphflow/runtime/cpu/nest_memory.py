@@ -156,7 +156,8 @@ class MemoryEmitter:
         return 0 if _is_even(access.offset) else 1 if _is_even(access.offset - 1) else None
 
     def _pair_address(self, access: Access, part: int, dtype: DType) -> str:
-        return self._address(Access(access.buffer, access.offset - part, access.strides), dtype)
+        address = self._address(access, dtype)  # of the table's extents the nest has loaded this offset, and no other
+        return self.writer.let(f"getelementptr {memory_type(dtype)}, ptr {address}, i64 -1") if part else address
 
     def _pair_mask(self) -> str:
         """The mask with each lane twice."""
