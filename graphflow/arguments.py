@@ -53,7 +53,7 @@ def guarded(function: Callable[..., Any], path: str, hidden: int = 0) -> Callabl
     arguments a message leaves out (self)."""
 
     # Two optional parameters in place of *args alone: a call with one or two arguments packs and unpacks nothing, which takes the
-    # guard from 3.6 % to 2.4 % of the instructions of an eager gf.add.
+    # guard from 3.6 % to 1.6 % of the instructions of an eager gf.add.
     @functools.wraps(function)
     def call(first: Any = _ABSENT, second: Any = _ABSENT, /, *rest: Any, **kwargs: Any) -> Any:
         try:

@@ -7,31 +7,8 @@ import sys
 from typing import Any
 
 from .arguments import guard
-from .functions.assertions import (
-    assert_all_finite,
-    assert_equal,
-    assert_greater,
-    assert_greater_equal,
-    assert_integer,
-    assert_less,
-    assert_less_equal,
-    assert_near,
-    assert_negative,
-    assert_non_negative,
-    assert_non_positive,
-    assert_none_equal,
-    assert_positive,
-    assert_proper_iterable,
-    assert_rank,
-    assert_rank_at_least,
-    assert_rank_in,
-    assert_same_float_dtype,
-    assert_scalar,
-    assert_shapes,
-    assert_type,
-    check_numerics,
-    is_numeric_tensor,
-)
+from .functions.assertions import *  # noqa: F403
+from .functions.assertions import __all__ as _assertions
 from .functions.effects import Assert
 from .tracing.debug import Breakpoint, breakpoint_at, breakpoints, debug_call
 from .tracing.find_nan import NanReport, Origin, find_nan
@@ -49,30 +26,8 @@ __all__ = [
     "Breakpoint",
     "NanReport",
     "Origin",
-    "assert_all_finite",
-    "assert_equal",
-    "assert_greater",
-    "assert_greater_equal",
-    "assert_integer",
-    "assert_less",
-    "assert_less_equal",
-    "assert_near",
-    "assert_negative",
-    "assert_non_negative",
-    "assert_non_positive",
-    "assert_none_equal",
-    "assert_positive",
-    "assert_proper_iterable",
-    "assert_rank",
-    "assert_rank_at_least",
-    "assert_rank_in",
-    "assert_same_float_dtype",
-    "assert_scalar",
-    "assert_shapes",
-    "assert_type",
     "breakpoint_at",
     "breakpoints",
-    "check_numerics",
     "debug",
     "disable_check_numerics",
     "disable_traceback_filtering",
@@ -81,7 +36,6 @@ __all__ = [
     "find_nan",
     "get_log_device_placement",
     "is_checking_numerics",
-    "is_numeric_tensor",
     "is_traceback_filtering_enabled",
     "read_reproduction",
     "reproduce",
@@ -89,6 +43,7 @@ __all__ = [
     "state",
     "write_reproductions",
 ]
+__all__ += _assertions
 
 read_reproduction = read
 

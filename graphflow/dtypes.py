@@ -48,14 +48,17 @@ class DType:
 
     @property
     def numpy(self) -> np.dtype[Any]:
+        """NumPy's dtype of the same elements (ml_dtypes' for bfloat16, `object` for string)."""
         return _NUMPY[self.name]
 
     @property
     def size(self) -> int:
+        """Bytes of an element (TensorFlow's name for `itemsize`)."""
         return self.itemsize
 
     @property
     def is_floating(self) -> bool:
+        """Is it float16, bfloat16, float32 or float64?"""
         return self.kind == "float"
 
     @property
@@ -65,26 +68,32 @@ class DType:
 
     @property
     def is_integer(self) -> bool:
+        """Is it an integer dtype, signed or not?"""
         return self.kind in ("int", "uint")
 
     @property
     def is_unsigned(self) -> bool:
+        """Is it an unsigned integer dtype?"""
         return self.kind == "uint"
 
     @property
     def is_bool(self) -> bool:
+        """Is it bool?"""
         return self.kind == "bool"
 
     @property
     def is_complex(self) -> bool:
+        """Is it complex64 or complex128?"""
         return self.kind == "complex"
 
     @property
     def is_numeric(self) -> bool:
+        """Is it a dtype of numbers: neither bool nor string?"""
         return self.kind not in ("bool", "string")
 
     @property
     def is_string(self) -> bool:
+        """Is it string?"""
         return self.kind == "string"
 
     @property
@@ -104,6 +113,7 @@ class DType:
 
     @property
     def base_dtype(self) -> DType:
+        """This dtype: there are no reference dtypes."""
         return self
 
     def __eq__(self, other: object) -> bool:

@@ -56,6 +56,7 @@ __all__ = [
     "UnguardedWarning",
     "UnimplementedError",
     "UnknownError",
+    "UnrolledWarning",
     "VariableCreationError",
     "VerifyError",
     "set_locator",
@@ -251,6 +252,10 @@ class SideEffectWarning(UserWarning):
 
 class UnguardedWarning(UserWarning):
     """A captured value is too large to be compared at each call: a change inside it is not seen."""
+
+
+class UnrolledWarning(UserWarning):
+    """Python takes the rows of a tensor one by one while tracing: every row is a step of its own in the graph."""
 
 
 class GraphError(GraphflowError):

@@ -33,28 +33,34 @@ class IndexedSlices:
 
     @property
     def values(self) -> Tensor:
+        """The rows: [n, ...]."""
         return self._values
 
     @property
     def indices(self) -> Tensor:
+        """Their numbers in the dense tensor: integers [n]."""
         return self._indices
 
     @property
     def dense_shape(self) -> Tensor | None:
+        """The dense tensor's shape as an integer vector, or None if it was not given."""
         return self._dense_shape
 
     @property
     def shape(self) -> TensorShape:
+        """The dense tensor's shape; unknown if it was not given."""
         if self._dense_shape is None or self._dense_shape.is_symbolic:
             return TensorShape(None)
         return TensorShape(self._dense_shape.numpy().tolist())
 
     @property
     def dtype(self) -> DType:
+        """The dtype of the rows."""
         return self._values.dtype
 
     @property
     def device(self) -> str:
+        """Where the rows are."""
         return self._values.device
 
     def __neg__(self) -> IndexedSlices:

@@ -1,4 +1,5 @@
-"""gf.linalg: products of matrices and vectors, norms, and small matrix helpers."""
+"""gf.linalg: products of matrices and vectors, norms, and small matrix helpers. Matrices are the last two axes, the axes before are a
+batch. Errors are those of graphflow.functions."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """gf.nn: activations, losses with logits, normalisation. Names, argument order and defaults are TensorFlow's; `name` is
 accepted for its sake and not used. Everything here is composed of ops, so the compiler fuses it with its surroundings.
+Unless said otherwise, operands are floats of any shape, and results have their shape and dtype; errors are those of
+graphflow.functions.
 """
 
 from __future__ import annotations

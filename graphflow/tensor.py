@@ -108,6 +108,7 @@ class Tensor(TensorLike):
     # Shape ------------------------------------------------------------------------------------------------------------
     @property
     def shape(self) -> TensorShape:
+        """The extents; a symbolic tensor's may hold None."""
         return TensorShape(self._array.shape)
 
     @property
@@ -117,9 +118,11 @@ class Tensor(TensorLike):
 
     @property
     def ndim(self) -> int:
+        """The number of axes."""
         return len(self.dims)
 
     def get_shape(self) -> TensorShape:
+        """The same as `shape` (TensorFlow's other name)."""
         return self.shape
 
     def set_shape(self, shape: Any) -> None:
@@ -136,10 +139,12 @@ class Tensor(TensorLike):
 
     @property
     def device(self) -> str:
+        """Where the elements are."""
         return "/CPU:0"
 
     @property
     def type(self) -> TensorType:
+        """dtype and shape as the IR has them."""
         return TensorType(self.dtype, self.dims)
 
     def _constant_dims(self) -> tuple[Dim, ...] | None:
@@ -170,6 +175,7 @@ class Tensor(TensorLike):
         return np.array(self._array, dtype=dtype)
 
     def tolist(self) -> Any:
+        """The elements as nested Python lists, or a Python number at rank 0. Raises as `numpy` does for a symbolic tensor."""
         if recorders.get():
             record_departure(self, "numpy")
         return self._array.tolist()
@@ -209,7 +215,11 @@ class Tensor(TensorLike):
     def __iter__(self) -> Iterator[Tensor]:
         if not self.dims:
             raise TypeError("cannot iterate over a tensor of rank 0")
-        return (self[k] for k in range(len(self)))
+        if active_trace.get() is None:
+            return (self[k] for k in range(len(self)))
+        from .tracing.tracer import unrolled_rows
+
+        return unrolled_rows(len(self), self.__getitem__)
 
     def __repr__(self) -> str:
         return f"<gf.Tensor: shape={self._array.shape}, dtype={self.dtype.name}, numpy={shown_array(self._array)}>"

@@ -48,6 +48,7 @@ class TensorShape(tuple[Any, ...]):
 
     @property
     def dims(self) -> list[Any] | None:
+        """The extents as a list (None where unknown), or None if the rank is unknown."""
         return None if self._unknown else list(self)
 
     def as_list(self) -> list[int | None]:
@@ -56,9 +57,11 @@ class TensorShape(tuple[Any, ...]):
         return [d if isinstance(d, int) else None for d in self]
 
     def is_fully_defined(self) -> bool:
+        """Are rank and all extents known?"""
         return not self._unknown and all(isinstance(d, int) for d in self)
 
     def num_elements(self) -> int | None:
+        """The product of the extents; None unless all are known."""
         return math.prod(self) if self.is_fully_defined() else None
 
     # Relations --------------------------------------------------------------------------------------------------------

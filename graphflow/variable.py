@@ -134,6 +134,7 @@ class Variable(PartialUpdates, TensorLike, metaclass=_Created):
         return found
 
     def numpy(self) -> Any:
+        """A copy of the value as a NumPy array. Raises FailedPreconditionError in a traced function."""
         if active_trace.get() is not None:
             raise FailedPreconditionError(
                 "Variable.numpy() inside a traced function; use the variable itself, or gf.print"
@@ -145,32 +146,40 @@ class Variable(PartialUpdates, TensorLike, metaclass=_Created):
 
     @property
     def shape(self) -> TensorShape:
+        """The extents."""
         return TensorShape(self._array.shape)
 
     @property
     def dims(self) -> tuple[int, ...]:
+        """The extents as a tuple of ints."""
         return self._array.shape
 
     @property
     def ndim(self) -> int:
+        """The number of axes."""
         return self._array.ndim
 
     @property
     def type(self) -> TensorType:
+        """dtype and shape of the value as the IR has them."""
         return TensorType(self.dtype, self._array.shape)
 
     @property
     def reference_type(self) -> VariableType:
+        """The type of the graph input that stands for this variable."""
         return VariableType(self.dtype, self._array.shape)
 
     @property
     def device(self) -> str:
+        """Where the value is."""
         return "/CPU:0"
 
     def get_shape(self) -> TensorShape:
+        """The same as `shape` (TensorFlow's other name)."""
         return self.shape
 
     def is_initialized(self) -> bool:
+        """True: a variable has a value from the start."""
         return True
 
     def __float__(self) -> float:

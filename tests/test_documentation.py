@@ -141,27 +141,46 @@ def test_flags_of_the_environment_exist(page: Path) -> None:
     assert set(re.findall(r"\bGRAPHFLOW_[A-Z_]+\b", text_of(page))) <= known
 
 
+def section(page: str, title: str) -> str:
+    """What stands under a heading of a page, up to the next one of any level."""
+    text = "\n" + text_of(ROOT / page)
+    assert f"\n{title}\n" in text
+    return re.split(r"^#", text.partition(f"\n{title}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def first_column(text: str) -> list[str]:
+    """The code spans that begin the rows of the tables in a text."""
+    return re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+
+
 def test_the_readme_lists_every_page_once() -> None:
-    more = text_of(ROOT / "README.md").partition("## More")[2]
-    linked = re.findall(r"\]\((docs/[\w-]+\.md)\)", more)
+    linked = re.findall(r"^- \[(docs/[\w-]+\.md)\]\(\1\): .", section("README.md", "## More"), re.MULTILINE)
     assert sorted(linked) == sorted(page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").glob("*.md"))
 
 
+def test_the_readme_shows_the_first_table_of_the_benchmarks() -> None:
+    table = re.compile(r"^\| workload \|.*?\n(?!\|)", re.MULTILINE | re.DOTALL)
+    shown, written = (table.search(text_of(ROOT / page)) for page in ("README.md", "docs/benchmarks.md"))
+    assert shown and written
+    assert shown.group() == written.group()
+
+
 def test_the_table_of_passes_is_the_pipeline() -> None:
-    table = text_of(ROOT / "docs" / "passes.md").partition("| --- |")[2].partition("\n\n")[0]
-    assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == [transformation.__name__ for transformation in PIPELINE]
+    table = section("docs/passes.md", "# Passes").partition("A pass goes into")[0]
+    assert first_column(table) == [transformation.__name__ for transformation in PIPELINE]
 
 
 def test_every_category_of_remarks_is_explained() -> None:
-    sources = {folder: "".join(text_of(file) for file in (ROOT / "graphflow" / folder).rglob("*.py")) for folder in ("ir", "passes", "autodiff")}
-    kernels = text_of(ROOT / "docs" / "kernels.md")
-    written = set(re.findall(r"^\| `([\w -]+)` \|", kernels.partition("## What is one nest")[2].partition("\n## ")[0], re.MULTILINE))
-    assert written == {category for text in sources.values() for category in REFUSAL.findall(text)}
-    remarks = text_of(ROOT / "docs" / "passes.md").partition("### Remarks")[2].partition("\n## ")[0]
-    assert set(re.findall(r"^\| `([\w:. ]+)` \|", remarks, re.MULTILINE)) == {
-        "not fused: ...", *(category for text in sources.values() for category in REMARK.findall(text))}
+    compiler = "".join(text_of(file) for name in ("ir", "passes") for file in (ROOT / "graphflow" / name).rglob("*.py"))
+    assert sorted(first_column(section("docs/kernels.md", "## What is one nest"))) == sorted(
+        {*REFUSAL.findall(compiler)}
+    )
+    noted = {"not fused: ...", *REMARK.findall(compiler)}
+    assert sorted(first_column(section("docs/passes.md", "### Remarks"))) == sorted(noted)
 
 
 def test_the_table_of_flags_is_that_of_config() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| `([^`]*)` \|", text_of(ROOT / "docs" / "inspection.md"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(\w+)` \| `(\w+)` \| `([^`]*)` \|", section("docs/inspection.md", "## Flags"), re.MULTILINE
+    )
     assert rows == [(name, variable, repr(default)) for name, variable, default, _ in config.table()]

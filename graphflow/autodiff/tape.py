@@ -116,6 +116,7 @@ class GradientTape:
             self._alive.append(tensor)
 
     def record(self, record: Any) -> None:
+        """Keep a record of an op if one of its operands is connected to a watched tensor. Ops call it."""
         if self._recording and any(id(t) in self._connected for t in record.inputs):
             self._records.append(record)
             if isinstance(record, ControlRecord):
@@ -129,6 +130,7 @@ class GradientTape:
                 self._connect(output)
 
     def accessed(self, variable: Any, value: Any) -> None:
+        """A variable was read, with this value. Variables call it."""
         if not self._recording:
             return
         watch = id(variable) in self._watched

@@ -57,7 +57,9 @@ class Sequential(ABC):
             )
             error.hint = "use it in a for statement, or build the values with gf.map_fn"
             raise error
-        return (self.item(k) for k in builtins.range(length))
+        from ..tracing.tracer import unrolled_rows
+
+        return unrolled_rows(builtins.len(builtins.range(length)), self.item)
 
 
 class Rows(Sequential):

@@ -29,6 +29,7 @@ class Initializer:
         raise UnimplementedError(f"{type(self).__name__} does not say how its tensor is made")
 
     def get_config(self) -> dict[str, Any]:
+        """The arguments that make this initializer again."""
         return dict(vars(self))
 
     @classmethod
@@ -68,6 +69,7 @@ class constant_initializer(Initializer):  # noqa: N801
         self.support_partition = support_partition
 
     def get_config(self) -> dict[str, Any]:
+        """The arguments that make this initializer again."""
         return {"value": self.value}
 
     def __call__(self, shape: Any, dtype: Any = None, **kwargs: Any) -> Tensor:

@@ -52,6 +52,7 @@ class GraphBuilder:
             raise error
 
     def finish(self, outputs: Sequence[Value], metadata: Mapping[str, Any] | None = None) -> Graph:
+        """The graph of the nodes added so far, frozen."""
         return Graph(self.name, tuple(self.inputs), tuple(self.nodes), tuple(outputs), dict(metadata or {}))
 
 

@@ -33,6 +33,7 @@ class Value:
 
     @property
     def is_variable(self) -> bool:
+        """Is it a graph input that stands for a variable?"""
         return isinstance(self.type, VariableType)
 
     def __repr__(self) -> str:
@@ -66,6 +67,7 @@ class Node:
 
     @property
     def output(self) -> Value:
+        """The first (mostly the only) result."""
         return self.outputs[0]
 
     @property
@@ -128,6 +130,7 @@ class Graph:
         return tuple(name for node in self.nodes for name in node.extents)
 
     def replace(self, nodes: Sequence[Node], outputs: Sequence[Value] | None = None) -> Graph:
+        """A graph of the same name and inputs with other nodes and, unless None, other outputs."""
         return Graph(
             self.name, self.inputs, tuple(nodes), tuple(self.outputs if outputs is None else outputs), self.metadata
         )

@@ -168,6 +168,7 @@ class Op:
 
     @property
     def variadic(self) -> bool:
+        """Does the last operand stand for any number of values?"""
         return bool(self.operands) and self.operands[-1].startswith("*")
 
     @cached_property

@@ -23,6 +23,7 @@ __all__ = [
     "parse_python",
     "source_of",
     "user_frame",
+    "user_level",
 ]
 
 
@@ -39,10 +40,12 @@ class Source:
     also: tuple[Source, ...] = ()
 
     def as_backward(self) -> Source:
+        """The same place, as that of a node made by differentiation."""
         return self if self.backward else replace(self, backward=True, also=())
 
     @property
     def location(self) -> str:
+        """File name and line: train.py:12."""
         return f"{os.path.basename(self.file)}:{self.line}"
 
     def all(self) -> tuple[Source, ...]:
@@ -100,6 +103,15 @@ def user_frame() -> FrameType | None:
             return frame
         frame = frame.f_back
     return None
+
+
+def user_level() -> int:
+    """The stacklevel at which warnings.warn, called by the caller, names the user's line."""
+    frame: FrameType | None = sys._getframe(1)
+    user, level = user_frame(), 1
+    while frame is not None and frame is not user:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 _parsing = threading.Lock()

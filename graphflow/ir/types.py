@@ -23,10 +23,12 @@ class TensorType:
 
     @property
     def rank(self) -> int:
+        """The number of axes."""
         return len(self.shape)
 
     @property
     def elements(self) -> Dim:
+        """The product of the extents, an int or a symbolic dim."""
         return product(self.shape)
 
     @property
@@ -36,18 +38,23 @@ class TensorType:
 
     @property
     def is_static(self) -> bool:
+        """Are all extents ints?"""
         return all(isinstance(d, int) for d in self.shape)
 
     def with_shape(self, shape: tuple[Dim, ...]) -> TensorType:
+        """The same type of another shape."""
         return replace(self, shape=tuple(shape))
 
     def with_dtype(self, dtype: DType) -> TensorType:
+        """The same type of another dtype."""
         return replace(self, dtype=dtype)
 
     def with_device(self, device: str) -> TensorType:
+        """The same type on another device."""
         return replace(self, device=device)
 
     def substitute(self, env: Mapping[str, Dim]) -> TensorType:
+        """The type with symbols replaced by dims."""
         return replace(self, shape=tuple(substitute(d, env) for d in self.shape))
 
     def __str__(self) -> str:
@@ -61,6 +68,7 @@ class VariableType(TensorType):
 
     @property
     def value_type(self) -> TensorType:
+        """The type of the variable's value."""
         return TensorType(self.dtype, self.shape, self.device)
 
     def __str__(self) -> str:

@@ -16,6 +16,7 @@ from ..errors import DTypeError, ShapeError, UnimplementedError
 from ..functions.array_ops import where, zeros_like
 from ..functions.control_flow import cond
 from ..indexed_slices import FewRows
+from ..ir.source import user_level
 from ..math import cast, minimum, reduce_sum, sqrt, square
 from ..math import maximum as larger_of
 from ..ops.rules import number
@@ -265,7 +266,7 @@ class Optimizer:
         skipped = [variable.name for gradient, variable in pairs if gradient is None]
         if skipped:
             warnings.warn(
-                f"apply_gradients: no gradient for {', '.join(skipped)}; left as they are", UserWarning, stacklevel=2
+                f"apply_gradients: no gradient for {', '.join(skipped)}; left as they are", UserWarning, stacklevel=user_level()
             )
         if self.loss_scale_factor is not None:
             updates = [(gradient / self.loss_scale_factor, variable) for gradient, variable in updates]

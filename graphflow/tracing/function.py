@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import sys
 import threading
 import time
 import warnings
@@ -20,7 +19,7 @@ from .. import config
 from ..arguments import typed
 from ..autodiff.record import recorders
 from ..errors import CompileError, RetraceError, RetraceWarning, SignatureError, VariableCreationError, VerifyError
-from ..ir.source import capture, user_frame
+from ..ir.source import capture, user_level
 from ..locks import renew_after_fork
 from ..tensor import Tensor, active_trace
 from ..tree import flatten, map_structure
@@ -258,7 +257,7 @@ class Function(Settling, Inspection):
                 f"{self.name} was traced {self._cache.made} times; the last reason: {concrete.reason}. To avoid such "
                 f"traces: {concrete.cause.advice or 'see the reasons'}. {self.name}.explain() lists them all",
                 RetraceWarning,
-                stacklevel=_user_level(),
+                stacklevel=user_level(),
             )
 
     def _report(self, concrete: ConcreteFunction) -> None:
@@ -330,15 +329,6 @@ class Function(Settling, Inspection):
 
     def __repr__(self) -> str:
         return f"<gf.function {self.name}, {self._cache.made} traces>"
-
-
-def _user_level() -> int:
-    """The stacklevel at which warnings.warn, called by the caller, names the user's line."""
-    frame, level = sys._getframe(1), 1
-    user = user_frame()
-    while frame is not None and frame is not user:
-        frame, level = frame.f_back, level + 1  # type: ignore[assignment]
-    return level
 
 
 def _example(value: Any) -> Any:

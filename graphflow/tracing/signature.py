@@ -47,13 +47,16 @@ class TensorSpec:
 
     @property
     def shape(self) -> Any:
+        """The TensorShape that is asked for."""
         return self._shape
 
     @classmethod
     def from_tensor(cls, tensor: Any, name: str | None = None) -> TensorSpec:
+        """The spec of a tensor: its own shape and dtype."""
         return cls(tensor.shape, tensor.dtype, name)
 
     def is_compatible_with(self, value: Any) -> bool:
+        """Has this tensor or spec the dtype, and a shape that fits?"""
         if value.dtype is not self.dtype or self._shape is None:
             return value.dtype is self.dtype
         dims = tuple(value.dims)

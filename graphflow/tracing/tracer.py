@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -11,12 +12,19 @@ import numpy as np
 from ..autodiff.record import recorders
 from ..autograph.reasons import missing_source
 from ..dtypes import DType, int32
-from ..errors import GraphflowError, ShapeError, TensorLeakError, TracedBoolError, VariableCreationError
+from ..errors import (
+    GraphflowError,
+    ShapeError,
+    TensorLeakError,
+    TracedBoolError,
+    UnrolledWarning,
+    VariableCreationError,
+)
 from ..ir.builder import GraphBuilder, backward_source
 from ..ir.dims import Dim, DimensionsMustAgree, SymbolicDim, dim_min, product, symbol, symbols_of
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import OPS, Op
-from ..ir.source import Source, capture, user_frame
+from ..ir.source import Source, capture, user_frame, user_level
 from ..ir.types import TensorType
 from ..tensor import Tensor, TensorShape, active_trace
 
@@ -31,7 +39,12 @@ __all__ = [
     "known_dims",
     "leaked",
     "number_needed",
+    "unrolled_rows",
 ]
+
+UNROLLED_ROWS = 128
+"""Rows that Python may take one by one while tracing before an UnrolledWarning: each is a step of the graph, and 1,000 of them
+compile for minutes."""
 
 
 class NeedsNumber(BaseException):
@@ -129,6 +142,22 @@ class Dimension:
 
     def __repr__(self) -> str:
         return str(self._dim)
+
+
+def unrolled_rows(count: int, row: Callable[[int], Any]) -> Iterator[Any]:
+    """The rows of a tensor that Python iterates over while tracing; says so where they are many."""
+    for k in range(count):
+        if k == UNROLLED_ROWS:
+            frame = user_frame()
+            reason = "" if frame is None else missing_source(frame.f_code)
+            warnings.warn(
+                f"a tensor of {count} rows is iterated over by Python{f' ({reason})' if reason else ''}: each row becomes a step "
+                f"of the graph, which takes long to compile. Next: use gf.map_fn or gf.scan, or a for statement in a function "
+                f"whose source is in a file, which become one loop",
+                UnrolledWarning,
+                stacklevel=user_level(),
+            )
+        yield row(k)
 
 
 def wrap_dim(dim: Dim) -> Any:

@@ -52,6 +52,7 @@ def test_the_gradient_is_the_given_one_to_any_order(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.filterwarnings("ignore::graphflow.errors.SideEffectWarning")
 def test_variables_keywords_and_several_results(mode):
     w = gf.Variable([2.0, 3.0])
     seen = []
@@ -186,6 +187,7 @@ def test_pass_through(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.filterwarnings("ignore::graphflow.errors.SideEffectWarning")
 def test_why_none_names_the_function_and_its_line(mode):
     @gf.custom_gradient
     def cut(x):

@@ -1,4 +1,4 @@
-"""GradientTape, line by line of API.md "Gradients", in eager mode and inside compiled functions."""
+"""GradientTape, as TensorFlow has it, in eager mode and inside compiled functions."""
 
 from __future__ import annotations
 

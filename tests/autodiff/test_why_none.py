@@ -108,6 +108,7 @@ def test_every_kind_of_cut_is_named_with_its_line(name):
         assert number in line_of(expression)
 
 
+@pytest.mark.filterwarnings("ignore::graphflow.errors.SideEffectWarning")
 def test_inside_a_compiled_function():
     reasons = []
 

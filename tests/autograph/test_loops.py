@@ -7,7 +7,7 @@ import pytest
 from three_ways import Fixed, check
 
 import graphflow as gf
-from graphflow.errors import DTypeError, LoopError, ShapeError
+from graphflow.errors import DTypeError, LoopError, ShapeError, UnrolledWarning
 
 VECTORS = [[1.0, 2.0, 3.0]], [[-1.0, 4.0]], [[0.5]]
 
@@ -499,6 +499,27 @@ def test_iterator_in_zip_is_unrolled():
         return s
 
     check(f, [[1.0, 2.0]], [[1.0, 2.0, 5.0]])
+
+
+def test_many_rows_taken_by_python_are_warned_about(monkeypatch):
+    monkeypatch.setattr("graphflow.tracing.tracer.UNROLLED_ROWS", 3)
+    names = {}
+    exec("def total(x):\n    t = 0.0\n    for row in x:\n        t = t + row\n    return t", names)
+
+    def total(x):
+        t = 0.0
+        for row in x:
+            t = t + row
+        return t
+
+    with pytest.warns(UnrolledWarning, match=r"of 4 rows .*source of 'total' is not to be found.*gf\.map_fn") as caught:
+        assert gf.function(names["total"])(gf.ones((4,))).numpy() == 4
+    assert (caught[0].filename, caught[0].lineno) == ("<string>", 3)
+    with pytest.warns(UnrolledWarning, match="of 4 rows") as caught:
+        assert gf.function(lambda x: sum(list(x)))(gf.ones((4,))).numpy() == 4
+    assert caught[0].filename == __file__
+    assert gf.function(names["total"])(gf.ones((3,))).numpy() == 3
+    assert gf.function(total)(gf.ones((4,))).numpy() == names["total"](gf.ones((4,))).numpy() == 4
 
 
 def test_gradient_of_a_loop():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 import re
+import traceback
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,55 @@ def test_guarded_functions_are_what_they_were():
         assert pickle.loads(pickle.dumps(function)) is function
         assert function.__doc__
         assert "name" in inspect.signature(function).parameters
+    x = gf.constant([1.0, 2.0])
+    total = gf.function(gf.reduce_sum)
+    assert (
+        total(x).numpy()
+        == total(input_tensor=x).numpy()
+        == gf.reduce_sum(x, 0).numpy()
+        == gf.reduce_sum(axis=0, input_tensor=x).numpy()
+        == 3
+    )
+    assert gf.clip_by_value(x, 0.0, 1.5).numpy().tolist() == [1, 1.5]
+    for call, count in (
+        (lambda: gf.add(), "2 required"),
+        (lambda: gf.add(1, first=2), "'first'"),
+        (lambda: gf.add(1, 2, 3, 4), "4 were"),
+    ):
+        with pytest.raises(errors.ArgumentError, match=count):
+            call()
+
+
+def test_errors_of_guarded_functions_show_the_users_frames():
+    from graphflow.tracing.tracebacks import disable_traceback_filtering, enable_traceback_filtering
+
+    def fails(row):
+        return gf.add(row, gf.ones(3))
+
+    def files():
+        with pytest.raises(errors.ShapeError) as caught:
+            gf.map_fn(fails, gf.ones((2, 2)))
+        return [Path(entry.filename).name for entry in traceback.extract_tb(caught.value.__traceback__)]
+
+    assert files() == [Path(__file__).name, "arguments.py", Path(__file__).name]
+    disable_traceback_filtering()
+    try:
+        assert "op.py" in files()
+    finally:
+        enable_traceback_filtering()
+
+
+def test_methods_are_called_by_the_public_class():
+    with pytest.raises(errors.GraphflowError) as caught:
+        gf.Variable([1.0]).scatter_add(3)
+    assert caught.value.hint == "help(gf.Variable.scatter_add) says what it takes"
+
+
+def test_a_warning_of_a_guarded_method_names_the_users_line():
+    optimizer = gf.optimizers.SGD(0.1)
+    with pytest.warns(UserWarning, match="no gradient for") as caught:
+        optimizer.apply_gradients([(gf.ones(2), gf.Variable([1.0, 2.0])), (None, gf.Variable(1.0))])
+    assert caught[0].filename == __file__
 
 
 def test_the_users_exceptions_keep_their_class():

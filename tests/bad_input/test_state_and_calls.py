@@ -137,6 +137,7 @@ def test_non_persistent_tape_twice(mode):
     assert case.works(False) == 4
 
 
+@pytest.mark.filterwarnings("ignore::graphflow.errors.SideEffectWarning")
 def test_leaked_tensor():
     kept = []
 

@@ -1,4 +1,4 @@
-"""The public functions mean what TensorFlow's mean (API.md, "Meaning, pinned"). Expected values were read off
+"""The public functions mean what TensorFlow's mean (docs/deviations.md has the exceptions). Expected values were read off
 TensorFlow 2.21 once; TensorFlow is not needed to run this."""
 
 from __future__ import annotations

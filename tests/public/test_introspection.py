@@ -8,6 +8,7 @@ import pytest
 import graphflow as gf
 
 
+@pytest.mark.filterwarnings("ignore::graphflow.errors.SideEffectWarning")
 def test_modes():
     assert gf.executing_eagerly() and not gf.inside_function() and not gf.is_symbolic_tensor(gf.constant(1.0))
     seen = []
@@ -29,6 +30,7 @@ def test_the_clock_runs_at_each_run():
     assert first <= second and abs(first - float(gf.timestamp())) < 600 and now().dtype is gf.float64
 
 
+@pytest.mark.filterwarnings("ignore::graphflow.errors.SideEffectWarning")
 def test_static_values_and_shapes():
     np.testing.assert_array_equal(gf.get_static_value(gf.constant([1, 2])), [1, 2])
     found = []

@@ -1,5 +1,5 @@
-"""The accepted differences. Each belongs to a deviation of API.md (by its number, or by the words of its paragraph "Also pinned"), or is
-rounding; apart from them stand the cases in which TensorFlow has no answer, or one that can be shown to be wrong."""
+"""The accepted differences. Each belongs to a deviation of docs/deviations.md (by its number, or "pinned": what stands behind the
+numbers), or is rounding; apart from them stand the cases in which TensorFlow has no answer, or one that can be shown to be wrong."""
 
 from __future__ import annotations
 
