@@ -266,7 +266,9 @@ class Optimizer:
         skipped = [variable.name for gradient, variable in pairs if gradient is None]
         if skipped:
             warnings.warn(
-                f"apply_gradients: no gradient for {', '.join(skipped)}; left as they are", UserWarning, stacklevel=user_level()
+                f"apply_gradients: no gradient for {', '.join(skipped)}; left as they are",
+                UserWarning,
+                stacklevel=user_level(),
             )
         if self.loss_scale_factor is not None:
             updates = [(gradient / self.loss_scale_factor, variable) for gradient, variable in updates]

@@ -551,3 +551,62 @@ def test_global_read_by_a_parent_method(monkeypatch):
 
     derived = Derived()
     check(lambda x: derived.go(x), lambda: monkeypatch.setitem(globals(), "SCALE", 5.0), 6, 15, "SCALE")
+
+
+def test_names_that_appear(monkeypatch):
+    def uses(x):
+        try:
+            return x * ADDED_LATER
+        except NameError:
+            return x
+
+    def looks(x):
+        return x * (5.0 if "ADDED_LATER" in globals() else 1.0)
+
+    def calls(x):
+        return x * float(len([1, 2]))
+
+    monkeypatch.delitem(globals(), "ADDED_LATER", raising=False)
+    for body, name, value, before, after in (
+        (uses, "ADDED_LATER", 5.0, 3, 15),
+        (looks, "ADDED_LATER", 5.0, 3, 15),
+        (calls, "len", lambda v: 5.0, 6, 15),
+    ):
+        compiled = gf.function(body)
+        for _ in range(3):
+            assert compiled(X).numpy() == before
+        globals()[name] = value
+        try:
+            for _ in range(3):
+                assert compiled(X).numpy() == after
+        finally:
+            del globals()[name]
+        assert compiled(X).numpy() == before
+        assert compiled.experimental_get_tracing_count() == 2
+
+
+def test_a_class_attribute_of_a_dataclass_argument():
+    @dataclasses.dataclass
+    class Settings:
+        x: object
+        gain: typing.ClassVar[float] = 2.0
+
+        @property
+        def twice(self):
+            return self.gain * 2.0
+
+    compiled = gf.function(lambda s: s.x * s.gain + s.twice)
+    for _ in range(3):
+        assert compiled(Settings(X)).numpy() == 10
+    Settings.gain = 5.0
+    for _ in range(3):
+        assert compiled(Settings(X)).numpy() == 25
+
+
+def test_a_traced_constant_is_a_copy():
+    table = np.array([2.0, 2.0], "f4")
+    compiled = gf.function(lambda x: x * table)
+    first = compiled(X).numpy()
+    table[:] = 5.0
+    assert compiled(X).numpy().tolist() == [15, 15]
+    assert first.tolist() == [6, 6]

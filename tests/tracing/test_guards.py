@@ -5,7 +5,6 @@ from __future__ import annotations
 import array
 import collections
 import contextlib
-import dataclasses
 import decimal
 import enum
 import fractions
@@ -15,7 +14,6 @@ import itertools
 import os
 import sys
 import types
-import typing
 import weakref
 
 import numpy as np
@@ -278,62 +276,12 @@ def test_a_class_given_as_an_argument():
     assert compiled(X, Config).numpy() == 6
 
 
-def test_names_that_appear(monkeypatch):
-    def uses(x):
-        try:
-            return x * ADDED_LATER
-        except NameError:
-            return x
-
-    def looks(x):
-        return x * (5.0 if "ADDED_LATER" in globals() else 1.0)
-
-    def calls(x):
-        return x * float(len([1, 2]))
-
-    monkeypatch.delitem(globals(), "ADDED_LATER", raising=False)
-    for body, name, value, before, after in (
-        (uses, "ADDED_LATER", 5.0, 3, 15),
-        (looks, "ADDED_LATER", 5.0, 3, 15),
-        (calls, "len", lambda v: 5.0, 6, 15),
-    ):
-        compiled = gf.function(body)
-        for _ in range(3):
-            assert compiled(X).numpy() == before
-        globals()[name] = value
-        try:
-            for _ in range(3):
-                assert compiled(X).numpy() == after
-        finally:
-            del globals()[name]
-        assert compiled(X).numpy() == before
-        assert compiled.experimental_get_tracing_count() == 2
-
-
 def test_library_functions_and_modules_by_another_name(monkeypatch):
     monkeypatch.setitem(globals(), "ACT", gf.negative)
     check(lambda x: ACT(x), *item(globals(), "ACT", gf.negative, gf.identity), -3, 3, "ACT")  # noqa: F821
     monkeypatch.setitem(globals(), "MATH", gf.math)
     other = types.SimpleNamespace(square=lambda x: x * 5.0)
     check(lambda x: MATH.square(x), *item(globals(), "MATH", gf.math, other), 9, 15, "MATH")  # noqa: F821
-
-
-def test_a_class_attribute_of_a_dataclass_argument():
-    @dataclasses.dataclass
-    class Settings:
-        x: object
-        gain: typing.ClassVar[float] = 2.0
-
-        @property
-        def twice(self):
-            return self.gain * 2.0
-
-    compiled = gf.function(lambda s: s.x * s.gain + s.twice)
-    for _ in range(3):
-        assert compiled(Settings(X)).numpy() == 10
-    Settings.gain = 5.0
-    for _ in range(3):
-        assert compiled(Settings(X)).numpy() == 25
 
 
 def test_attributes_read_as_a_dictionary():
@@ -535,15 +483,6 @@ def _read_only():
     value = np.zeros(1_000_000)
     value.setflags(write=False)
     return value
-
-
-def test_a_traced_constant_is_a_copy():
-    table = np.array([2.0, 2.0], "f4")
-    compiled = gf.function(lambda x: x * table)
-    first = compiled(X).numpy()
-    table[:] = 5.0
-    assert compiled(X).numpy().tolist() == [15, 15]
-    assert first.tolist() == [6, 6]
 
 
 def test_captured_objects_are_not_kept_alive():
