@@ -27,7 +27,7 @@ from .errors import (
 from .ir.source import is_user_frame
 from .operators import TensorLike
 
-__all__ = ["guard", "guarded", "typed"]
+__all__ = ["guard", "guarded", "typed", "unguarded"]
 
 #: libraries that graphflow calls: an exception from inside one is no exception of the user's code
 _LIBRARIES = frozenset({*sys.stdlib_module_names, "numpy", "scipy", "ml_dtypes", "opt_einsum", "llvmlite", "numba"})
@@ -101,6 +101,12 @@ def _guard_function(function: types.FunctionType, path: str) -> Callable[..., An
         if home.get(function.__name__) is function:
             home[function.__name__] = known  # where pickle looks for it
     return known
+
+
+def unguarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function behind its guard, for who reads its code; one without a guard as it is."""
+    inner: Any = getattr(function, "__wrapped__", None)
+    return inner if getattr(inner, _MARK, None) is function else function
 
 
 def _guard_methods(cls: type, path: str) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import CellType, FunctionType
+from types import CellType
 from typing import Any
 
 from .convert import block_locals
 
-__all__ = ["UNDEFINED", "Cell", "GlobalName", "Undefined", "cells_of", "run"]
+__all__ = ["UNDEFINED", "Cell", "GlobalName", "Undefined", "run"]
 
 
 class Undefined:
@@ -91,9 +91,3 @@ class GlobalName:
             self._scope.pop(self.name, None)
         else:
             self._scope[self.name] = value
-
-
-def cells_of(block: FunctionType, names: tuple[str, ...], global_names: tuple[str, ...]) -> list[Cell | GlobalName]:
-    """The variables that a block binds, through its closure."""
-    held = dict(zip(block.__code__.co_freevars, block.__closure__ or (), strict=True))
-    return [GlobalName(n, block.__globals__) if n in global_names else Cell(n, held[n]) for n in names]

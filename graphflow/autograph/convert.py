@@ -303,7 +303,9 @@ def to_code(entity: Callable[..., Any], recursive: bool = True, experimental_opt
 
 
 def _python_function(entity: Any) -> types.FunctionType:
-    found = plain_function(entity)
+    from ..arguments import unguarded
+
+    found = plain_function(unguarded(entity))
     if found is None:
         raise ArgumentError(f"a Python function is needed, got {entity!r}")
     return found

@@ -20,7 +20,7 @@ from .options import loop_options
 from .state import Place, holds_tensor
 from .truth import constant_bool, is_false, truth
 
-__all__ = ["conditional", "fail_where", "tensor_choose", "tensor_expression", "tensor_if"]
+__all__ = ["conditional", "fail_where", "tensor_choose", "tensor_expression", "tensor_if", "tried"]
 
 MOST_ATTEMPTS = 12
 MOST_NESTED = 60
@@ -41,6 +41,22 @@ def conditional() -> Iterator[None]:
     finally:
         in_branch.reset(tokens[0])
         loop_options.reset(tokens[1])
+
+
+def tried(computed: Callable[[], Any], name: str, what: str, form: str) -> Any:
+    """The sub-trace of a trial run, of which nothing stays in the graph; None where the run fails as only a computation under a
+    condition may."""
+    probe = active_trace.get().subtrace(name, what, form)
+    try:
+        with probe.tracing(), conditional():
+            computed()
+    except BaseException as error:
+        if not is_conditional(error):
+            raise
+        return None
+    finally:
+        probe.alive = False
+    return probe
 
 
 def fail_where(condition: Any, error: BaseException) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 from ..errors import AssertionFailedError
 from ..math import reduce_any
 from ..ops import assert_true, equal, logical_and, logical_or
-from ..tensor import TensorLike, active_trace, convert_to_tensor
+from ..tensor import TensorLike, convert_to_tensor
 from ..tracing.forms import branch
 from .blocks import run
-from .exceptions import Text, failure_of, is_conditional, may_have_failed
-from .tensor_branches import conditional
+from .exceptions import Text, failure_of, may_have_failed
+from .tensor_branches import conditional, tried
 from .truth import constant_bool, is_false, truth
 
 __all__ = ["tensor_assertion", "tensor_contains", "tensor_logic", "tensor_not"]
@@ -64,16 +64,9 @@ def tensor_logic(value: Any, rest: Sequence[Callable[[], Any]], conjunction: boo
 
 def _is_simple(others: Callable[[], Any]) -> bool:
     """Can the operands be computed whether they are needed or not?"""
-    probe = active_trace.get().subtrace("operand", "operand", "condition")
-    try:
-        with probe.tracing(), conditional():
-            others()
-    except BaseException as error:
-        if not is_conditional(error):
-            raise
+    probe = tried(others, "operand", "operand", "condition")
+    if probe is None:
         return False
-    finally:
-        probe.alive = False
     nodes = probe.builder.nodes
     return (
         not probe.writes

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import AutographError
 from ..ir.dims import Dim
 from ..ops import ensure_shape
-from ..tensor import TensorLike, active_trace, as_dim, convert_to_tensor
+from ..tensor import TensorLike, as_dim, convert_to_tensor
 from ..tracing.forms import UNUSED
 from ..tracing.loops import counted_loop, loop
 from .blocks import UNDEFINED, Undefined, run
@@ -23,7 +23,7 @@ from .growing import GrowingList
 from .iterables import Sequential
 from .options import LoopOptions, loop_options
 from .state import Place, holds_tensor
-from .tensor_branches import conditional, fail_where
+from .tensor_branches import conditional, fail_where, tried
 from .truth import constant_bool, is_false, truth
 
 __all__ = ["tensor_for", "tensor_while"]
@@ -295,16 +295,9 @@ def _stores(code: Any, names: Sequence[str]) -> bool:
 
 def _is_pure_test(found: _Loop, test: Any) -> bool:
     """Does evaluating the test once more do nothing but cost time?"""
-    probe = active_trace.get().subtrace("test", "condition", "while")
-    try:
-        with probe.tracing(), conditional():
-            run(test)
-    except BaseException as error:
-        if not is_conditional(error):
-            raise
+    probe = tried(lambda: run(test), "test", "condition", "while")
+    if probe is None:
         return False
-    finally:
-        probe.alive = False
     changed = bool(found.state.heap.changes())
     found.state.restore()
     return not changed and not probe.writes and all(node.is_pure for node in probe.builder.nodes)

@@ -399,11 +399,6 @@ class UnshapedTensor(SymbolicTensor):
             raise error
         return self._shaped
 
-    @property
-    def needs_shape(self) -> bool:
-        """Is the rank still unknown?"""
-        return self._shaped is None
-
     def set_shape(self, shape: Any) -> None:
         """Declare the shape; None extents are taken from each run's result, which is checked against the others."""
         if self._shaped is not None:

@@ -19,15 +19,13 @@ from ..ir.parser import parse
 from ..ir.types import TensorType
 
 __all__ = [
-    "BITS", "FLOATS", "INTEGERS", "NUMBERS", "axis_reductions", "binary", "complex_fill", "complex_samples", "fill",
+    "FLOATS", "INTEGERS", "NUMBERS", "axis_reductions", "binary", "complex_fill", "complex_samples", "fill",
     "graph_of", "samples", "unary",
 ]  # fmt: skip
 
 FLOATS = ("float32", "float64")
 INTEGERS = ("int32", "int64", "int8", "uint8", "int16", "uint16", "uint32", "uint64")
-SIGNED = ("float32", "float64", "int32", "int64", "int8", "int16")
 NUMBERS = FLOATS + INTEGERS
-BITS = INTEGERS + ("bool",)
 
 FLOAT_EDGES = (0.0, -0.0, 1.0, -1.0, float("inf"), float("-inf"), float("nan"), 1e-40, -1e-40, 3.4e38)
 

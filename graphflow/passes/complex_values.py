@@ -12,7 +12,6 @@ from ..dtypes import DType, bool_
 from ..ir.graph import Node, Value
 from ..ir.op import OPS
 from ..ir.types import TensorType
-from ..ops.complex import part_of
 
 __all__ = ["Builder", "Pair", "Real"]
 
@@ -223,7 +222,3 @@ class Pair:
     @property
     def im(self) -> Real:
         return Real(self.builder, self.imag)
-
-    @property
-    def part_type(self) -> TensorType:
-        return self.type.with_dtype(part_of(self.type.dtype))

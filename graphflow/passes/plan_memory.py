@@ -8,7 +8,7 @@ where no later kernel needs the old value and no run-time check could still fail
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ..ir.dims import Dim, product
 from ..ir.graph import Graph, Node, Value
@@ -17,7 +17,7 @@ from ..ir.region import Affine, Region, analyse, can_fail, is_interleaved
 
 __all__ = [
     "MemoryPlan", "Place", "Temporary", "bytes_of", "direct_assigns", "elementwise", "is_fallible", "plan_memory",
-    "rows_in_place", "with_plan",
+    "rows_in_place",
 ]  # fmt: skip
 
 
@@ -228,8 +228,3 @@ def _dying_operand(
         if bytes_of(root) == bytes_of(output) and all(elementwise(region, node, v, output) for v in same):
             return number
     return None
-
-
-def with_plan(graph: Graph) -> Graph:
-    """The graph with its plan in metadata["memory"]."""
-    return replace(graph, metadata={**graph.metadata, "memory": plan_memory(graph)})

@@ -74,15 +74,22 @@ def concrete_state(concrete: ConcreteFunction) -> tuple[Any, ...]:
     state = {
         "format": FORMAT,
         "graph": graph_state(concrete.graph),
+        **_call_form(concrete, places),
+        "captured": [(places[v], variable) for v, variable in concrete.captured],
+    }
+    return _load_concrete, (state,)
+
+
+def _call_form(concrete: ConcreteFunction, places: dict[Any, int]) -> dict[str, Any]:
+    """How a trace is called and what it returns, its values by their places among the graph's inputs."""
+    return {
         "name": concrete.name,
         "types": concrete.types,
         "names": concrete.names,
         "result": concrete.result,
         "argument_variables": [places[v] for v in concrete.argument_variables],
         "variable_positions": concrete.variable_positions,
-        "captured": [(places[v], variable) for v, variable in concrete.captured],
     }
-    return _load_concrete, (state,)
 
 
 def _load_concrete(state: dict[str, Any]) -> ConcreteFunction:
@@ -354,14 +361,7 @@ def portable(concrete: ConcreteFunction, instance: Any) -> Portable | None:
             key,
             instance is not None,
             graph_state(concrete.graph),
-            {
-                "name": concrete.name,
-                "types": concrete.types,
-                "names": concrete.names,
-                "result": concrete.result,
-                "argument_variables": [places[v] for v in concrete.argument_variables],
-                "variable_positions": concrete.variable_positions,
-            },
+            _call_form(concrete, places),
             drawing.anchors,
             drawing.portable_plans,
             [(places[v], anchor) for v, anchor in drawing.captured()],

@@ -33,7 +33,7 @@ import numpy as np
 from .. import config
 from ..autodiff.record import stop as stop_recording
 from ..compiler import compile_graph, runtime_error
-from ..errors import CompileError, GraphflowError, ParseError, ReproductionError
+from ..errors import GraphflowError, ParseError, ReproductionError
 from ..ir.dims import evaluate
 from ..ir.graph import Graph, Node
 from ..ir.op import OPS
@@ -389,10 +389,3 @@ def report_failure(error: BaseException, concrete: Any, tensors: Sequence[Any], 
 
 def _file_name(name: str) -> str:
     return "".join(c if c.isalnum() or c in "_-" else "_" for c in name)[:60] or "function"
-
-
-def is_failure_of_compiler(error: BaseException) -> bool:
-    """An error of a pass, of the code generator or of the verifier."""
-    from ..errors import VerifyError
-
-    return isinstance(error, (CompileError, VerifyError))

@@ -442,10 +442,6 @@ def test_threads():
     assert len({id(code) for code in found}) == 1
 
 
-# fmt: off
-# fmt: on
-
-
 # Reading the converted form -------------------------------------------------------------------------------------------
 def test_to_code():
     text = gf.autograph.to_code(branching)

@@ -15,13 +15,16 @@ import graphflow as gf
 from graphflow.autograph.convert import convert_function
 
 
+# fmt: off
 def placed(x, y):
     total = x @ y
     if gf.reduce_sum(total) > 0:
-        total = total + gf.reduce_max(x * y)
+        total = (total +
+                 gf.reduce_max(x * y))
     for k in range(2):
         total = total - (x[k] if k else gf.tanh(total))
     return total
+# fmt: on
 
 
 def all_positions(code):

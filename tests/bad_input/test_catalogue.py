@@ -54,6 +54,8 @@ def test_guarded_functions_are_what_they_were():
         assert pickle.loads(pickle.dumps(function)) is function
         assert function.__doc__
         assert "name" in inspect.signature(function).parameters
+    assert "ops.add(x, y)" in inspect.getsource(gf.add)
+    assert "call(ops.add)(x, y)" in gf.autograph.to_code(gf.add)
     x = gf.constant([1.0, 2.0])
     total = gf.function(gf.reduce_sum)
     assert (

@@ -585,24 +585,6 @@ def test_names_that_appear(monkeypatch):
         assert compiled.experimental_get_tracing_count() == 2
 
 
-def test_a_class_attribute_of_a_dataclass_argument():
-    @dataclasses.dataclass
-    class Settings:
-        x: object
-        gain: typing.ClassVar[float] = 2.0
-
-        @property
-        def twice(self):
-            return self.gain * 2.0
-
-    compiled = gf.function(lambda s: s.x * s.gain + s.twice)
-    for _ in range(3):
-        assert compiled(Settings(X)).numpy() == 10
-    Settings.gain = 5.0
-    for _ in range(3):
-        assert compiled(Settings(X)).numpy() == 25
-
-
 def test_a_traced_constant_is_a_copy():
     table = np.array([2.0, 2.0], "f4")
     compiled = gf.function(lambda x: x * table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import collections
 import contextlib
+import dataclasses
 import decimal
 import enum
 import fractions
@@ -14,6 +15,7 @@ import itertools
 import os
 import sys
 import types
+import typing
 import weakref
 
 import numpy as np
@@ -554,3 +556,21 @@ def test_a_subclass_of_a_container_with_settings():
     layers = Layers([1.0])
     check(lambda x: x * layers.rate * layers[0], *setting(layers, "rate", 2.0, 5.0), 6, 15, "rate")
     check(lambda x: x * layers.rate * layers[0], *item(layers, 0, 1.0, 2.0), 15 / 2.5, 30 / 2.5, "layers")
+
+
+def test_a_class_attribute_of_a_dataclass_argument():
+    @dataclasses.dataclass
+    class Settings:
+        x: object
+        gain: typing.ClassVar[float] = 2.0
+
+        @property
+        def twice(self):
+            return self.gain * 2.0
+
+    compiled = gf.function(lambda s: s.x * s.gain + s.twice)
+    for _ in range(3):
+        assert compiled(Settings(X)).numpy() == 10
+    Settings.gain = 5.0
+    for _ in range(3):
+        assert compiled(Settings(X)).numpy() == 25

