@@ -240,28 +240,11 @@ class Joint:
         known: dict[str, Any] = {}
         for node in self.trace.builder.nodes:
             if node in needed:
-                _refuse_second_run(node)
                 part, kept = narrowed(node, needed[node]) or (node, range(len(node.outputs)))
                 results = trace.replay_node(part, [made[v] for v in part.inputs], known)
                 for number, tensor in zip(kept, results, strict=True):
                     made.setdefault(node.outputs[number], tensor)
         return [made[v] for v in targets]
-
-
-def _refuse_second_run(node: Node) -> None:
-    """Raise NoGradientError for a Python function that the backward part of a branch would call a second time."""
-    if getattr(node.attributes.get("function"), "runs_once", False):
-        name = node.attributes["function"].name
-        error = NoGradientError(
-            f"python_call: the gradient of a branch needs a result of {name} that is made in the branch, and would call "
-            f"{name} again"
-        )
-        error.place = node.source
-        error.hint = "call it before the branch, or take the gradient outside the compiled function"
-        raise error
-    for graph in node.subgraphs():
-        for inner in graph.nodes:
-            _refuse_second_run(inner)
 
 
 def _is_expensive(node: Node) -> bool:

@@ -256,8 +256,6 @@ class PythonFunction:
 class Result:
     """A python_call node's function, and which of its results a record has: what its gradient needs to know."""
 
-    runs_once = True  # no gradient may call it a second time
-
     def __init__(self, function: PythonFunction, numbers: tuple[int, ...]) -> None:
         self.function, self.numbers = function, numbers
         self.label, self.name = function.label, function.name
@@ -408,6 +406,7 @@ class UnshapedTensor(SymbolicTensor):
         dims = _dims_of(self._trace, tuple(shape), extents)
         old = self._place[0]
         attributes = dict(old.attributes)
+        attributes["function"] = Result(self._function, (*attributes["function"].numbers, self._number))
         attributes["dtypes"] = (*attributes["dtypes"], self.dtype)
         attributes["shapes"] = (*attributes["shapes"], dims)
         attributes["extents"] = (*attributes["extents"], *extents)

@@ -234,7 +234,7 @@ nextafter: Op = define_op(
     samples=samples(
         binary(gradient=False, edges=False),
         [Sample((np.array(_EDGES, d)[:, None], np.array(_EDGES, d)[None, :]), gradient=False) for d in FLOATS],
-        Sample((fill((3,), "float32"), fill((4,), "float32")), error=ShapeError, gradient=False),
+        lambda: [Sample((fill((3,), "float32"), fill((4,), "float32")), error=ShapeError, gradient=False)],
     ),
     documentation="The float next to x1 on the way to x2; x2 where both are equal. The gradient is x1's.",
 )  # fmt: skip

@@ -24,7 +24,6 @@ from .plan_memory import (
     bytes_of,
     direct_assigns,
     elementwise,
-    is_fallible,
     plan_memory,
     rows_in_place,
 )
@@ -177,7 +176,7 @@ class _Planner:
             if bytes_of(root) == bytes_of(value):
                 home = self.wanted[root] = self._fresh(value, self.end, "output")
                 home.index = position
-        if self.live.assigns and not is_fallible(graph):
+        if self.live.assigns:
             number = {v: k for k, v in enumerate(graph.inputs)}
             for value, variable in direct_assigns(graph, plan, self.live.assigns, self.wanted).items():
                 producer = value.producer

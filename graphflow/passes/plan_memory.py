@@ -65,17 +65,16 @@ def bytes_of(value: Value) -> Dim:
     return product(value.type.shape) * value.type.dtype.itemsize
 
 
-def is_fallible(graph: Graph) -> bool:
-    """Can the graph report a run-time error, call Python (which can raise), run out of memory or be interrupted?"""
-    for node in graph.nodes:
-        kernel = node.op.kernel
-        if can_fail(node) or isinstance(kernel, Effect) and kernel.kind in ("assert", "print", "call"):
-            return True
-        if node.attributes.get("extents") or isinstance(kernel, Control) and kernel.kind == "while":
-            return True
-        if any(is_fallible(g) for g in node.subgraphs()):
-            return True
-    return False
+def is_fallible(node: Node) -> bool:
+    """Can the node end the call: by a run-time check, an exception of Python that it calls, for want of memory, by an interrupt?"""
+    kernel = node.op.kernel
+    return bool(
+        can_fail(node)
+        or isinstance(kernel, Effect) and kernel.kind in ("assert", "print", "call")
+        or isinstance(kernel, Control) and kernel.kind == "while"
+        or node.attributes.get("extents")
+        or any(map(is_fallible, (inner for graph in node.subgraphs() for inner in graph.nodes)))
+    )  # fmt: skip
 
 
 def plan_memory(graph: Graph) -> MemoryPlan:
@@ -109,7 +108,7 @@ def plan_memory(graph: Graph) -> MemoryPlan:
             wanted_outputs[root] = position
         else:
             plan.output_copies.append((position, value))
-    wanted_variables = {} if is_fallible(graph) else direct_assigns(graph, plan, assigns, wanted_outputs)
+    wanted_variables = direct_assigns(graph, plan, assigns, wanted_outputs)
 
     variable_number = {v: k for k, v in enumerate(graph.inputs)}
     temporary_of: dict[Value, int] = {}
@@ -160,14 +159,17 @@ def rows_in_place(graph: Graph, plan: MemoryPlan, assigns: Mapping[Value, Value]
 def direct_assigns(
     graph: Graph, plan: MemoryPlan, assigns: Mapping[Value, Value], wanted_outputs: Container[Value]
 ) -> dict[Value, Value]:
-    """Produced value -> the variable it may be written to at once."""
+    """Produced value -> the variable it may be written to at once: nothing reads the old value later, and nothing can fail any more."""
     position = {node: k for k, node in enumerate(graph.nodes)}
     last_read = {plan.root(v): step for step, n in enumerate(graph.nodes) if not _only_renames(n) for v in n.inputs}
     returned = {plan.root(v) for v in [*graph.outputs, *assigns.values()]}
+    last_fallible = max((k for k, n in enumerate(graph.nodes) if is_fallible(n)), default=-1) if assigns else -1
     found: dict[Value, Value] = {}
     for variable, value in assigns.items():
         root = plan.root(value)
         producer = root.producer
+        if producer is not None and position[producer] <= last_fallible:
+            continue
         if producer is None or root in plan.places or root in wanted_outputs or root in found:
             continue
         if last_read.get(variable, -1) > position[producer] or variable in returned:

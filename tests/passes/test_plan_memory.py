@@ -152,11 +152,25 @@ def test_sizes_are_symbolic(graph_of):
 
 
 def test_fallible(graph_of):
-    assert is_fallible(graph_of("x: i32[4]", "%0: i32[4] = floordiv x, x\nreturn %0"))
-    assert is_fallible(
-        optimise(graph_of("x: i32[4]", "%0: i32[4] = floordiv x, x\nreturn %0"))[0]
-    )  # inside a fused body
-    assert is_fallible(graph_of("c: b1[]", 'assert_true c {message="no"}\nreturn'))
-    assert not is_fallible(graph_of("x: f32[4]", "%0: f32[4] = exp x\nreturn %0"))
-    assert not is_fallible(graph_of("x: f32[4]", "%0: f32[4] = pow x, x\n%1: f32[4] = floordiv %0, x\nreturn %1"))
-    assert is_fallible(graph_of("x: i32[4]", "%0: i32[4] = pow x, x\nreturn %0"))
+    def fails(inputs, body, final=False):
+        graph = graph_of(inputs, body)
+        return [is_fallible(n) for n in (optimise(graph)[0] if final else graph).nodes]
+
+    assert fails("x: i32[4]", "%0: i32[4] = floordiv x, x\nreturn %0") == [True]
+    assert fails("x: i32[4]", "%0: i32[4] = floordiv x, x\nreturn %0", final=True) == [True]  # inside a fused body
+    assert fails("c: b1[]", 'assert_true c {message="no"}\nreturn') == [True]
+    assert fails("x: f32[4]", "%0: f32[4] = exp x\nreturn %0") == [False]
+    assert fails("x: f32[4]", "%0: f32[4] = pow x, x\n%1: f32[4] = floordiv %0, x\nreturn %1") == [False, False]
+    assert fails("x: i32[4]", "%0: i32[4] = pow x, x\nreturn %0") == [True]
+
+
+def test_a_variable_changes_in_place_after_the_last_check(graph_of):
+    """An update that nothing can take back any more is written where the variable lies; one before a check waits for the end."""
+    inputs = "x: f32[4,4], k: i32[4], w: var f32[4,4]"
+    update = (
+        "%0: f32[4,4] = gather x, k {axis=0}\n%1: f32[4,4] = matmul %0, x\n%2: f32[4,4] = add w, %1\n"
+        "%3: f32[4,4] = matmul %2, x\n%4: i32[4,4] = cast %3 {dtype=i32}\nassign_variable w, %2\n"
+    )
+    for rest, copied in (("return %4", 0), ("%5: i32[4,4] = floordiv %4, %4\nreturn %5", 1)):
+        graph, _, _ = optimise(graph_of(inputs, update + rest))
+        assert len(plan_memory(graph).commits) == copied

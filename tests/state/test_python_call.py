@@ -518,6 +518,26 @@ def test_a_gradient_never_calls_a_function_of_a_branch_again() -> None:
     assert float(tape.gradient(y, x)) == 6.0 and len(calls) == 2
 
 
+def test_gradients_in_branches_and_loops_of_results_that_get_their_shape_later() -> None:
+    def parts(v):
+        return v * v, v * 3.0
+
+    def called(x):
+        square, triple = gf.py_function(parts, [x], [gf.float32, gf.float32])
+        return gf.ensure_shape(triple, [2]) * gf.ensure_shape(square, [2])  # 3 x^3
+
+    @gf.function
+    def of_branch_and_loop(x, n):
+        with gf.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            branch = gf.cond(n > 0, lambda: called(x), lambda: x)
+            _, loop = gf.while_loop(lambda k, v: k < n, lambda k, v: (k + 1, v + called(x)), (0, x))
+        return tape.gradient(branch, x), tape.gradient(loop, x)
+
+    branch, loop = of_branch_and_loop(gf.constant([2.0, -1.0]), gf.constant(2))
+    assert branch.numpy().tolist() == [36.0, 9.0] and loop.numpy().tolist() == [73.0, 19.0]
+
+
 def test_stateless_functions_run_in_order_too() -> None:
     log: list[float] = []
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import platform
-import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -186,4 +185,4 @@ define i64 @read_counter() {{
             pass
         end, counted = time.perf_counter_ns(), read()
         rates.append((counted - count) * 1e9 / (end - begin))
-    return statistics.median(rates)
+    return sorted(rates)[len(rates) // 2]
