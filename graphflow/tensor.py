@@ -432,6 +432,10 @@ _plans: dict[Any, Callable[[Sequence[np.ndarray[Any, Any]]], tuple[Tensor, ...]]
 PLANS_KEPT = 8192
 
 
+#: classes of attributes of which equal ones are the same
+_EQUAL_IS_SAME = frozenset({int, str, tuple, type(None), DType})
+
+
 def _execute(op: Op, tensors: Sequence[Tensor], attributes: Mapping[str, Any]) -> tuple[Tensor, ...]:
     """Run an op now. What to do is worked out once for each (op, dtypes, shapes, attributes)."""
     try:
@@ -441,8 +445,8 @@ def _execute(op: Op, tensors: Sequence[Tensor], attributes: Mapping[str, Any]) -
 
         raise leaked(op, tensors) from None
     try:
-        # a float by its bits: 0.0 and -0.0 are equal, and mean different kernels
-        key = (op.name, shapes, tuple([v if v.__class__ is not float else v.hex() for v in attributes.values()]))
+        # by bits: 0.0 and -0.0, 1 and True are equal, and mean different kernels
+        key = (op.name, shapes, tuple([v if v.__class__ in _EQUAL_IS_SAME else comparable(v) for v in attributes.values()]))
         plan = _plans.get(key)
     except TypeError:
         key = (op.name, shapes, tuple(comparable(v) for v in attributes.values()))

@@ -422,3 +422,17 @@ def test_zero_size_arrays():
     same(gf.matmul(gf.zeros((2, 0)), gf.zeros((0, 3))), np.zeros((2, 3), "f4"))
     assert list(empty) == []
     assert bool(gf.constant([])) is False
+
+
+def test_attributes_that_are_equal_and_not_the_same():
+    """True == 1 == 1.0 and 0.0 == -0.0, but each is a constant of its own, and pads with its own bits."""
+    from graphflow import ops
+
+    values = [np.int32(1), np.True_, np.float32(1), np.int64(1), np.float32(0.0), np.float32(-0.0), np.float64(0.0)]
+    for _ in range(2):
+        for value in values:
+            found = ops.constant(value=value).numpy()
+            assert found.dtype == value.dtype and found.tobytes() == value.tobytes()
+    x = gf.constant([1.0])
+    for zero in (0.0, -0.0, 0.0):
+        assert np.signbit(gf.pad(x, [[1, 0]], constant_values=zero)[0].numpy()) == np.signbit(zero)
