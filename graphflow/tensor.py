@@ -446,7 +446,11 @@ def _execute(op: Op, tensors: Sequence[Tensor], attributes: Mapping[str, Any]) -
         raise leaked(op, tensors) from None
     try:
         # by bits: 0.0 and -0.0, 1 and True are equal, and mean different kernels
-        key = (op.name, shapes, tuple([v if v.__class__ in _EQUAL_IS_SAME else comparable(v) for v in attributes.values()]))
+        key = (
+            op.name,
+            shapes,
+            tuple([v if v.__class__ in _EQUAL_IS_SAME else comparable(v) for v in attributes.values()]),
+        )
         plan = _plans.get(key)
     except TypeError:
         key = (op.name, shapes, tuple(comparable(v) for v in attributes.values()))

@@ -134,8 +134,9 @@ def test_a_full_disk_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert root is not None and list(root.rglob(".writing-*")) == []
 
 
-def test_turned_off(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
-    monkeypatch.setattr(config, "_process", replace(config.flags(), cache_dir="0"))
+@pytest.mark.parametrize("word", ["0", "off", "No"])
+def test_turned_off(monkeypatch: pytest.MonkeyPatch, place: Path, word: str) -> None:
+    monkeypatch.setattr(config, "_process", replace(config.flags(), cache_dir=word))
     assert cache.directory() is None
     assert not cache.store(cache.key_of("x"), b"payload")
     assert cache.load(cache.key_of("x")) is None and cache.entries() == [] and cache.clear() == 0

@@ -73,9 +73,9 @@ class Entry:
 
 
 def directory() -> Path | None:
-    """The cache's directory, or None where cache_dir="0" turns the cache off. It need not exist yet."""
+    """The cache's directory, or None where cache_dir="0" (or another word for no) turns the cache off. It need not exist yet."""
     place = config.flags().cache_dir
-    if place == "0":
+    if place.lower() in ("0", "false", "no", "off"):
         return None
     if place:
         return Path(place)
