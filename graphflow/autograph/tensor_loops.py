@@ -296,11 +296,9 @@ def _stores(code: Any, names: Sequence[str]) -> bool:
 def _is_pure_test(found: _Loop, test: Any) -> bool:
     """Does evaluating the test once more do nothing but cost time?"""
     probe = tried(lambda: run(test), "test", "condition", "while")
-    if probe is None:
-        return False
     changed = bool(found.state.heap.changes())
     found.state.restore()
-    return not changed and not probe.writes and all(node.is_pure for node in probe.builder.nodes)
+    return probe is not None and not changed and not probe.writes and all(node.is_pure for node in probe.builder.nodes)
 
 
 # for ------------------------------------------------------------------------------------------------------------------

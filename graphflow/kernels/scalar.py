@@ -16,10 +16,11 @@ from ..dtypes import DType, bool_, float32, float64, int32, int64, rounded
 
 __all__ = ["OPERATIONS", "Scalar", "ScalarBuilder", "walk"]
 
+ANY_NUMBER = -1
 #: operation -> number of scalar operands. `leaf` operations carry their meaning in `data`.
 OPERATIONS = {
     "const": 0, "load": 0, "index": 0, "parameter": 0, "reduced": 0,
-    "gather": -1,                                                    # load at computed positions: data = buffer
+    "gather": ANY_NUMBER,                                                    # load at computed positions: data = buffer
     "add": 2, "sub": 2, "mul": 2, "div": 2, "neg": 1, "abs": 1, "fma": 3, "sqrt": 1, "floor": 1, "ceil": 1, "trunc": 1,
     "rint": 1, "copysign": 2,
     "eq": 2, "ne": 2, "lt": 2, "le": 2, "gt": 2, "ge": 2,
@@ -129,6 +130,8 @@ class ScalarBuilder:
         key = (operation, tuple(map(id, operands)), dtype.name, data)
         found = self._table.get(key)
         if found is None:
+            if OPERATIONS.get(operation) not in (len(operands), ANY_NUMBER):
+                raise TypeError(f"scalar {operation}: takes {OPERATIONS.get(operation)} operands, got {len(operands)}")
             if operation in _SAME_DTYPE and any(o.dtype is not operands[0].dtype for o in operands):
                 raise TypeError(f"scalar {operation}: operands differ: {[o.dtype.short for o in operands]}")
             found = self._table[key] = Scalar(self, operation, operands, dtype, data)

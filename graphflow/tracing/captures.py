@@ -249,10 +249,6 @@ class Captures:
         self._add(f"{_name_of(owner)}.{name}", "attribute", owner, name, value)
         self._late.append(value)
 
-    def note_identity(self) -> None:
-        """An object was hashed by its identity."""
-        self.identity_used = True
-
     def note_write(self, owner: Any, name: str, old: Any, frame: Any) -> None:
         """The users' code in `frame` wrote an attribute, which was `old` before."""
         key = (id(owner), name)
