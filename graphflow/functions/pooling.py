@@ -85,9 +85,10 @@ def _pool(
 
 
 def _is_tiled(x: Any, geometry: Geometry, sizes: tuple[int, ...]) -> bool:
-    """Do the windows cover x[N, extents..., C] without meeting each other?"""
+    """Do windows of several elements cover x[N, extents..., C] without meeting each other?"""
     return (
         x.dtype.is_floating
+        and math.prod(sizes) > 1
         and geometry.strides == sizes
         and geometry.dilations == (1,) * len(sizes)
         and all(
@@ -98,7 +99,8 @@ def _is_tiled(x: Any, geometry: Geometry, sizes: tuple[int, ...]) -> bool:
 
 def _largest_of_tiles(x: Any, geometry: Geometry, sizes: tuple[int, ...]) -> Any:
     """The largest element of each tile. Its gradient is one pass: each element of x compares its place in the tile with the place of the
-    first largest one. (The gradient of the slices would add up one array for each place.)"""
+    first largest one. The gradient of the slices, which unknown extents take, adds up one array for each place: the same bits, also of
+    -0.0, which becomes 0.0 beside the zeros of the other places."""
 
     @custom_gradient
     def largest_of_tiles(x: Any) -> Any:
@@ -107,21 +109,18 @@ def _largest_of_tiles(x: Any, geometry: Geometry, sizes: tuple[int, ...]) -> Any
         def gradient(dy: Any) -> Any:
             best, place = places[0], ops.constant(value=np.zeros((), np.int32))
             for number, other in enumerate(places[1:], 1):
-                better = ops.logical_or(
-                    ops.greater(other, best), ops.logical_and(ops.is_nan(other), ops.equal(best, best))
-                )
-                best = ops.select(better, other, best)
-                place = ops.select(better, ops.constant(value=np.int32(number)), place)
+                stays = ops.greater_equal(best, other)  # as the gradient of `maximum` has it
+                best = ops.maximum(best, other)
+                place = ops.select(stays, place, ops.constant(value=np.int32(number)))
             tiled, single = [x.dims[0]], [x.dims[0]]
             for extent, size in zip(x.dims[1:-1], sizes, strict=True):
                 tiled += [extent // size, size]
                 single += [extent // size, 1]
             inside = [d for size in sizes for d in (1, size)]
             own = np.arange(math.prod(sizes), dtype=np.int32).reshape(1, *inside, 1)
-            place, dy = (ops.reshape(t, shape=(*single, x.dims[-1])) for t in (place, dy))
-            spread = ops.select(
-                ops.equal(place, ops.constant(value=own)), dy, ops.constant(value=np.zeros((), dy.dtype.numpy))
-            )
+            zero = ops.constant(value=np.zeros((), dy.dtype.numpy))
+            place, dy = (ops.reshape(t, shape=(*single, x.dims[-1])) for t in (place, ops.add(dy, zero)))
+            spread = ops.select(ops.equal(place, ops.constant(value=own)), dy, zero)
             return ops.reshape(spread, shape=x.dims)
 
         return functools.reduce(ops.maximum, places), gradient
