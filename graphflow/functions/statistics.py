@@ -99,8 +99,6 @@ def local_response_normalization(
     radius = integer("local_response_normalization", "depth_radius", depth_radius)
     if radius < 0:
         raise InvalidArgumentError(f"local_response_normalization: depth_radius must not be negative, got {radius}")
-    if isinstance(x.dims[3], int):
-        radius = min(radius, x.dims[3])
     around = ((0, 0), (0, 0), (0, 0), (radius, radius))
     spread = ops.pad(ops.square(x), paddings=around, mode="constant", constant=0)
     taken = ops.windows(spread, axis=3, sizes=(2 * radius + 1,), strides=(1,), dilations=(1,))

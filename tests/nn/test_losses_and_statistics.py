@@ -212,3 +212,10 @@ def test_convolutions_backwards():
     np.testing.assert_allclose(
         through.numpy(), gf.nn.conv2d(image, full, 1, "SAME", dilations=[2, 3]).numpy(), rtol=1e-5, atol=1e-5
     )
+
+
+def test_response_normalization_has_the_same_bits_for_unknown_channels():
+    """The sum of a window is one tree, also where the radius is larger than the number of channels."""
+    x = gf.constant(np.random.default_rng(4).standard_normal((2, 3, 3, 4), dtype=np.float32))
+    unknown = gf.function(lambda x: gf.nn.lrn(x, 7), input_signature=[gf.TensorSpec([None, None, None, None])])
+    np.testing.assert_array_equal(unknown(x).numpy().view(np.int32), gf.nn.lrn(x, 7).numpy().view(np.int32))
